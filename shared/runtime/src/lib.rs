@@ -1,0 +1,3 @@
+//! The only reader of the clock, the environment, randomness and signals.
+
+pub mod clock;
