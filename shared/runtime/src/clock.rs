@@ -1,10 +1,16 @@
 //! The `Clock` seam: the time of day, a steady counter, and sleep.
 
+mod paused;
+mod system;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use turnpike_domain::time::Timestamp;
+
+pub use paused::PausedClock;
+pub use system::{SystemClock, system};
 
 /// A future that may be sent to another thread; the seam is object-safe because of it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -23,3 +29,14 @@ pub trait Clock: Send + Sync {
 
 /// A clock that is handed around.
 pub type SharedClock = Arc<dyn Clock>;
+
+/// Runs `future` for at most `ms` milliseconds of steady time; `None` if the time ran out.
+///
+/// The future is dropped when the time runs out: never give it a commit.
+pub async fn deadline<F: Future>(clock: &dyn Clock, ms: u64, future: F) -> Option<F::Output> {
+    tokio::select! {
+        biased;
+        output = future => Some(output),
+        () = clock.sleep(ms) => None,
+    }
+}

@@ -1,3 +1,5 @@
 //! The only reader of the clock, the environment, randomness and signals.
 
 pub mod clock;
+pub mod entropy;
+pub mod tasks;

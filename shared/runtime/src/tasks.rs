@@ -1,0 +1,269 @@
+//! Tasks and threads whose panics are caught, logged and counted.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, deadline};
+
+static PANICS: AtomicU64 = AtomicU64::new(0);
+/// What must finish before the process may end.
+static DETACHED: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
+/// The work did not finish: it panicked, or its runtime ended before it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} did not finish: it panicked, or its runtime ended")]
+pub struct TaskPanicked {
+    /// The name that the work was given.
+    pub name: &'static str,
+}
+
+/// A named group of tasks that stops as one. A panic ends its own task only. Clones are the same
+/// group.
+#[derive(Clone, Debug)]
+pub struct Tasks {
+    name: &'static str,
+    stopping: CancellationToken,
+    aborting: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Tasks {
+    /// A group without tasks.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            stopping: CancellationToken::new(),
+            aborting: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+        }
+    }
+
+    /// Starts `future` on the current tokio runtime; panics outside of one.
+    pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        let task = self.tracker.track_future(self.guard(name, future));
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+        tokio::spawn(task);
+    }
+
+    /// Starts `future` on the current `LocalSet`, such as that of a core; panics outside of one.
+    pub fn spawn_local(&self, name: &'static str, future: impl Future<Output = ()> + 'static) {
+        let task = self.tracker.track_future(self.guard(name, future));
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+        tokio::task::spawn_local(task);
+    }
+
+    /// The token that a task watches to end by itself.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// Asks every task to end; returns at once.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Asks every task to end, waits `deadline_ms`, then drops those that are left. True if none
+    /// was left.
+    pub async fn drain(&self, clock: &dyn Clock, deadline_ms: u64) -> bool {
+        self.stop();
+        self.tracker.close();
+        if deadline(clock, deadline_ms, self.tracker.wait()).await.is_some() {
+            return true;
+        }
+        let left = self.tracker.len();
+        tracing::warn!(group = self.name, left, "tasks did not end in time and are dropped");
+        self.abort();
+        false
+    }
+
+    /// Drops every task at its next await.
+    pub fn abort(&self) {
+        self.stop();
+        self.aborting.cancel();
+    }
+
+    fn guard<F: Future<Output = ()>>(
+        &self,
+        name: &'static str,
+        future: F,
+    ) -> impl Future<Output = ()> + use<F> {
+        let (group, aborting) = (self.name, self.aborting.clone());
+        counted(group, name, async move {
+            tokio::select! {
+                biased;
+                () = aborting.cancelled() => {}
+                () = future => {}
+            }
+        })
+    }
+}
+
+/// Starts what must always finish, such as a commit, whose future may not be dropped. Its caller
+/// may be dropped at any time. Panics outside of a tokio runtime.
+pub fn detach(name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+    let task = DETACHED.track_future(counted("detached", name, future));
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+    tokio::spawn(task);
+}
+
+/// Waits until all that was detached in this process has finished; false if `deadline_ms` was not
+/// enough. The last act of `main` before it lets go of its runtime.
+pub async fn finish_detached(clock: &dyn Clock, deadline_ms: u64) -> bool {
+    DETACHED.close();
+    deadline(clock, deadline_ms, DETACHED.wait()).await.is_some()
+}
+
+/// Runs `work` where it may block, on tokio's threads for that.
+///
+/// # Errors
+/// [`TaskPanicked`] if `work` panicked.
+pub async fn blocking<T: Send + 'static>(
+    name: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, TaskPanicked> {
+    let guarded = move || {
+        catch_unwind(AssertUnwindSafe(work)).map_err(|cause| count("blocking", name, &*cause))
+    };
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+    let joined = tokio::task::spawn_blocking(guarded).await;
+    joined.ok().and_then(Result::ok).ok_or(TaskPanicked { name })
+}
+
+/// Starts a thread that lives as long as its own loop, such as a core or a writer.
+///
+/// # Errors
+/// The operating system's, if it has no thread left.
+pub fn thread(
+    name: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        if let Err(cause) = catch_unwind(AssertUnwindSafe(work)) {
+            count("thread", name, &*cause);
+        }
+    })
+}
+
+/// Panics caught in this process since it began.
+#[must_use]
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+async fn counted(group: &'static str, name: &'static str, future: impl Future<Output = ()>) {
+    if let Err(cause) = AssertUnwindSafe(future).catch_unwind().await {
+        count(group, name, &*cause);
+    }
+}
+
+fn count(group: &'static str, name: &'static str, cause: &(dyn Any + Send)) {
+    PANICS.fetch_add(1, Ordering::Relaxed);
+    // Only a literal is logged: a formatted message may hold a caller's data.
+    let said = cause.downcast_ref::<&'static str>().copied().unwrap_or("(formatted, withheld)");
+    tracing::error!(group, task = name, said, "a task panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use tokio::sync::oneshot;
+    use turnpike_domain::time::Timestamp;
+
+    use super::*;
+    use crate::clock::PausedClock;
+
+    struct SetOnDrop(Arc<AtomicBool>);
+
+    impl Drop for SetOnDrop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn clock() -> PausedClock {
+        PausedClock::new(Timestamp(0))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_counted_and_its_neighbours_go_on() {
+        let tasks = Tasks::new("test");
+        let before = panics();
+        let (done, heard) = oneshot::channel();
+        tasks.spawn("bad", async { panic!("on purpose") });
+        tasks.spawn("good", async { done.send(7).unwrap() });
+        assert_eq!(heard.await, Ok(7));
+        assert!(tasks.drain(&clock(), 1_000).await);
+        assert!(panics() > before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drain_waits_for_those_that_watch_the_token() {
+        let tasks = Tasks::new("test");
+        let (stopping, clock) = (tasks.stopping(), clock());
+        let goodbye = clock.clone();
+        tasks.spawn("polite", async move {
+            stopping.cancelled().await;
+            goodbye.sleep(400).await;
+        });
+        assert!(tasks.drain(&clock, 1_000).await);
+        assert_eq!(clock.boot_ms(), 400);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drain_drops_those_that_do_not_listen() {
+        let tasks = Tasks::new("test");
+        let dropped = Arc::new(AtomicBool::new(false));
+        let guard = SetOnDrop(Arc::clone(&dropped));
+        tasks.spawn("deaf", async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        });
+        let clock = clock();
+        assert!(!tasks.drain(&clock, 1_000).await);
+        clock.sleep(1).await;
+        assert!(dropped.load(Ordering::SeqCst));
+    }
+
+    #[tokio::test]
+    async fn local_tasks_belong_to_the_group_too() {
+        let tasks = Tasks::new("test");
+        let local = tokio::task::LocalSet::new();
+        let not_send = std::rc::Rc::new(());
+        local
+            .run_until(async {
+                tasks.spawn_local("local", async move { drop(not_send) });
+                assert!(tasks.drain(&crate::clock::SystemClock, 10_000).await);
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn what_is_detached_finishes_without_its_caller() {
+        let (done, heard) = oneshot::channel();
+        detach("commit", async { done.send(7).unwrap() });
+        assert!(finish_detached(&crate::clock::SystemClock, 10_000).await);
+        assert_eq!(heard.await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn blocking_work_and_threads_survive_a_panic() {
+        let before = panics();
+        assert_eq!(blocking("fine", || 7).await, Ok(7));
+        let failed = blocking("bad", || panic!("on purpose")).await;
+        assert_eq!(failed, Err::<(), _>(TaskPanicked { name: "bad" }));
+        thread("bad", || panic!("on purpose")).unwrap().join().unwrap();
+        assert!(panics() >= before + 2);
+    }
+}
