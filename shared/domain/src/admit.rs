@@ -1,0 +1,302 @@
+//! Admission: whether a request may pass, and at which price. Run by gateways, pure.
+//!
+//! The order of checks is the contract's: credential, path, body, model, scopes, rate, money. This
+//! module holds the rules of credential, model and scopes; rates and money are counters of the
+//! gateway that these rules hand their figures to.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::event::ModelSpec;
+use crate::limit::Fit;
+use crate::meter::{Prices, upper_bound};
+use crate::money::Multiplier;
+use crate::secret::PublicId;
+use crate::settle::Reservation;
+use crate::state::{Key, Organisation, Platform, Provider, Route, Status};
+use crate::time::Timestamp;
+
+/// Why a request was refused. The code is stable; the status is the contract's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Denial {
+    /// No credential, a malformed or unknown one, or two at once.
+    Unauthorized,
+    /// A secret of another kind.
+    WrongCredentialKind,
+    /// The key is switched off.
+    KeyDisabled,
+    /// The key's time is over.
+    KeyExpired,
+    /// The key was revoked.
+    KeyRevoked,
+    /// The wallet is empty.
+    BillingShortfall,
+    /// A cost or token limit is used up.
+    QuotaExceeded,
+    /// There is money, but running requests hold it.
+    InFlightBudgetExhausted,
+    /// The key may not call this model.
+    ModelNotAllowed,
+    /// The key may not use any provider of this model.
+    ProviderNotAllowed,
+    /// The client's address is not on the key's list.
+    IpNotAllowed,
+    /// The key may not use this MCP server or tool.
+    McpNotAllowed,
+    /// There is no such model.
+    ModelNotFound,
+    /// There is no such path.
+    NotFound,
+    /// The method is not allowed on this path.
+    MethodNotAllowed,
+    /// The body is too large.
+    RequestTooLarge,
+    /// The request did not arrive in time.
+    RequestTimeout,
+    /// The request cannot be read.
+    InvalidRequest,
+    /// Too many requests or tokens in a minute.
+    RateLimited,
+    /// The provider failed.
+    ProviderError,
+    /// The provider did not answer in time.
+    ProviderTimeout,
+    /// The gateway has had no news for too long.
+    ControlPlaneStale,
+    /// The authority of budgets or rates could not be asked.
+    LimitAuthorityUnavailable,
+    /// The gateway has too much to do.
+    Overloaded,
+}
+
+/// A model that a key may call: what it costs and where it is served.
+#[derive(Clone, Debug)]
+pub struct Offer<'a> {
+    /// The model.
+    pub spec: &'a ModelSpec,
+    /// The version of its price.
+    pub price_version: u64,
+    /// The plan's factor.
+    pub multiplier: Multiplier,
+    /// The ways to it that the key's scopes leave, best first.
+    pub ways: Vec<Way<'a>>,
+}
+
+/// One way to a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// The provider.
+    pub provider: &'a Provider,
+    /// Its id.
+    pub provider_id: crate::id::ProviderId,
+    /// The model's name there, if it is another.
+    pub upstream_model: Option<&'a str>,
+    /// Share among ways of the same preference.
+    pub weight: u32,
+}
+
+/// What the body says about the size of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Demand {
+    /// Bytes of the decompressed body.
+    pub body_bytes: u64,
+    /// It names content that it does not hold (a URL, a file id, an earlier response).
+    pub external_content: bool,
+    /// The output maximum that it sets.
+    pub max_output: Option<u64>,
+    /// How many answers it asks for.
+    pub choices: u64,
+    /// The dialect's call makes no output tokens (embeddings, moderations).
+    pub no_output: bool,
+}
+
+/// Whether the secret that was found under `public_id` still opens this key, and the key works.
+/// Budgets are not checked here: they are answered with their own codes, after the scopes.
+///
+/// # Errors
+/// [`Denial::KeyRevoked`], [`Denial::KeyDisabled`], [`Denial::KeyExpired`], or
+/// [`Denial::Unauthorized`] for an old secret whose overlap is over.
+pub fn key_works(key: &Key, public_id: PublicId, now: Timestamp) -> Result<(), Denial> {
+    if key.secret.public_id != public_id {
+        let overlaps = key
+            .previous
+            .as_ref()
+            .is_some_and(|old| old.secret.public_id == public_id && now < old.until);
+        if !overlaps {
+            return Err(Denial::Unauthorized);
+        }
+    }
+    match key.status(now, false) {
+        Status::Revoked => Err(Denial::KeyRevoked),
+        Status::Inactive => Err(Denial::KeyDisabled),
+        Status::Expired => Err(Denial::KeyExpired),
+        Status::Exhausted | Status::Active => Ok(()),
+    }
+}
+
+/// Whether the key may call `model` from `address`, and what is left to choose from.
+///
+/// # Errors
+/// [`Denial::ModelNotFound`], [`Denial::ModelNotAllowed`], [`Denial::IpNotAllowed`] or
+/// [`Denial::ProviderNotAllowed`], in this order.
+pub fn offer<'a>(
+    platform: &'a Platform,
+    organisation: &'a Organisation,
+    key: &Key,
+    model: &str,
+    address: IpAddr,
+) -> Result<Offer<'a>, Denial> {
+    let found = platform.models.get(model).ok_or(Denial::ModelNotFound)?;
+    let multiplier = may_call(platform, key, model).ok_or(Denial::ModelNotAllowed)?;
+    if !key.profile.scopes.address(address) {
+        return Err(Denial::IpNotAllowed);
+    }
+    let ways = ways(platform, organisation, key, model, &found.spec.routes);
+    if ways.is_empty() {
+        return Err(Denial::ProviderNotAllowed);
+    }
+    Ok(Offer { spec: &found.spec, price_version: found.price_version, multiplier, ways })
+}
+
+/// The plan's multiplier if plan and scopes let the key call `model`. Also filters model lists.
+#[must_use]
+pub fn may_call(platform: &Platform, key: &Key, model: &str) -> Option<Multiplier> {
+    let plan = platform.plans.get(&key.profile.plan)?;
+    let allowed = plan.spec.models.holds(model) && key.profile.scopes.models.holds(model);
+    allowed.then_some(plan.spec.multiplier)
+}
+
+/// The upper bound of a request on this model.
+///
+/// Input: no tokenizer makes more tokens than bytes, and no model reads more than its context
+/// window; content that the body only names may fill the window. Output: the body's own maximum for
+/// each answer, or the model's.
+#[must_use]
+pub fn reservation(
+    spec: &ModelSpec,
+    prices: Option<&Prices>,
+    multiplier: Multiplier,
+    demand: &Demand,
+) -> Reservation {
+    let input = if demand.external_content {
+        spec.context_window
+    } else {
+        demand.body_bytes.min(spec.context_window)
+    };
+    let each = demand.max_output.map_or(spec.max_output, |asked| asked.min(spec.max_output));
+    let output = if demand.no_output { 0 } else { each.saturating_mul(demand.choices.max(1)) };
+    let cost = prices.map(|prices| upper_bound(input, output, prices, multiplier));
+    Reservation { input, output, cost: cost.unwrap_or_default() }
+}
+
+/// Whether a request that set no output maximum may be lowered to what is left.
+#[must_use]
+pub fn may_clamp(key: &Key, demand: &Demand) -> bool {
+    demand.max_output.is_none() && !demand.no_output && key.profile.limits.fit == Fit::Clamp
+}
+
+fn ways<'a>(
+    platform: &'a Platform,
+    organisation: &'a Organisation,
+    key: &Key,
+    model: &str,
+    routes: &'a [Route],
+) -> Vec<Way<'a>> {
+    let allowed = &key.profile.scopes.providers;
+    let usable =
+        |provider: &Provider| !provider.spec.disabled && allowed.holds(&provider.spec.name);
+    let own = organisation.providers.iter().filter(|(_, provider)| {
+        usable(provider) && provider.spec.serves.iter().any(|served| &**served == model)
+    });
+    let own = own.map(|(id, provider)| Way {
+        provider,
+        provider_id: *id,
+        upstream_model: None,
+        weight: 0,
+    });
+    let routed = routes.iter().filter_map(|route| {
+        let mut providers = platform.providers.iter();
+        let (id, provider) =
+            providers.find(|(_, provider)| provider.spec.name == route.provider)?;
+        usable(provider).then_some(Way {
+            provider,
+            provider_id: *id,
+            upstream_model: route.upstream_model.as_deref(),
+            weight: route.weight,
+        })
+    });
+    own.chain(routed).collect()
+}
+
+impl Denial {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::WrongCredentialKind => "wrong_credential_kind",
+            Self::KeyDisabled => "key_disabled",
+            Self::KeyExpired => "key_expired",
+            Self::KeyRevoked => "key_revoked",
+            Self::BillingShortfall => "billing_shortfall",
+            Self::QuotaExceeded => "api_key_quota_exceeded",
+            Self::InFlightBudgetExhausted => "in_flight_budget_exhausted",
+            Self::ModelNotAllowed => "model_not_allowed",
+            Self::ProviderNotAllowed => "provider_not_allowed",
+            Self::IpNotAllowed => "ip_not_allowed",
+            Self::McpNotAllowed => "mcp_not_allowed",
+            Self::ModelNotFound => "model_not_found",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::RequestTooLarge => "request_too_large",
+            Self::RequestTimeout => "request_timeout",
+            Self::InvalidRequest => "invalid_request",
+            Self::RateLimited => "rate_limited",
+            Self::ProviderError => "provider_error",
+            Self::ProviderTimeout => "provider_timeout",
+            Self::ControlPlaneStale => "control_plane_stale",
+            Self::LimitAuthorityUnavailable => "limit_authority_unavailable",
+            Self::Overloaded => "overloaded",
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Unauthorized
+            | Self::WrongCredentialKind
+            | Self::KeyDisabled
+            | Self::KeyExpired
+            | Self::KeyRevoked => 401,
+            Self::BillingShortfall | Self::QuotaExceeded | Self::InFlightBudgetExhausted => 402,
+            Self::ModelNotAllowed
+            | Self::ProviderNotAllowed
+            | Self::IpNotAllowed
+            | Self::McpNotAllowed => 403,
+            Self::ModelNotFound | Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::RequestTimeout => 408,
+            Self::RequestTooLarge => 413,
+            Self::InvalidRequest => 400,
+            Self::RateLimited => 429,
+            Self::ProviderError => 502,
+            Self::ProviderTimeout => 504,
+            Self::ControlPlaneStale | Self::LimitAuthorityUnavailable | Self::Overloaded => 503,
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody changing anything.
+    #[must_use]
+    pub const fn retryable(self) -> bool {
+        matches!(self, Self::InFlightBudgetExhausted) || matches!(self.status(), 408 | 429 | 500..)
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl std::error::Error for Denial {}

@@ -1,0 +1,399 @@
+//! Commands: what somebody wants, in the imperative. `decide` turns them into events or a refusal.
+//!
+//! Ids and secrets in a command are made once by the shell, outside any retry, so that deciding the
+//! same command again gives the same events.
+
+use crate::authority::Requester;
+use crate::event::{KeyProfile, ModelSpec, PlanSpec};
+use crate::id::{
+    CommandId, GatewayId, KeyId, MemberId, PlanId, ProjectId, ProviderId, TokenId, TopUpId,
+};
+use crate::limit::{Account, Limits, Unit};
+use crate::money::NanoUsd;
+use crate::scope::Scopes;
+use crate::secret::{Sealed, SecretKind, StoredSecret};
+use crate::state::{ProviderSpec, RevokeReason, Role, Settings};
+use crate::time::{Timestamp, Window};
+
+/// The longest overlap of two secrets after a rotation.
+pub const MAX_OVERLAP_MS: u64 = crate::time::DAY_MS;
+
+/// A command with all that deciding it needs besides the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order<C> {
+    /// The caller's own number for it (`Idempotency-Key`).
+    pub id: CommandId,
+    /// Who asks.
+    pub requester: Requester,
+    /// The time of deciding.
+    pub now: Timestamp,
+    /// The version that the caller has seen (`If-Match`): the seq of the thing's last event.
+    pub expected: Option<u64>,
+    /// What is wanted.
+    pub command: C,
+}
+
+/// A new secret: the stored form, and the sealed form that is kept only where the organisation keeps
+/// secrets recoverable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreshSecret {
+    /// What is stored.
+    pub stored: StoredSecret,
+    /// The secret itself, sealed.
+    pub recoverable: Sealed,
+}
+
+/// What a new key is to be; what is `None` takes the organisation's default.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct KeyDraft {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its owner; `None`: the caller.
+    pub owner: Option<MemberId>,
+    /// Its project.
+    pub project: Option<ProjectId>,
+    /// Its plan; `None`: the organisation's default.
+    pub plan: Option<PlanId>,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+    /// Its limits.
+    pub limits: Limits,
+    /// Its scopes.
+    pub scopes: Scopes,
+    /// A JSON text.
+    pub metadata: Option<Box<str>>,
+}
+
+/// A change of a key: `None` leaves as it is; of an optional property, `Some(None)` takes it away.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct KeyPatch {
+    /// Another name.
+    pub name: Option<Box<str>>,
+    /// Another owner.
+    pub owner: Option<MemberId>,
+    /// Another project, or none.
+    pub project: Option<Option<ProjectId>>,
+    /// Another plan.
+    pub plan: Option<PlanId>,
+    /// Another end, or none.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// Other limits, as a whole (the shell merges a partial change into what it read and guards it
+    /// with `expected`).
+    pub limits: Option<Limits>,
+    /// Other scopes, as a whole.
+    pub scopes: Option<Scopes>,
+    /// Other metadata, or none.
+    pub metadata: Option<Option<Box<str>>>,
+}
+
+/// A command to one organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Make the organisation (operator).
+    CreateOrg {
+        /// Its name.
+        name: Box<str>,
+        /// Its settings.
+        settings: Settings,
+    },
+    /// Change name or settings (owner).
+    ChangeOrg {
+        /// Another name.
+        name: Option<Box<str>>,
+        /// Other settings, as a whole.
+        settings: Option<Settings>,
+    },
+    /// Choose the plans that the organisation may use (operator).
+    AssignPlans {
+        /// `None`: all.
+        allowed: Option<Vec<PlanId>>,
+        /// The plan of keys that name none.
+        default: Option<PlanId>,
+    },
+    /// Invite a person (owner; nobody gives a role above the own).
+    InviteMember {
+        /// The new member's id.
+        member: MemberId,
+        /// Address and login name.
+        email: Box<str>,
+        /// Name for people.
+        name: Box<str>,
+        /// The role.
+        role: Role,
+        /// What the invitation must be answered with.
+        invitation: StoredSecret,
+    },
+    /// Answer an invitation. The shell has checked the invitation's secret.
+    JoinMember {
+        /// Who.
+        member: MemberId,
+        /// The password's hash, sealed.
+        password: Sealed,
+    },
+    /// Give a member another role (owner). The last owner stays one.
+    ChangeRole {
+        /// Who.
+        member: MemberId,
+        /// The role.
+        role: Role,
+    },
+    /// Remove a member (owner). The last owner stays.
+    RemoveMember {
+        /// Who.
+        member: MemberId,
+    },
+    /// Make a project (admin).
+    CreateProject {
+        /// The new id.
+        project: ProjectId,
+        /// Its name.
+        name: Box<str>,
+        /// Its limits.
+        limits: Limits,
+    },
+    /// Change a project (admin).
+    ChangeProject {
+        /// Which.
+        project: ProjectId,
+        /// Another name.
+        name: Option<Box<str>>,
+        /// Other limits, as a whole.
+        limits: Option<Limits>,
+    },
+    /// Delete a project without keys (admin).
+    DeleteProject {
+        /// Which.
+        project: ProjectId,
+    },
+    /// Make a key (member for oneself, admin for anyone).
+    CreateKey {
+        /// The new id.
+        key: KeyId,
+        /// What it is to be.
+        draft: Box<KeyDraft>,
+        /// Its secret.
+        secret: FreshSecret,
+    },
+    /// Change a key's properties.
+    ChangeKey {
+        /// Which.
+        key: KeyId,
+        /// What changes.
+        patch: Box<KeyPatch>,
+    },
+    /// Give a key a new secret.
+    RotateKey {
+        /// Which.
+        key: KeyId,
+        /// The new secret.
+        secret: FreshSecret,
+        /// For how long the old secret also works; 0: it dies at once. At most [`MAX_OVERLAP_MS`].
+        overlap_ms: u64,
+    },
+    /// Switch a key off.
+    DisableKey {
+        /// Which.
+        key: KeyId,
+    },
+    /// Switch a key on.
+    EnableKey {
+        /// Which.
+        key: KeyId,
+    },
+    /// Stop a key for a reason.
+    RevokeKey {
+        /// Which.
+        key: KeyId,
+        /// Why.
+        reason: RevokeReason,
+    },
+    /// Make an inactive or revoked key work again.
+    ActivateKey {
+        /// Which.
+        key: KeyId,
+        /// A new secret; needed after a compromise.
+        rotate: Option<FreshSecret>,
+    },
+    /// Delete a key for ever.
+    DeleteKey {
+        /// Which.
+        key: KeyId,
+    },
+    /// Note that a recoverable secret is read; the shell opens it after the commit.
+    RevealSecret {
+        /// Which.
+        key: KeyId,
+    },
+    /// Make a management token (never above the maker's role) or a join token (admin).
+    CreateToken {
+        /// The new id.
+        token: TokenId,
+        /// Its name.
+        name: Box<str>,
+        /// Management or gateway.
+        kind: SecretKind,
+        /// What its holder may do.
+        role: Role,
+        /// Its secret.
+        secret: StoredSecret,
+        /// When it stops working.
+        expires_at: Option<Timestamp>,
+    },
+    /// Delete a token (its owner, or admin up to the own role).
+    DeleteToken {
+        /// Which.
+        token: TokenId,
+    },
+    /// Add money to the wallet (operator).
+    TopUpWallet {
+        /// The new id.
+        top_up: TopUpId,
+        /// More than zero.
+        amount: NanoUsd,
+        /// The operator's note.
+        note: Box<str>,
+    },
+    /// A budget is due to be closed: decided from a due row of the booking (system).
+    CloseBudget {
+        /// Whose budget.
+        account: Account,
+        /// In which unit.
+        unit: Unit,
+        /// The window that it was used up in.
+        window: Window,
+        /// The revision of the cap that was reached.
+        revision: u64,
+        /// What is settled, in the unit.
+        settled: i64,
+    },
+    /// A budget has reached a threshold: decided from a due row of the booking (system).
+    RaiseAlert {
+        /// Whose budget.
+        account: Account,
+        /// In which unit.
+        unit: Unit,
+        /// The window.
+        window: Window,
+        /// The revision of the cap.
+        revision: u64,
+        /// The threshold in percent.
+        percent: u8,
+        /// What is settled, in the unit.
+        settled: i64,
+    },
+    /// A gateway joins with a join token that the shell has checked (system).
+    JoinGateway {
+        /// Which; a gateway keeps its id over restarts.
+        gateway: GatewayId,
+        /// Its name.
+        name: Box<str>,
+        /// The token that it came with.
+        token: TokenId,
+    },
+    /// A gateway says good-bye (itself or admin).
+    LeaveGateway {
+        /// Which.
+        gateway: GatewayId,
+    },
+    /// Cut a gateway off (operator).
+    FenceGateway {
+        /// Which.
+        gateway: GatewayId,
+    },
+    /// Release a hold without proof of what was spent under it (admin).
+    AbandonLease {
+        /// The gateway that held it.
+        gateway: GatewayId,
+        /// Whose budget.
+        account: Account,
+        /// In which unit.
+        unit: Unit,
+        /// How much, in the unit.
+        amount: i64,
+    },
+    /// Add or change (`Some`) or remove (`None`) a provider of the organisation (admin).
+    ChangeProvider {
+        /// Which.
+        provider: ProviderId,
+        /// All of it.
+        spec: Option<Box<ProviderSpec>>,
+    },
+}
+
+/// A command to the platform; all of them are the operator's but the gateways' own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlatformCommand {
+    /// Add or change (`Some`) or remove (`None`) a plan.
+    ChangePlan {
+        /// Which.
+        plan: PlanId,
+        /// All of it.
+        spec: Option<PlanSpec>,
+    },
+    /// Add, change or price (`Some`) or remove (`None`) a model.
+    PriceModel {
+        /// Its name.
+        model: Box<str>,
+        /// All of it.
+        spec: Option<Box<ModelSpec>>,
+    },
+    /// Add or change (`Some`) or remove (`None`) a provider of the platform.
+    ChangeProvider {
+        /// Which.
+        provider: ProviderId,
+        /// All of it.
+        spec: Option<Box<ProviderSpec>>,
+    },
+    /// Make a join token for gateways that serve every organisation.
+    CreateToken {
+        /// The new id.
+        token: TokenId,
+        /// Its name.
+        name: Box<str>,
+        /// Its secret.
+        secret: StoredSecret,
+        /// When it stops working.
+        expires_at: Option<Timestamp>,
+    },
+    /// Delete a join token.
+    DeleteToken {
+        /// Which.
+        token: TokenId,
+    },
+    /// A gateway joins with a join token that the shell has checked (system).
+    JoinGateway {
+        /// Which.
+        gateway: GatewayId,
+        /// Its name.
+        name: Box<str>,
+        /// The token that it came with.
+        token: TokenId,
+    },
+    /// A gateway says good-bye (itself or operator).
+    LeaveGateway {
+        /// Which.
+        gateway: GatewayId,
+    },
+    /// Cut a gateway off.
+    FenceGateway {
+        /// Which.
+        gateway: GatewayId,
+    },
+}
+
+impl KeyDraft {
+    /// The profile that the draft makes with the caller and the organisation's default filled in.
+    #[must_use]
+    pub fn profile(&self, caller: Option<MemberId>, plan: PlanId) -> KeyProfile {
+        KeyProfile {
+            name: self.name.clone(),
+            owner: self.owner.or(caller),
+            project: self.project,
+            plan,
+            expires_at: self.expires_at,
+            limits: self.limits.clone(),
+            scopes: self.scopes.clone(),
+            metadata: self.metadata.clone(),
+        }
+    }
+}

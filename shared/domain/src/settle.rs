@@ -1,0 +1,99 @@
+//! Settlement: from what was reserved and what was seen, what is booked.
+
+use crate::meter::{Prices, Usage, cost};
+use crate::money::{Multiplier, NanoUsd};
+use crate::spend::Source;
+
+/// The most tokens of one direction that are believed: far above any model, far below overflow.
+pub const MAX_BELIEVED_TOKENS: u64 = 1_000_000_000;
+
+/// What a gateway holds for one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// The most input tokens that it can use.
+    pub input: u64,
+    /// The most output tokens that it can use.
+    pub output: u64,
+    /// The most that it can cost.
+    pub cost: NanoUsd,
+}
+
+/// What was seen of a request until it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// The provider's own usage, if it arrived.
+    pub reported: Option<Usage>,
+    /// The report held a negative, huge or unreadable figure.
+    pub malformed: bool,
+    /// Output tokens counted while they passed, if the dialect lets us count.
+    pub counted_output: Option<u64>,
+    /// The provider began to work: it was sent the whole request.
+    pub sent: bool,
+    /// The provider refused or failed before it answered anything.
+    pub refused: bool,
+}
+
+/// What is booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// Tokens.
+    pub usage: Usage,
+    /// The cost at the prices of the admission.
+    pub cost: NanoUsd,
+    /// Whose word it is.
+    pub source: Source,
+    /// The report made no sense.
+    pub suspect: bool,
+}
+
+/// Settles one request. Total: every way in which a request can end has an answer.
+///
+/// A provider's report is believed up to [`MAX_BELIEVED_TOKENS`]. Without one, output that was
+/// counted is charged with the reserved input; else the reservation is. A request that was never
+/// sent, or that the provider refused before it answered, costs nothing.
+#[must_use]
+pub fn settle(
+    reservation: &Reservation,
+    observed: &Observed,
+    prices: Option<&Prices>,
+    multiplier: Multiplier,
+) -> Settlement {
+    let free = !observed.sent || (observed.refused && observed.reported.is_none());
+    let (usage, source) = match (observed.reported, observed.counted_output) {
+        (Some(reported), _) => (bounded(reported), Source::Provider),
+        (None, _) if free => (Usage::default(), Source::Counted),
+        (None, Some(output)) => {
+            let output = output.min(MAX_BELIEVED_TOKENS);
+            (Usage { input: reservation.input, output, ..Usage::default() }, Source::Counted)
+        }
+        (None, None) => {
+            let (input, output) = (reservation.input, reservation.output);
+            (Usage { input, output, ..Usage::default() }, Source::Estimated)
+        }
+    };
+    let cost = match source {
+        _ if free && observed.reported.is_none() => NanoUsd::ZERO,
+        Source::Estimated => reservation.cost,
+        Source::Provider | Source::Counted => {
+            prices.map_or(NanoUsd::ZERO, |prices| cost(&usage, prices, multiplier))
+        }
+    };
+    let suspect =
+        observed.malformed || observed.reported.is_some_and(|usage| usage != bounded(usage));
+    Settlement { usage, cost, source, suspect }
+}
+
+fn bounded(usage: Usage) -> Usage {
+    let cap = |tokens: u64| tokens.min(MAX_BELIEVED_TOKENS);
+    Usage {
+        input: cap(usage.input),
+        output: cap(usage.output),
+        cached_input: cap(usage.cached_input),
+        cache_write: cap(usage.cache_write),
+        reasoning: cap(usage.reasoning),
+        audio_input: cap(usage.audio_input),
+        audio_output: cap(usage.audio_output),
+        image_input: cap(usage.image_input),
+        image_output: cap(usage.image_output),
+    }
+}

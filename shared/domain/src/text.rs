@@ -1,0 +1,55 @@
+//! Short texts of people: names and the limits that they keep.
+
+/// The most characters of a name.
+pub const MAX_NAME_CHARS: usize = 100;
+/// The most bytes of a key's metadata, as JSON: it is echoed in every record of the request log.
+pub const MAX_METADATA_BYTES: usize = 4_096;
+/// The most entries of one allow-list: it is walked on the request path.
+pub const MAX_LIST_ENTRIES: usize = 1_000;
+
+/// Says what is wrong with a name, if anything is.
+#[must_use]
+pub fn name_problem(name: &str) -> Option<&'static str> {
+    let chars = name.chars().count();
+    if chars == 0 || name.trim().is_empty() {
+        Some("must not be empty")
+    } else if chars > MAX_NAME_CHARS {
+        Some("must have at most 100 characters")
+    } else if name.trim() != name {
+        Some("must not begin or end with white space")
+    } else if name.chars().any(char::is_control) {
+        Some("must not contain control characters")
+    } else {
+        None
+    }
+}
+
+/// Says what is wrong with a slug (the short name of a provider, model or MCP server that appears
+/// in scopes, paths and logs), if anything is.
+#[must_use]
+pub fn slug_problem(slug: &str) -> Option<&'static str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(&byte);
+    if slug.is_empty() {
+        Some("must not be empty")
+    } else if slug.len() > MAX_NAME_CHARS {
+        Some("must have at most 100 characters")
+    } else if !slug.bytes().all(allowed) {
+        Some("may contain only ASCII letters, digits and - _ . : / @")
+    } else {
+        None
+    }
+}
+
+/// Says what is wrong with an e-mail address, if it cannot be one.
+#[must_use]
+pub fn email_problem(email: &str) -> Option<&'static str> {
+    let shape = email.split_once('@').is_some_and(|(user, host)| {
+        !user.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
+            || (!user.is_empty() && host == "localhost")
+    });
+    if email.len() > 254 || email.chars().any(|c| c.is_whitespace() || c.is_control()) || !shape {
+        Some("must be an e-mail address")
+    } else {
+        None
+    }
+}
