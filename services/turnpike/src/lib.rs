@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The one binary a person installs: everything in one process, or the client.
+
+pub mod echo;

@@ -1,0 +1,125 @@
+//! Gemini's generation of content and its count of tokens.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::ask::{self, Ask, Parts};
+use super::model::Model;
+use super::refusal::Refusal;
+use super::reply::{Answer, Content, Frame, Frames, Request, event, number, with_usage};
+use super::route::Form;
+use super::script::Figures;
+use super::words::Text;
+
+/// Answers `:generateContent` and `:streamGenerateContent`.
+///
+/// # Errors
+/// Where the body is not such a request.
+pub(super) fn generate(request: &Request<'_>, model: Model, form: Form) -> Result<Answer, Refusal> {
+    let body = ask::json(request.body)?;
+    let config = &body["generationConfig"];
+    let maximum = ask::optional_count(&config["maxOutputTokens"])?;
+    let choices = ask::choices(&config["candidateCount"])?;
+    let ask = Ask::new(model, &parts(&body)?, maximum, choices);
+    let bill = ask.bill();
+    let figures = request.report.figures(bill);
+    let tail = json!({
+        "modelVersion": model.name(),
+        "responseId": format!("echo{}", request.stamp.number),
+    });
+    let last = with_usage(tail.clone(), "usageMetadata", figures, usage);
+    Ok(match form {
+        Form::Whole => {
+            let candidates: Vec<_> = ask
+                .choices
+                .iter()
+                .enumerate()
+                .map(|(index, text)| candidate(index, text.whole(), Some(reason(text))))
+                .collect();
+            Answer::json(&with_candidates(last, candidates), bill)
+        }
+        Form::Events => {
+            let frames = chunks(ask, tail, last).map(|(data, words)| event(&data, words));
+            Answer::events(Box::new(frames), bill)
+        }
+        Form::Array => Answer {
+            content_type: "application/json",
+            bill: Some(bill),
+            content: Content::Stream(array(chunks(ask, tail, last))),
+        },
+    })
+}
+
+/// Answers `:countTokens`, which serves nothing.
+///
+/// # Errors
+/// Where the body is not such a request.
+pub(super) fn count_tokens(request: &Request<'_>, _model: Model) -> Result<Answer, Refusal> {
+    let body = ask::json(request.body)?;
+    let inner = body.get("generateContentRequest").unwrap_or(&body);
+    Ok(Answer::free(&json!({"totalTokens": parts(inner)?.input})))
+}
+
+/// Usage as Gemini names it.
+#[must_use]
+pub(super) fn usage(figures: Figures) -> Value {
+    json!({
+        "promptTokenCount": number(figures.input),
+        "cachedContentTokenCount": number(figures.cached),
+        "candidatesTokenCount": number(figures.output),
+        "totalTokenCount": number(figures.input + figures.output),
+    })
+}
+
+fn parts(body: &Value) -> Result<Parts, Refusal> {
+    let mut parts = Parts::default();
+    let system = body.get("systemInstruction").or_else(|| body.get("system_instruction"));
+    if let Some(system) = system {
+        parts.add(&system["parts"], false);
+    }
+    for content in ask::list(body, "contents")? {
+        let is_user = content["role"].as_str().is_none_or(|role| role == "user");
+        parts.add(&content["parts"], is_user);
+    }
+    Ok(parts)
+}
+
+fn chunks(ask: Ask, tail: Value, mut last: Value) -> impl Iterator<Item = (Value, u64)> + Send {
+    // The last chunk closes every candidate and reports the usage.
+    let ends = ask.choices.iter().enumerate();
+    let ends = ends.map(|(index, text)| candidate(index, "", Some(reason(text)))).collect();
+    last = with_candidates(last, ends);
+    let pieces = ask.choices.into_iter().enumerate().flat_map(|(index, text)| {
+        text.into_pieces().map(move |(piece, words)| (candidate(index, &piece, None), words))
+    });
+    let pieces = pieces
+        .map(move |(candidate, words)| (with_candidates(tail.clone(), vec![candidate]), words));
+    pieces.chain([(last, 0)])
+}
+
+fn array(chunks: impl Iterator<Item = (Value, u64)> + Send + 'static) -> Frames {
+    let elements = chunks.enumerate().map(|(index, (data, words))| {
+        let before = if index == 0 { "[" } else { ",\r\n" };
+        Frame { bytes: Bytes::from(format!("{before}{data}")), words }
+    });
+    Box::new(elements.chain([Frame { bytes: Bytes::from_static(b"]"), words: 0 }]))
+}
+
+fn with_candidates(mut body: Value, candidates: Vec<Value>) -> Value {
+    body["candidates"] = Value::from(candidates);
+    body
+}
+
+fn candidate(index: usize, text: &str, reason: Option<&str>) -> Value {
+    let mut candidate = json!({
+        "index": index, "content": {"role": "model", "parts": [{"text": text}]},
+    });
+    if let Some(reason) = reason {
+        candidate["finishReason"] = Value::from(reason);
+    }
+    candidate
+}
+
+fn reason(text: &Text) -> &'static str {
+    if text.was_cut() { "MAX_TOKENS" } else { "STOP" }
+}
