@@ -8,12 +8,12 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::event::ModelSpec;
-use crate::limit::Fit;
+use crate::limit::{Account, Fit, Unit};
 use crate::meter::{Prices, upper_bound};
 use crate::money::Multiplier;
 use crate::secret::PublicId;
 use crate::settle::Reservation;
-use crate::state::{Key, Organisation, Platform, Provider, Route, Status};
+use crate::state::{Key, Organisation, Platform, Provider, Status};
 use crate::time::Timestamp;
 
 /// Why a request was refused. The code is stable; the status is the contract's.
@@ -70,7 +70,7 @@ pub enum Denial {
 }
 
 /// A model that a key may call: what it costs and where it is served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Offer<'a> {
     /// The model.
     pub spec: &'a ModelSpec,
@@ -78,8 +78,10 @@ pub struct Offer<'a> {
     pub price_version: u64,
     /// The plan's factor.
     pub multiplier: Multiplier,
-    /// The ways to it that the key's scopes leave, best first.
-    pub ways: Vec<Way<'a>>,
+    model: &'a str,
+    key: &'a Key,
+    platform: &'a Platform,
+    organisation: &'a Organisation,
 }
 
 /// One way to a model.
@@ -142,20 +144,68 @@ pub fn key_works(key: &Key, public_id: PublicId, now: Timestamp) -> Result<(), D
 pub fn offer<'a>(
     platform: &'a Platform,
     organisation: &'a Organisation,
-    key: &Key,
-    model: &str,
+    key: &'a Key,
+    model: &'a str,
     address: IpAddr,
 ) -> Result<Offer<'a>, Denial> {
     let found = platform.models.get(model).ok_or(Denial::ModelNotFound)?;
     let multiplier = may_call(platform, key, model).ok_or(Denial::ModelNotAllowed)?;
+    if found.spec.prices.is_none() && has_cost_cap(organisation, key) {
+        return Err(Denial::ModelNotAllowed);
+    }
     if !key.profile.scopes.address(address) {
         return Err(Denial::IpNotAllowed);
     }
-    let ways = ways(platform, organisation, key, model, &found.spec.routes);
-    if ways.is_empty() {
+    let (spec, price_version) = (&found.spec, found.price_version);
+    let offer = Offer { spec, price_version, multiplier, model, key, platform, organisation };
+    if offer.ways().next().is_none() {
         return Err(Denial::ProviderNotAllowed);
     }
-    Ok(Offer { spec: &found.spec, price_version: found.price_version, multiplier, ways })
+    Ok(offer)
+}
+
+impl<'a> Offer<'a> {
+    /// The ways to the model that the key's scopes leave, best first; at least one. They are found
+    /// as they are asked for, because most requests take the first.
+    pub fn ways(&self) -> impl Iterator<Item = Way<'a>> + use<'a> {
+        let Self { spec, model, key, platform, organisation, .. } = *self;
+        let usable = |provider: &Provider| {
+            !provider.spec.disabled && key.profile.scopes.providers.holds(&provider.spec.name)
+        };
+        let own = organisation.providers.iter().filter(move |(_, provider)| {
+            usable(provider) && provider.spec.serves.iter().any(|served| &**served == model)
+        });
+        let own = own.map(|(id, provider)| Way {
+            provider,
+            provider_id: *id,
+            upstream_model: None,
+            weight: 0,
+        });
+        let routed = spec.routes.iter().filter_map(move |route| {
+            let mut providers = platform.providers.iter();
+            let (id, provider) =
+                providers.find(|(_, provider)| provider.spec.name == route.provider)?;
+            usable(provider).then_some(Way {
+                provider,
+                provider_id: *id,
+                upstream_model: route.upstream_model.as_deref(),
+                weight: route.weight,
+            })
+        });
+        own.chain(routed)
+    }
+}
+
+/// Whether any budget above the key's requests is in USD: what has no price cannot be counted
+/// against it.
+#[must_use]
+pub fn has_cost_cap(organisation: &Organisation, key: &Key) -> bool {
+    let project = key.profile.project.map(Account::Project);
+    [Some(Account::Key(key.id)), project, Some(Account::Wallet)]
+        .into_iter()
+        .flatten()
+        .filter_map(|account| organisation.caps.get(&(account, Unit::Usd)))
+        .any(|cap| cap.amount.is_some())
 }
 
 /// The plan's multiplier if plan and scopes let the key call `model`. Also filters model lists.
@@ -169,8 +219,9 @@ pub fn may_call(platform: &Platform, key: &Key, model: &str) -> Option<Multiplie
 /// The upper bound of a request on this model.
 ///
 /// Input: no tokenizer makes more tokens than bytes, and no model reads more than its context
-/// window; content that the body only names may fill the window. Output: the body's own maximum for
-/// each answer, or the model's.
+/// window; content that the body only names may fill the window. A call without output (embeddings)
+/// may hold many inputs, each as large as the window, so there only the bytes bound it. Output: the
+/// body's own maximum for each answer, or the model's.
 #[must_use]
 pub fn reservation(
     spec: &ModelSpec,
@@ -178,10 +229,11 @@ pub fn reservation(
     multiplier: Multiplier,
     demand: &Demand,
 ) -> Reservation {
-    let input = if demand.external_content {
-        spec.context_window
-    } else {
-        demand.body_bytes.min(spec.context_window)
+    let input = match (demand.external_content, demand.no_output) {
+        (false, false) => demand.body_bytes.min(spec.context_window),
+        (true, false) => spec.context_window,
+        (false, true) => demand.body_bytes,
+        (true, true) => demand.body_bytes.max(spec.context_window),
     };
     let each = demand.max_output.map_or(spec.max_output, |asked| asked.min(spec.max_output));
     let output = if demand.no_output { 0 } else { each.saturating_mul(demand.choices.max(1)) };
@@ -193,39 +245,6 @@ pub fn reservation(
 #[must_use]
 pub fn may_clamp(key: &Key, demand: &Demand) -> bool {
     demand.max_output.is_none() && !demand.no_output && key.profile.limits.fit == Fit::Clamp
-}
-
-fn ways<'a>(
-    platform: &'a Platform,
-    organisation: &'a Organisation,
-    key: &Key,
-    model: &str,
-    routes: &'a [Route],
-) -> Vec<Way<'a>> {
-    let allowed = &key.profile.scopes.providers;
-    let usable =
-        |provider: &Provider| !provider.spec.disabled && allowed.holds(&provider.spec.name);
-    let own = organisation.providers.iter().filter(|(_, provider)| {
-        usable(provider) && provider.spec.serves.iter().any(|served| &**served == model)
-    });
-    let own = own.map(|(id, provider)| Way {
-        provider,
-        provider_id: *id,
-        upstream_model: None,
-        weight: 0,
-    });
-    let routed = routes.iter().filter_map(|route| {
-        let mut providers = platform.providers.iter();
-        let (id, provider) =
-            providers.find(|(_, provider)| provider.spec.name == route.provider)?;
-        usable(provider).then_some(Way {
-            provider,
-            provider_id: *id,
-            upstream_model: route.upstream_model.as_deref(),
-            weight: route.weight,
-        })
-    });
-    own.chain(routed).collect()
 }
 
 impl Denial {

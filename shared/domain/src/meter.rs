@@ -56,6 +56,21 @@ impl Usage {
     pub const fn tokens(&self) -> u64 {
         self.input.saturating_add(self.output)
     }
+
+    /// Whether the finer kinds are no more than the direction that they are parts of.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        let sum = |parts: &[u64]| parts.iter().fold(0, |sum: u64, part| sum.saturating_add(*part));
+        sum(&self.input_parts()) <= self.input && sum(&self.output_parts()) <= self.output
+    }
+
+    const fn input_parts(&self) -> [u64; 4] {
+        [self.cached_input, self.cache_write, self.audio_input, self.image_input]
+    }
+
+    const fn output_parts(&self) -> [u64; 3] {
+        [self.reasoning, self.audio_output, self.image_output]
+    }
 }
 
 impl Prices {
@@ -86,20 +101,11 @@ pub fn cost(usage: &Usage, prices: &Prices, multiplier: Multiplier) -> NanoUsd {
         (usage.cache_write, prices.cache_write.unwrap_or(prices.input)),
         (usage.audio_input, prices.audio_input.unwrap_or(prices.input)),
         (usage.image_input, prices.image_input.unwrap_or(prices.input)),
-        (
-            rest(
-                usage.input,
-                &[usage.cached_input, usage.cache_write, usage.audio_input, usage.image_input],
-            ),
-            prices.input,
-        ),
+        (rest(usage.input, &usage.input_parts()), prices.input),
         (usage.reasoning, prices.reasoning.unwrap_or(prices.output)),
         (usage.audio_output, prices.audio_output.unwrap_or(prices.output)),
         (usage.image_output, prices.image_output.unwrap_or(prices.output)),
-        (
-            rest(usage.output, &[usage.reasoning, usage.audio_output, usage.image_output]),
-            prices.output,
-        ),
+        (rest(usage.output, &usage.output_parts()), prices.output),
     ];
     let tokens = parts
         .iter()

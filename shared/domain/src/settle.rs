@@ -48,9 +48,10 @@ pub struct Settlement {
 
 /// Settles one request. Total: every way in which a request can end has an answer.
 ///
-/// A provider's report is believed up to [`MAX_BELIEVED_TOKENS`]. Without one, output that was
-/// counted is charged with the reserved input; else the reservation is. A request that was never
-/// sent, or that the provider refused before it answered, costs nothing.
+/// A provider's report is believed up to [`MAX_BELIEVED_TOKENS`], unless it says that nothing was
+/// used at all. Without one, output that was counted is charged with the reserved input; else the
+/// reservation is. A request that was never sent, or that the provider refused before it answered,
+/// costs nothing.
 #[must_use]
 pub fn settle(
     reservation: &Reservation,
@@ -58,29 +59,27 @@ pub fn settle(
     prices: Option<&Prices>,
     multiplier: Multiplier,
 ) -> Settlement {
-    let free = !observed.sent || (observed.refused && observed.reported.is_none());
-    let (usage, source) = match (observed.reported, observed.counted_output) {
-        (Some(reported), _) => (bounded(reported), Source::Provider),
-        (None, _) if free => (Usage::default(), Source::Counted),
-        (None, Some(output)) => {
-            let output = output.min(MAX_BELIEVED_TOKENS);
-            (Usage { input: reservation.input, output, ..Usage::default() }, Source::Counted)
-        }
-        (None, None) => {
-            let (input, output) = (reservation.input, reservation.output);
-            (Usage { input, output, ..Usage::default() }, Source::Estimated)
-        }
+    let used_something = |usage: &Usage| *usage != Usage::default();
+    let reported = observed.reported.filter(used_something);
+    let free = !observed.sent || observed.refused;
+    let priced =
+        |usage: &Usage| prices.map_or(NanoUsd::ZERO, |prices| cost(usage, prices, multiplier));
+    let (usage, cost, source) = if let Some(reported) = reported {
+        let usage = bounded(reported);
+        (usage, priced(&usage), Source::Provider)
+    } else if free {
+        (Usage::default(), NanoUsd::ZERO, Source::Counted)
+    } else if let Some(output) = observed.counted_output {
+        let output = output.min(MAX_BELIEVED_TOKENS);
+        let usage = Usage { input: reservation.input, output, ..Usage::default() };
+        (usage, priced(&usage), Source::Counted)
+    } else {
+        let Reservation { input, output, cost } = *reservation;
+        (Usage { input, output, ..Usage::default() }, cost, Source::Estimated)
     };
-    let cost = match source {
-        _ if free && observed.reported.is_none() => NanoUsd::ZERO,
-        Source::Estimated => reservation.cost,
-        Source::Provider | Source::Counted => {
-            prices.map_or(NanoUsd::ZERO, |prices| cost(&usage, prices, multiplier))
-        }
-    };
-    let suspect =
-        observed.malformed || observed.reported.is_some_and(|usage| usage != bounded(usage));
-    Settlement { usage, cost, source, suspect }
+    let nothing_reported = !free && observed.reported.is_some() && reported.is_none();
+    let senseless = reported.is_some_and(|usage| usage != bounded(usage) || !usage.adds_up());
+    Settlement { usage, cost, source, suspect: observed.malformed || nothing_reported || senseless }
 }
 
 fn bounded(usage: Usage) -> Usage {
