@@ -2,5 +2,12 @@
 
 pub mod clock;
 pub mod config;
+pub mod connector;
 pub mod entropy;
+pub mod metrics;
+pub mod per_core;
+pub mod probes;
+pub mod serve;
+pub mod signals;
 pub mod tasks;
+pub mod telemetry;
