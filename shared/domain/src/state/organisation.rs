@@ -238,7 +238,7 @@ pub struct Organisation {
     pub settings: Settings,
     /// When it was made.
     pub created_at: Timestamp,
-    /// The last event that touched name or settings.
+    /// The last event that touched name, settings or plans.
     pub settings_seq: u64,
     /// The plans that it may choose among; `None`: all.
     pub allowed_plans: Option<Vec<PlanId>>,

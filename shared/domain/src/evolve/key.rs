@@ -1,0 +1,99 @@
+//! Keys. A changed key is a new value: whoever holds the old one keeps what it has seen.
+
+use std::sync::Arc;
+
+use super::budget;
+use crate::event::{Event, KeyProfile, Record};
+use crate::id::KeyId;
+use crate::limit::Account;
+use crate::state::{Key, Organisation, PreviousSecret, RevokeReason, Standing};
+
+pub(super) fn created(state: &mut Organisation, record: &Record) {
+    let Event::KeyCreated { key: id, profile, secret, recoverable } = &record.event else {
+        return;
+    };
+    if state.keys.contains_key(id) {
+        return;
+    }
+    let key = Key {
+        id: *id,
+        profile: KeyProfile::clone(profile),
+        secret: secret.clone(),
+        previous: None,
+        recoverable: recoverable.clone(),
+        standing: Standing::default(),
+        generation: 1,
+        created_at: record.at,
+        rotated_at: None,
+        seq: record.seq,
+    };
+    state.keys.insert(*id, Arc::new(key));
+    state.key_names.insert(profile.name.clone(), *id);
+    budget::caps(state, Account::Key(*id), &profile.limits);
+}
+
+pub(super) fn changed(state: &mut Organisation, id: KeyId, profile: &KeyProfile, seq: u64) {
+    let Some(key) = touch(state, id, seq) else {
+        return;
+    };
+    let before = std::mem::replace(&mut key.profile, profile.clone());
+    if before.name != profile.name {
+        forget_name(state, &before.name, id);
+        state.key_names.insert(profile.name.clone(), id);
+    }
+    budget::caps(state, Account::Key(id), &profile.limits);
+}
+
+pub(super) fn rotated(state: &mut Organisation, record: &Record) {
+    let Event::KeyRotated { key: id, secret, recoverable, overlap_until } = &record.event else {
+        return;
+    };
+    let Some(key) = touch(state, *id, record.seq) else {
+        return;
+    };
+    let old = std::mem::replace(&mut key.secret, secret.clone());
+    key.previous = overlap_until.map(|until| Box::new(PreviousSecret { secret: old, until }));
+    key.recoverable.clone_from(recoverable);
+    key.generation = key.generation.saturating_add(1);
+    key.rotated_at = Some(record.at);
+}
+
+pub(super) fn switched(state: &mut Organisation, id: KeyId, disabled: bool, seq: u64) {
+    if let Some(key) = touch(state, id, seq) {
+        key.standing.disabled = disabled;
+    }
+}
+
+/// Both secrets of an overlap die with the standing; the generation kills tokens made before, which
+/// a later activation must not bring back.
+pub(super) fn revoked(state: &mut Organisation, id: KeyId, reason: RevokeReason, seq: u64) {
+    if let Some(key) = touch(state, id, seq) {
+        key.standing.revoked = Some(reason);
+        key.generation = key.generation.saturating_add(1);
+    }
+}
+
+pub(super) fn activated(state: &mut Organisation, id: KeyId, seq: u64) {
+    if let Some(key) = touch(state, id, seq) {
+        key.standing = Standing::default();
+    }
+}
+
+pub(super) fn deleted(state: &mut Organisation, id: KeyId) {
+    if let Some(key) = state.keys.remove(&id) {
+        forget_name(state, &key.profile.name, id);
+        budget::no_caps(state, Account::Key(id));
+    }
+}
+
+fn touch(state: &mut Organisation, id: KeyId, seq: u64) -> Option<&mut Key> {
+    let key = Arc::make_mut(state.keys.get_mut(&id)?);
+    key.seq = seq;
+    Some(key)
+}
+
+fn forget_name(state: &mut Organisation, name: &str, id: KeyId) {
+    if state.key_names.get(name) == Some(&id) {
+        state.key_names.remove(name);
+    }
+}
