@@ -1,0 +1,61 @@
+//! Base62: bytes as a word of digits and letters that a double click selects as a whole.
+//!
+//! The bytes are read as one big-endian number; its base-62 digits stand most significant first,
+//! padded with `0` to a fixed width. Digits are `0`–`9`, `A`–`Z`, `a`–`z` in this order.
+
+use zeroize::Zeroizing;
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const BASE: u32 = 62;
+/// The widest number that is written: 256 bits of a secret.
+const MAX_BYTES: usize = 32;
+
+/// Writes the number in the last [`MAX_BYTES`] of `bytes` into `digits`, keeping as many of its low
+/// digits as there is room for.
+pub(crate) fn write(bytes: &[u8], digits: &mut [u8]) {
+    let mut number = Zeroizing::new([0_u8; MAX_BYTES]);
+    for (place, byte) in number.iter_mut().rev().zip(bytes.iter().rev()) {
+        *place = *byte;
+    }
+    for digit in digits.iter_mut().rev() {
+        let mut remainder = 0_u32;
+        for place in number.iter_mut() {
+            let value = remainder * 256 + u32::from(*place);
+            *place = u8::try_from(value / BASE).unwrap_or(u8::MAX);
+            remainder = value % BASE;
+        }
+        *digit = usize::try_from(remainder).map_or(b'0', |index| ALPHABET[index]);
+    }
+}
+
+/// Whether every byte is a digit.
+pub(crate) fn is_written(digits: &[u8]) -> bool {
+    digits.iter().all(u8::is_ascii_alphanumeric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &[u8], width: usize) -> String {
+        let mut digits = vec![0; width];
+        write(bytes, &mut digits);
+        String::from_utf8(digits).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_padded_and_most_significant_first() {
+        assert_eq!(text(&[0], 4), "0000");
+        assert_eq!(text(&[61], 2), "0z");
+        assert_eq!(text(&[62], 2), "10");
+        assert_eq!(text(&u32::MAX.to_be_bytes(), 6), "4gfFC3");
+        assert_eq!(text(&[0xff; 32], 43).len(), 43);
+        assert_eq!(text(&[0xff; 32], 44).as_bytes()[0], b'0', "43 digits hold 256 bits");
+    }
+
+    #[test]
+    fn low_digits_are_kept_where_there_is_no_room() {
+        let all = text(&[0xab; 16], 22);
+        assert_eq!(text(&[0xab; 16], 16), all[6..]);
+    }
+}
