@@ -1,0 +1,129 @@
+//! The store in one file of this machine: redb, with one writer that commits in groups.
+//!
+//! A durable commit costs one flush of the disk, whatever its size, so the writer takes all batches
+//! that wait, checks each in turn, and makes one redb transaction of those that do not conflict.
+//!
+//! When the disk refuses a write, what the file holds of that group is not known: its callers are
+//! told [`CommitError::Unknown`]. From then on the store is read-only until it is opened again,
+//! which finds every commit that was ever answered with `Ok`.
+
+mod disk;
+#[cfg(test)]
+mod faulty;
+mod moment;
+mod open;
+mod recent;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use redb::{Database, StorageBackend};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+pub use self::open::OpenError;
+
+use self::disk::Disk;
+use self::recent::Recent;
+use self::writer::{Job, Writer};
+use crate::kv::{Batch, BoxFuture, CommitError, Committed, Kv, ReadError, Snapshot};
+use crate::writes;
+
+/// The name of the file in the directory of the store.
+pub const FILE_NAME: &str = "turnpike.redb";
+/// Bytes of batches that may wait for the writer: a second of the slowest disk tried, and little
+/// enough to be lost to the memory of a small machine. More callers wait for room.
+const QUEUE_BYTES: u32 = 64 << 20;
+/// Bytes that a waiting batch counts for beyond its own, so that empty ones are bounded too.
+const JOB_BYTES: usize = 256;
+
+/// A store in one file. Dropping it finishes what is queued and closes the file; that may take as
+/// long as one commit.
+pub struct Embedded {
+    database: Arc<Database>,
+    disk: Arc<Disk>,
+    room: Arc<Semaphore>,
+    /// `None` only while it is dropped: the writer ends when nobody can send.
+    queue: Option<mpsc::UnboundedSender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Embedded {
+    /// Opens the store in `directory`, which is made if it is not there. After a crash redb checks
+    /// and repairs the whole file first, so this may take a while: call it before serving.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong with the directory or the file, and what to do.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let path = directory.join(FILE_NAME);
+        let backend = open::backend(directory, &path)?;
+        Self::start(&path, backend, recent::HISTORY_BYTES)
+    }
+
+    fn start(
+        path: &Path,
+        backend: impl StorageBackend,
+        history_bytes: usize,
+    ) -> Result<Self, OpenError> {
+        let (database, newest) = open::database(path, backend)?;
+        let database = Arc::new(database);
+        let disk = Arc::new(Disk::new(path.display().to_string(), newest));
+        let (queue, jobs) = mpsc::unbounded_channel();
+        let recent = Recent::new(newest, history_bytes);
+        let writer = Writer::new(Arc::clone(&database), Arc::clone(&disk), recent);
+        let writer = turnpike_runtime::tasks::thread("store-writer", move || writer.run(jobs))
+            .map_err(|source| OpenError::Thread { source })?;
+        let permits = usize::try_from(QUEUE_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
+        let room = Arc::new(Semaphore::new(permits));
+        Ok(Self { database, disk, room, queue: Some(queue), writer: Some(writer) })
+    }
+
+    async fn enqueue(&self, batch: Batch) -> Result<Committed, CommitError> {
+        writes::check(&batch)?;
+        let stopped = || CommitError::Unavailable(format!("{}: the writer ended", self.disk.path));
+        let bytes = u32::try_from(batch.bytes().saturating_add(JOB_BYTES)).unwrap_or(QUEUE_BYTES);
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| stopped())?;
+        let (answer, answered) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or_else(stopped)?;
+        queue.send(Job { batch, answer, room }).map_err(|_| stopped())?;
+        // The writer answers every job, so it panicked, at a moment that nobody knows.
+        let lost = |_| CommitError::Unknown(format!("{}: the writer died", self.disk.path));
+        answered.await.map_err(lost)?
+    }
+}
+
+impl Kv for Embedded {
+    /// Reads run on the caller's thread: a hit in the cache takes microseconds, a miss one read.
+    fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn Snapshot>, ReadError>> {
+        Box::pin(async move { moment::take(&self.database, &self.disk) })
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, CommitError>> {
+        Box::pin(self.enqueue(batch))
+    }
+
+    fn watch(&self, key: Bytes) -> BoxFuture<'static, ()> {
+        self.disk.watches.watch(key)
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer was counted where it was caught.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Embedded").field("path", &self.disk.path).finish_non_exhaustive()
+    }
+}

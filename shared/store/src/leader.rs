@@ -1,0 +1,193 @@
+//! Leadership: one owner of a role at a time, known by a fencing number.
+//!
+//! The fence and the renewal are two rows. Every commit of the owner guards the fence, so that an
+//! owner who was replaced cannot write; the renewal is written each second and guarded by nobody,
+//! so that renewing never conflicts with working. A candidate takes over only after it has itself
+//! watched the renewal stand still, by its own steady clock: no two clocks are compared.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use turnpike_runtime::clock::SharedClock;
+use turnpike_runtime::entropy;
+
+use crate::error::StoreError;
+use crate::keyspace;
+use crate::kv::{Batch, CommitError, Kv, Write};
+
+/// How often an owner renews.
+pub const RENEW_MS: u64 = 1_000;
+/// For how long after sending its last successful renewal an owner may still answer others.
+pub const ANSWER_MS: u64 = 3_000;
+/// How long a renewal must have stood still before a candidate takes over: longer than
+/// [`ANSWER_MS`], so that two owners never answer at the same time.
+pub const TAKE_OVER_MS: u64 = 5_000;
+/// How often a candidate looks.
+const LOOK_MS: u64 = 500;
+
+/// A role that one process has at a time.
+#[derive(Clone)]
+pub struct Role {
+    kv: Arc<dyn Kv>,
+    clock: SharedClock,
+    name: String,
+}
+
+/// The time in which this process has a role.
+pub struct Term {
+    role: Role,
+    fence: u64,
+    renewed_ms: AtomicU64,
+}
+
+impl Role {
+    /// The role `name` in the store.
+    #[must_use]
+    pub fn new(kv: Arc<dyn Kv>, clock: SharedClock, name: &str) -> Self {
+        Self { kv, clock, name: name.into() }
+    }
+
+    /// Waits until this process has the role. Cancel-safe: an abandoned candidacy that still
+    /// succeeds is taken over like any other silent owner.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn win(&self) -> Result<Term, StoreError> {
+        let mut seen: Option<(Option<Bytes>, u64)> = None;
+        loop {
+            let snapshot = self.kv.snapshot().await?;
+            let fence = snapshot.get(&keyspace::fence(&self.name)).await?;
+            let renewal = snapshot.get(&keyspace::renewal(&self.name)).await?;
+            let now_ms = self.clock.boot_ms();
+            let still_since_ms = match &seen {
+                Some((before, since_ms)) if *before == renewal => *since_ms,
+                Some(_) | None => now_ms,
+            };
+            seen = Some((renewal.clone(), still_since_ms));
+            let vacant = fence.is_none() || renewal.as_ref().is_some_and(|value| value.is_empty());
+            if vacant || now_ms.saturating_sub(still_since_ms) >= TAKE_OVER_MS {
+                let next = read_number(fence.as_deref())?.saturating_add(1);
+                let rows = vec![keyspace::fence(&self.name), keyspace::renewal(&self.name)];
+                if self.write(snapshot.version(), rows, next, Some(next)).await? {
+                    let renewed_ms = AtomicU64::new(now_ms);
+                    return Ok(Term { role: self.clone(), fence: next, renewed_ms });
+                }
+            }
+            self.clock.sleep(LOOK_MS.saturating_add(entropy::jitter_ms(LOOK_MS / 5))).await;
+        }
+    }
+
+    /// Writes a renewal, and the fence if one is given; `false`: somebody else came first.
+    async fn write(
+        &self,
+        read_at: crate::kv::Version,
+        unchanged: Vec<Bytes>,
+        owner: u64,
+        fence: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        let mut renewal = BytesMut::with_capacity(24);
+        renewal.put_u64(owner);
+        renewal.put_u128(entropy::number());
+        let mut writes = vec![Write::Put {
+            key: keyspace::renewal(&self.name),
+            value: renewal.freeze(),
+        }];
+        writes.extend(fence.map(|number| Write::Put {
+            key: keyspace::fence(&self.name),
+            value: Bytes::copy_from_slice(&number.to_be_bytes()),
+        }));
+        match self.kv.commit(Batch { read_at, unchanged, writes }).await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict) => Ok(false),
+            // It may have landed. A candidate looks again and finds a moving or a still renewal; it
+            // never assumes that it won.
+            Err(CommitError::Unknown(_)) if fence.is_some() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Term {
+    /// The fencing number: greater than that of every earlier owner.
+    #[must_use]
+    pub const fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// The row that every commit of this owner lists in `unchanged`.
+    #[must_use]
+    pub fn guard(&self) -> Bytes {
+        keyspace::fence(&self.role.name)
+    }
+
+    /// Whether this owner may still answer others: its last successful renewal was sent less than
+    /// [`ANSWER_MS`] ago.
+    #[must_use]
+    pub fn may_answer(&self) -> bool {
+        let renewed_ms = self.renewed_ms.load(Ordering::Acquire);
+        self.role.clock.boot_ms().saturating_sub(renewed_ms) < ANSWER_MS
+    }
+
+    /// Whether the fence in the store is still this owner's.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if it is not; others if it cannot be read.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let snapshot = self.role.kv.snapshot().await?;
+        let fence = snapshot.get(&self.guard()).await?;
+        if read_number(fence.as_deref())? == self.fence { Ok(()) } else { Err(StoreError::Fenced) }
+    }
+
+    /// Renews once.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if another process has taken over; others if the store failed, then
+    /// the owner may try again until [`Self::may_answer`] says no.
+    pub async fn renew(&self) -> Result<(), StoreError> {
+        let sent_ms = self.role.clock.boot_ms();
+        let snapshot = self.role.kv.snapshot().await?;
+        let fence = snapshot.get(&self.guard()).await?;
+        if read_number(fence.as_deref())? != self.fence {
+            return Err(StoreError::Fenced);
+        }
+        let guard = vec![self.guard()];
+        if !self.role.write(snapshot.version(), guard, self.fence, None).await? {
+            return Err(StoreError::Fenced);
+        }
+        self.renewed_ms.store(sent_ms, Ordering::Release);
+        Ok(())
+    }
+
+    /// Renews each second until the role is lost, or until the store has failed for so long that
+    /// a successor may answer.
+    pub async fn keep(&self) -> StoreError {
+        loop {
+            self.role.clock.sleep(RENEW_MS).await;
+            match self.renew().await {
+                Ok(()) => {}
+                Err(StoreError::Fenced) => return StoreError::Fenced,
+                Err(error) if !self.may_answer() => return error,
+                Err(error) => tracing::warn!(role = self.role.name, %error, "renewal failed"),
+            }
+        }
+    }
+
+    /// Gives the role up, so that a successor need not wait. Best effort.
+    pub async fn resign(&self) {
+        let Ok(snapshot) = self.role.kv.snapshot().await else { return };
+        let writes =
+            vec![Write::Put { key: keyspace::renewal(&self.role.name), value: Bytes::new() }];
+        let batch =
+            Batch { read_at: snapshot.version(), unchanged: vec![self.guard()], writes };
+        if let Err(error) = self.role.kv.commit(batch).await {
+            tracing::debug!(role = self.role.name, %error, "the role was not given up");
+        }
+    }
+}
+
+fn read_number(value: Option<&[u8]>) -> Result<u64, StoreError> {
+    let Some(value) = value else { return Ok(0) };
+    let bytes = value.try_into().map_err(|_| StoreError::row("fence", "expected 8 bytes"))?;
+    Ok(u64::from_be_bytes(bytes))
+}

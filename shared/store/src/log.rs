@@ -1,0 +1,182 @@
+//! The log: one dense, hash-chained stream per organisation, and one feed of all in commit order.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use turnpike_domain::event::Record;
+use turnpike_domain::id::{OrgId, Position};
+use turnpike_wire::record;
+
+use crate::error::StoreError;
+use crate::keyspace;
+use crate::kv::{Snapshot, Write};
+
+/// Events read at once: a page stays well under a transaction's 5 s and 10 MB.
+const PAGE: usize = 500;
+
+/// The end of a stream as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct StoredHead {
+    /// The seq of the last event; 0: none.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: [u8; 32],
+}
+
+/// A stored event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// Whose stream.
+    pub org: OrgId,
+    /// Its place in the stream.
+    pub seq: u64,
+    /// The stored body, which the hash covers.
+    pub body: Bytes,
+}
+
+/// A stored event with its place among all commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its place.
+    pub position: Position,
+    /// The event.
+    pub logged: Logged,
+}
+
+/// The head of a stream.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read.
+pub async fn head(snapshot: &dyn Snapshot, org: OrgId) -> Result<StoredHead, StoreError> {
+    match snapshot.get(&keyspace::head(org)).await? {
+        None => Ok(StoredHead::default()),
+        Some(value) => read_head(&value),
+    }
+}
+
+/// The events of a stream behind `after`, up to `last`, at most one page; fewer than asked for only
+/// at the page's end.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be read, or if one is missing.
+pub async fn page(
+    snapshot: &dyn Snapshot,
+    org: OrgId,
+    after: u64,
+    last: u64,
+) -> Result<Vec<Logged>, StoreError> {
+    let first = after.saturating_add(1);
+    let entries = snapshot.scan(keyspace::events(org, first, last, PAGE)).await?;
+    let mut events = Vec::with_capacity(entries.len());
+    for (seq, (key, body)) in (first..=last).zip(entries) {
+        if key != keyspace::event(org, seq) {
+            return Err(StoreError::event(org, seq, "it is missing"));
+        }
+        events.push(Logged { org, seq, body });
+    }
+    let expected = usize::try_from(last.saturating_sub(after)).unwrap_or(usize::MAX).min(PAGE);
+    if events.len() < expected {
+        let missing = first.saturating_add(u64::try_from(events.len()).unwrap_or(0));
+        return Err(StoreError::event(org, missing, "it is missing"));
+    }
+    Ok(events)
+}
+
+/// All events behind `after` in commit order, at most `limit`.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be read.
+pub async fn feed(
+    snapshot: &dyn Snapshot,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<Placed>, StoreError> {
+    let entries = snapshot.scan(keyspace::feed_after(after, limit)).await?;
+    let mut placed = Vec::with_capacity(entries.len());
+    for (key, value) in entries {
+        let position =
+            keyspace::read_feed(&key).ok_or_else(|| StoreError::row("feed", "a key's shape"))?;
+        let (org, seq) = read_feed_value(&value)?;
+        let body = snapshot.get(&keyspace::event(org, seq)).await?;
+        let body = body.ok_or_else(|| StoreError::event(org, seq, "it is missing"))?;
+        placed.push(Placed { position, logged: Logged { org, seq, body } });
+    }
+    Ok(placed)
+}
+
+/// The position of the last event of all; zero before the first.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read.
+pub async fn last_position(snapshot: &dyn Snapshot) -> Result<Position, StoreError> {
+    let last = snapshot.scan(keyspace::feed_last()).await?;
+    let Some((key, _)) = last.first() else { return Ok(Position(0)) };
+    keyspace::read_feed(key).ok_or_else(|| StoreError::row("feed", "a key's shape"))
+}
+
+/// All organisations that have a stream, the platform's not among them.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be read.
+pub async fn organisations(snapshot: &dyn Snapshot) -> Result<Vec<OrgId>, StoreError> {
+    let mut found = Vec::new();
+    let mut scan = keyspace::all_listed(PAGE);
+    loop {
+        let entries = snapshot.scan(scan.clone()).await?;
+        found.extend(entries.iter().filter_map(|(key, _)| keyspace::read_listed(key)));
+        match entries.last() {
+            Some((last, _)) if entries.len() == PAGE => scan = keyspace::behind(&scan, last),
+            Some(_) | None => return Ok(found),
+        }
+    }
+}
+
+/// The writes that append `records` to a stream whose head is `head`, and the head behind them.
+pub(crate) fn append(head: StoredHead, records: &[Record]) -> (Vec<Write>, StoredHead) {
+    let mut writes = Vec::with_capacity(records.len().saturating_mul(2).saturating_add(3));
+    let mut at = head;
+    let Some(org) = records.first().map(|record| record.org) else { return (writes, at) };
+    if head.seq == 0 && org != OrgId::PLATFORM {
+        writes.push(Write::Put { key: keyspace::listed(org), value: Bytes::new() });
+    }
+    for event in records {
+        let stored = record::encode(event, &at.hash);
+        at = StoredHead { seq: event.seq, hash: stored.hash };
+        writes.push(Write::Put {
+            key: keyspace::event(org, event.seq),
+            value: Bytes::from(stored.bytes),
+        });
+        writes.push(Write::Append {
+            prefix: keyspace::feed_prefix(),
+            value: feed_value(org, event.seq),
+        });
+    }
+    writes.push(Write::Put { key: keyspace::head(org), value: head_value(at) });
+    writes.push(Write::Put { key: keyspace::feed_moved(), value: head_value(at) });
+    (writes, at)
+}
+
+fn head_value(head: StoredHead) -> Bytes {
+    let mut value = BytesMut::with_capacity(40);
+    value.put_u64(head.seq);
+    value.put_slice(&head.hash);
+    value.freeze()
+}
+
+fn read_head(value: &[u8]) -> Result<StoredHead, StoreError> {
+    let wrong = || StoreError::row("head", "expected 40 bytes");
+    let (seq, hash) = value.split_first_chunk::<8>().ok_or_else(wrong)?;
+    Ok(StoredHead { seq: u64::from_be_bytes(*seq), hash: hash.try_into().map_err(|_| wrong())? })
+}
+
+fn feed_value(org: OrgId, seq: u64) -> Bytes {
+    let mut value = BytesMut::with_capacity(24);
+    value.put_slice(&org.bytes());
+    value.put_u64(seq);
+    value.freeze()
+}
+
+fn read_feed_value(value: &[u8]) -> Result<(OrgId, u64), StoreError> {
+    let wrong = || StoreError::row("feed", "expected 24 bytes");
+    let (org, seq) = value.split_first_chunk::<16>().ok_or_else(wrong)?;
+    let seq = seq.try_into().map_err(|_| wrong())?;
+    Ok((OrgId::from_bytes(*org), u64::from_be_bytes(seq)))
+}
