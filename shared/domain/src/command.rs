@@ -3,14 +3,17 @@
 //! Ids and secrets in a command are made once by the shell, outside any retry, so that deciding the
 //! same command again gives the same events.
 
+mod draft;
+
+pub use draft::{FreshSecret, KeyDraft, KeyPatch};
+
 use crate::authority::Requester;
-use crate::event::{KeyProfile, ModelSpec, PlanSpec};
+use crate::event::{ModelSpec, PlanSpec};
 use crate::id::{
     CommandId, GatewayId, KeyId, MemberId, PlanId, ProjectId, ProviderId, TokenId, TopUpId,
 };
 use crate::limit::{Account, Limits, Unit};
 use crate::money::NanoUsd;
-use crate::scope::Scopes;
 use crate::secret::{Sealed, SecretKind, StoredSecret};
 use crate::state::{ProviderSpec, RevokeReason, Role, Settings};
 use crate::time::{Timestamp, Window};
@@ -31,59 +34,6 @@ pub struct Order<C> {
     pub expected: Option<u64>,
     /// What is wanted.
     pub command: C,
-}
-
-/// A new secret: the stored form, and the sealed form that is kept only where the organisation keeps
-/// secrets recoverable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FreshSecret {
-    /// What is stored.
-    pub stored: StoredSecret,
-    /// The secret itself, sealed.
-    pub recoverable: Sealed,
-}
-
-/// What a new key is to be; what is `None` takes the organisation's default.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct KeyDraft {
-    /// Its name.
-    pub name: Box<str>,
-    /// Its owner; `None`: the caller.
-    pub owner: Option<MemberId>,
-    /// Its project.
-    pub project: Option<ProjectId>,
-    /// Its plan; `None`: the organisation's default.
-    pub plan: Option<PlanId>,
-    /// When it stops working.
-    pub expires_at: Option<Timestamp>,
-    /// Its limits.
-    pub limits: Limits,
-    /// Its scopes.
-    pub scopes: Scopes,
-    /// A JSON text.
-    pub metadata: Option<Box<str>>,
-}
-
-/// A change of a key: `None` leaves as it is; of an optional property, `Some(None)` takes it away.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct KeyPatch {
-    /// Another name.
-    pub name: Option<Box<str>>,
-    /// Another owner.
-    pub owner: Option<MemberId>,
-    /// Another project, or none.
-    pub project: Option<Option<ProjectId>>,
-    /// Another plan.
-    pub plan: Option<PlanId>,
-    /// Another end, or none.
-    pub expires_at: Option<Option<Timestamp>>,
-    /// Other limits, as a whole (the shell merges a partial change into what it read and guards it
-    /// with `expected`).
-    pub limits: Option<Limits>,
-    /// Other scopes, as a whole.
-    pub scopes: Option<Scopes>,
-    /// Other metadata, or none.
-    pub metadata: Option<Option<Box<str>>>,
 }
 
 /// A command to one organisation.
@@ -379,21 +329,4 @@ pub enum PlatformCommand {
         /// Which.
         gateway: GatewayId,
     },
-}
-
-impl KeyDraft {
-    /// The profile that the draft makes with the caller and the organisation's default filled in.
-    #[must_use]
-    pub fn profile(&self, caller: Option<MemberId>, plan: PlanId) -> KeyProfile {
-        KeyProfile {
-            name: self.name.clone(),
-            owner: self.owner.or(caller),
-            project: self.project,
-            plan,
-            expires_at: self.expires_at,
-            limits: self.limits.clone(),
-            scopes: self.scopes.clone(),
-            metadata: self.metadata.clone(),
-        }
-    }
 }

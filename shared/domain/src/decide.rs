@@ -1,9 +1,31 @@
 //! Deciding: from state and command to events or a refusal.
+//!
+//! The order is the same for every noun: may the caller do this at all, is the thing there, is it
+//! the version that the caller has seen, does its state allow it, is the input sound. All mistakes
+//! of the input are told at once.
 
+mod budget;
+mod gateway;
+mod key;
+mod limits;
+mod member;
+mod mistakes;
+mod model;
+mod organisation;
+mod plan;
+mod project;
+mod provider;
+mod scopes;
+mod token;
+mod wallet;
+
+use crate::authority::Requester;
 use crate::command::{Command, Order, PlatformCommand};
 use crate::event::Event;
+use crate::id::MemberId;
 use crate::refusal::Refusal;
 use crate::state::{Organisation, Platform};
+use crate::time::Timestamp;
 
 /// What an organisation's commands are decided against.
 #[derive(Clone, Copy, Debug)]
@@ -14,21 +36,133 @@ pub struct World<'a> {
     pub organisation: &'a Organisation,
 }
 
-/// Decides a command to one organisation. No events: what was asked for is so already.
+/// Events, or the rule that said no. No events: what was asked for is so already.
+pub type Decision = Result<Vec<Event>, Refusal>;
+
+/// Decides a command to one organisation.
 ///
 /// # Errors
 /// The [`Refusal`] of the first rule that says no.
-pub fn organisation(_world: World<'_>, _order: &Order<Command>) -> Result<Vec<Event>, Refusal> {
-    Ok(Vec::new())
+pub fn organisation(world: World<'_>, order: &Order<Command>) -> Decision {
+    let by = By::new(order);
+    let state = world.organisation;
+    if state.head.seq == 0 && !matches!(order.command, Command::CreateOrg { .. }) {
+        return Err(Refusal::NotFound { noun: "organisation" });
+    }
+    match &order.command {
+        Command::CreateOrg { name, settings } => organisation::create(world, by, name, settings),
+        Command::ChangeOrg { name, settings } => {
+            organisation::change(world, by, name.as_deref(), settings.as_ref())
+        }
+        Command::AssignPlans { allowed, default } => {
+            organisation::assign_plans(world, by, allowed.as_deref(), *default)
+        }
+        Command::InviteMember { .. } => member::invite(world, by, &order.command),
+        Command::JoinMember { member, password } => member::join(world, by, *member, password),
+        Command::ChangeRole { member, role } => member::change_role(world, by, *member, *role),
+        Command::RemoveMember { member } => member::remove(world, by, *member),
+        Command::CreateProject { project, name, limits } => {
+            project::create(world, by, *project, name, limits)
+        }
+        Command::ChangeProject { project, name, limits } => {
+            project::change(world, by, *project, name.as_deref(), limits.as_ref())
+        }
+        Command::DeleteProject { project } => project::delete(world, by, *project),
+        Command::CreateKey { key, draft, secret } => key::create(world, by, *key, draft, secret),
+        Command::ChangeKey { key, patch } => key::change(world, by, *key, patch),
+        Command::RotateKey { key, secret, overlap_ms } => {
+            key::rotate(world, by, *key, secret, *overlap_ms)
+        }
+        Command::DisableKey { key } => key::switch(world, by, *key, true),
+        Command::EnableKey { key } => key::switch(world, by, *key, false),
+        Command::RevokeKey { key, reason } => key::revoke(world, by, *key, *reason),
+        Command::ActivateKey { key, rotate } => key::activate(world, by, *key, rotate.as_ref()),
+        Command::DeleteKey { key } => key::delete(world, by, *key),
+        Command::RevealSecret { key } => key::reveal(world, by, *key),
+        Command::CreateToken { .. } => token::create(world, by, &order.command),
+        Command::DeleteToken { token } => token::delete(world, by, *token),
+        Command::TopUpWallet { top_up, amount, note } => {
+            wallet::top_up(world, by, *top_up, *amount, note)
+        }
+        Command::CloseBudget { account, unit, window, revision, settled } => {
+            let due = budget::Due::new((*account, *unit), *window, *revision, *settled);
+            budget::close(world, by, due)
+        }
+        Command::RaiseAlert { account, unit, window, revision, percent, settled } => {
+            let due = budget::Due::new((*account, *unit), *window, *revision, *settled);
+            budget::alert(world, by, due, *percent)
+        }
+        Command::AbandonLease { gateway, account, unit, amount } => {
+            budget::abandon(world, by, *gateway, (*account, *unit), *amount)
+        }
+        Command::JoinGateway { gateway, name, token } => {
+            gateway::join(by, (&state.gateways, &state.tokens), *gateway, name, *token)
+        }
+        Command::LeaveGateway { gateway } => gateway::leave(by, &state.gateways, *gateway),
+        Command::FenceGateway { gateway } => gateway::fence(by, &state.gateways, *gateway),
+        Command::ChangeProvider { provider, spec } => {
+            provider::change_own(world, by, *provider, spec.as_deref())
+        }
+    }
 }
 
-/// Decides a command to the platform. No events: what was asked for is so already.
+/// Decides a command to the platform.
 ///
 /// # Errors
 /// The [`Refusal`] of the first rule that says no.
-pub fn platform(
-    _platform: &Platform,
-    _order: &Order<PlatformCommand>,
-) -> Result<Vec<Event>, Refusal> {
-    Ok(Vec::new())
+pub fn platform(state: &Platform, order: &Order<PlatformCommand>) -> Decision {
+    let by = By::new(order);
+    match &order.command {
+        PlatformCommand::ChangePlan { plan, spec } => plan::change(state, by, *plan, spec.as_ref()),
+        PlatformCommand::PriceModel { model, spec } => {
+            model::price(state, by, model, spec.as_deref())
+        }
+        PlatformCommand::ChangeProvider { provider, spec } => {
+            provider::change_shared(state, by, *provider, spec.as_deref())
+        }
+        PlatformCommand::CreateToken { token, name, secret, expires_at } => {
+            token::create_shared(state, by, *token, name, secret, *expires_at)
+        }
+        PlatformCommand::DeleteToken { token } => token::delete_shared(state, by, *token),
+        PlatformCommand::JoinGateway { gateway, name, token } => {
+            gateway::join(by, (&state.gateways, &state.tokens), *gateway, name, *token)
+        }
+        PlatformCommand::LeaveGateway { gateway } => gateway::leave(by, &state.gateways, *gateway),
+        PlatformCommand::FenceGateway { gateway } => gateway::fence(by, &state.gateways, *gateway),
+    }
+}
+
+/// The circumstances of an order: by whom, when, on which version.
+#[derive(Clone, Copy)]
+struct By<'a> {
+    requester: &'a Requester,
+    now: Timestamp,
+    expected: Option<u64>,
+}
+
+impl<'a> By<'a> {
+    fn new<C>(order: &'a Order<C>) -> Self {
+        Self { requester: &order.requester, now: order.now, expected: order.expected }
+    }
+
+    /// Refuses a caller that has seen another version than the one that stands.
+    fn has_seen(self, current: u64) -> Result<(), Refusal> {
+        match self.expected {
+            Some(expected) if expected != current => Err(Refusal::VersionMismatch { current }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The member of this organisation that asks: an operator may be a member of another one.
+    fn member(self, organisation: &Organisation) -> Option<MemberId> {
+        self.requester.member.filter(|member| organisation.members.contains_key(member))
+    }
+}
+
+fn conflict(reason: &str) -> Refusal {
+    Refusal::StateConflict { reason: reason.into() }
+}
+
+fn name_taken(noun: &'static str, name: &str) -> Refusal {
+    Refusal::NameTaken { noun, name: name.into() }
 }

@@ -1,5 +1,9 @@
 //! Events: what has happened, in the past tense. They are born in `decide` only.
 
+mod spec;
+
+pub use spec::{KeyProfile, ModelSpec, PlanSpec};
+
 use std::net::IpAddr;
 
 use crate::id::{
@@ -7,11 +11,9 @@ use crate::id::{
     TopUpId,
 };
 use crate::limit::{Account, Limits, Unit};
-use crate::meter::Prices;
-use crate::money::{Multiplier, NanoUsd};
-use crate::scope::{Allow, Scopes};
+use crate::money::NanoUsd;
 use crate::secret::{Sealed, SecretKind, StoredSecret};
-use crate::state::{ProviderSpec, RevokeReason, Role, Route, Settings};
+use crate::state::{ProviderSpec, RevokeReason, Role, Settings};
 use crate::time::{Timestamp, Window};
 
 /// Who caused an event.
@@ -319,51 +321,6 @@ pub enum Event {
         /// All of it from now on.
         spec: Option<Box<ModelSpec>>,
     },
-}
-
-/// The properties of a key that people set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyProfile {
-    /// Unique among the organisation's keys.
-    pub name: Box<str>,
-    /// The member that it belongs to.
-    pub owner: Option<MemberId>,
-    /// The project that it is grouped under.
-    pub project: Option<ProjectId>,
-    /// The pricing group.
-    pub plan: PlanId,
-    /// When it stops working.
-    pub expires_at: Option<Timestamp>,
-    /// Its limits.
-    pub limits: Limits,
-    /// Its scopes.
-    pub scopes: Scopes,
-    /// A JSON text that is echoed in request logs and spend events.
-    pub metadata: Option<Box<str>>,
-}
-
-/// A plan: which models, at which multiple of their price.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanSpec {
-    /// Its name.
-    pub name: Box<str>,
-    /// The models of the plan.
-    pub models: Allow,
-    /// The factor on every price.
-    pub multiplier: Multiplier,
-}
-
-/// A model as callers see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelSpec {
-    /// What its tokens cost; `None`: unpriced, so refused where a USD cap stands.
-    pub prices: Option<Prices>,
-    /// The most tokens of input and output together.
-    pub context_window: u64,
-    /// The most tokens of output.
-    pub max_output: u64,
-    /// Where it is served, in order of preference.
-    pub routes: Vec<Route>,
 }
 
 impl Event {

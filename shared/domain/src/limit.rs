@@ -4,6 +4,10 @@ use crate::id::{EphemeralId, KeyId, ProjectId};
 use crate::money::NanoUsd;
 use crate::time::Reset;
 
+/// The percentages of its cap at which an alert is raised for a wallet, which has no limits of its
+/// own to say it.
+pub const WALLET_ALERT_PERCENT: &[u8] = &[50, 80, 100];
+
 /// What happens when a request's upper bound does not fit into what is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Fit {

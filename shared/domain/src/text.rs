@@ -4,6 +4,8 @@
 pub const MAX_NAME_CHARS: usize = 100;
 /// The most bytes of a key's metadata, as JSON: it is echoed in every record of the request log.
 pub const MAX_METADATA_BYTES: usize = 4_096;
+/// The most characters of a note beside a top-up: an invoice number and a sentence.
+pub const MAX_NOTE_CHARS: usize = 500;
 /// The most entries of one allow-list: it is walked on the request path.
 pub const MAX_LIST_ENTRIES: usize = 1_000;
 

@@ -7,7 +7,7 @@ use super::{Head, Key, Provider};
 use crate::id::{
     GatewayId, KeyId, MemberId, OrgId, PlanId, ProjectId, ProviderId, TokenId, TopUpId,
 };
-use crate::limit::{Account, Limits, Unit};
+use crate::limit::{Account, Limits, Unit, WALLET_ALERT_PERCENT};
 use crate::money::NanoUsd;
 use crate::secret::{Sealed, SecretKind, StoredSecret};
 use crate::time::{MINUTE_MS, Reset, Timestamp, Window};
@@ -313,5 +313,30 @@ impl Organisation {
         [Unit::Usd, Unit::Tokens]
             .into_iter()
             .any(|unit| self.is_used_up(Account::Key(key), unit, now))
+    }
+
+    /// The percentages of its cap at which an alert is raised for `account`.
+    #[must_use]
+    pub fn alert_percents(&self, account: Account) -> &[u8] {
+        match account {
+            Account::Wallet => WALLET_ALERT_PERCENT,
+            Account::Project(project) => {
+                self.projects.get(&project).map_or(&[], |project| &project.limits.alert_percent)
+            }
+            Account::Key(key) => {
+                self.keys.get(&key).map_or(&[], |key| &key.profile.limits.alert_percent)
+            }
+            Account::Ephemeral(_) => &[],
+        }
+    }
+
+    /// What the holder of `token` may do: never more than the member that it acts for may do now.
+    /// `None`: that member is not here (any more).
+    #[must_use]
+    pub fn role_of(&self, token: &Token) -> Option<Role> {
+        match token.owner {
+            None => Some(token.role),
+            Some(owner) => self.members.get(&owner).map(|member| member.role.min(token.role)),
+        }
     }
 }

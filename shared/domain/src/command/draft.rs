@@ -1,0 +1,95 @@
+//! What a key is to be: the input of making and changing one.
+
+use crate::event::KeyProfile;
+use crate::id::{MemberId, PlanId, ProjectId};
+use crate::limit::Limits;
+use crate::scope::Scopes;
+use crate::secret::{Sealed, StoredSecret};
+use crate::time::Timestamp;
+
+/// A new secret: the stored form, and the sealed form that is kept only where the organisation keeps
+/// secrets recoverable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreshSecret {
+    /// What is stored.
+    pub stored: StoredSecret,
+    /// The secret itself, sealed.
+    pub recoverable: Sealed,
+}
+
+/// What a new key is to be; what is `None` takes the organisation's default.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct KeyDraft {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its owner; `None`: the caller.
+    pub owner: Option<MemberId>,
+    /// Its project.
+    pub project: Option<ProjectId>,
+    /// Its plan; `None`: the organisation's default.
+    pub plan: Option<PlanId>,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+    /// Its limits.
+    pub limits: Limits,
+    /// Its scopes.
+    pub scopes: Scopes,
+    /// A JSON text.
+    pub metadata: Option<Box<str>>,
+}
+
+/// A change of a key: `None` leaves as it is; of an optional property, `Some(None)` takes it away.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct KeyPatch {
+    /// Another name.
+    pub name: Option<Box<str>>,
+    /// Another owner.
+    pub owner: Option<MemberId>,
+    /// Another project, or none.
+    pub project: Option<Option<ProjectId>>,
+    /// Another plan.
+    pub plan: Option<PlanId>,
+    /// Another end, or none.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// Other limits, as a whole (the shell merges a partial change into what it read and guards it
+    /// with `expected`).
+    pub limits: Option<Limits>,
+    /// Other scopes, as a whole.
+    pub scopes: Option<Scopes>,
+    /// Other metadata, or none.
+    pub metadata: Option<Option<Box<str>>>,
+}
+
+impl KeyDraft {
+    /// The profile that the draft makes with the caller and the organisation's default filled in.
+    #[must_use]
+    pub fn profile(&self, caller: Option<MemberId>, plan: PlanId) -> KeyProfile {
+        KeyProfile {
+            name: self.name.clone(),
+            owner: self.owner.or(caller),
+            project: self.project,
+            plan,
+            expires_at: self.expires_at,
+            limits: self.limits.clone(),
+            scopes: self.scopes.clone(),
+            metadata: self.metadata.clone(),
+        }
+    }
+}
+
+impl KeyPatch {
+    /// The profile that the patch makes of `old`.
+    #[must_use]
+    pub fn applied(&self, old: &KeyProfile) -> KeyProfile {
+        KeyProfile {
+            name: self.name.as_ref().unwrap_or(&old.name).clone(),
+            owner: self.owner.or(old.owner),
+            project: self.project.unwrap_or(old.project),
+            plan: self.plan.unwrap_or(old.plan),
+            expires_at: self.expires_at.unwrap_or(old.expires_at),
+            limits: self.limits.as_ref().unwrap_or(&old.limits).clone(),
+            scopes: self.scopes.as_ref().unwrap_or(&old.scopes).clone(),
+            metadata: self.metadata.as_ref().unwrap_or(&old.metadata).clone(),
+        }
+    }
+}

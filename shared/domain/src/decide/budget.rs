@@ -1,0 +1,115 @@
+//! Budgets: closed and warned about when bookings say so, released by hand.
+//!
+//! A due row is made in one commit and decided in a later one. In between the cap may have changed,
+//! the row may have been decided already, the account may be gone: then there is nothing to tell.
+
+use super::mistakes::Mistakes;
+use super::{By, Decision, World};
+use crate::event::Event;
+use crate::id::GatewayId;
+use crate::limit::{Account, Unit};
+use crate::refusal::Refusal;
+use crate::state::{Hit, Organisation, Role};
+use crate::time::{Timestamp, Window};
+
+/// A budget counts as used up from here on, in percent of the cap: what is left is less than any
+/// request that was asked for (money.md, "Refusals").
+const USED_UP_PERCENT: u8 = 99;
+
+/// What a due row says.
+#[derive(Clone, Copy)]
+pub(super) struct Due {
+    on: (Account, Unit),
+    window: Window,
+    revision: u64,
+    settled: i64,
+}
+
+impl Due {
+    pub(super) const fn new(
+        on: (Account, Unit),
+        window: Window,
+        revision: u64,
+        settled: i64,
+    ) -> Self {
+        Self { on, window, revision, settled }
+    }
+}
+
+pub(super) fn close(world: World<'_>, by: By<'_>, due: Due) -> Decision {
+    by.requester.at_least(Role::Operator)?;
+    let Due { on: (account, unit), window, revision, settled } = due;
+    let Some((cap, told)) = standing(world.organisation, due, USED_UP_PERCENT, by.now) else {
+        return Ok(Vec::new());
+    };
+    if told.is_some_and(|told| told.exhausted) {
+        return Ok(Vec::new());
+    }
+    Ok(match account {
+        Account::Wallet => vec![Event::WalletExhausted { revision }],
+        Account::Project(_) | Account::Key(_) | Account::Ephemeral(_) => {
+            vec![Event::QuotaHit { account, unit, window, revision, cap, settled }]
+        }
+    })
+}
+
+pub(super) fn alert(world: World<'_>, by: By<'_>, due: Due, percent: u8) -> Decision {
+    by.requester.at_least(Role::Operator)?;
+    let Due { on: (account, unit), window, revision, settled } = due;
+    if !world.organisation.alert_percents(account).contains(&percent) {
+        return Ok(Vec::new());
+    }
+    let Some((cap, told)) = standing(world.organisation, due, percent, by.now) else {
+        return Ok(Vec::new());
+    };
+    if told.is_some_and(|told| told.percent >= percent) {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Event::AlertRaised { account, unit, window, revision, percent, cap, settled }])
+}
+
+pub(super) fn abandon(
+    world: World<'_>,
+    by: By<'_>,
+    gateway: GatewayId,
+    (account, unit): (Account, Unit),
+    amount: i64,
+) -> Decision {
+    by.requester.at_least(match account {
+        // The organisation's people do not write off what the operator is owed.
+        Account::Wallet => Role::Operator,
+        Account::Project(_) | Account::Key(_) | Account::Ephemeral(_) => Role::Admin,
+    })?;
+    let own = world.organisation.gateways.contains_key(&gateway);
+    if !own && !world.platform.gateways.contains_key(&gateway) {
+        return Err(Refusal::NotFound { noun: "gateway" });
+    }
+    let mut mistakes = Mistakes::default();
+    mistakes.unless(amount > 0, "/amount", "must be more than zero");
+    mistakes.finish()?;
+    Ok(vec![Event::LeaseAbandoned { gateway, account, unit, amount }])
+}
+
+/// The cap, and what was told of this very window and revision, if the row still means what it
+/// says: the cap is the one in force, the window has begun and is not older than one that was told,
+/// and `percent` of the cap is settled.
+fn standing(
+    state: &Organisation,
+    due: Due,
+    percent: u8,
+    now: Timestamp,
+) -> Option<(i64, Option<Hit>)> {
+    let cap = state.caps.get(&due.on).filter(|cap| cap.revision == due.revision)?;
+    let amount = cap.amount?;
+    let begun = due.window <= cap.reset.window(now);
+    let is_window = cap.reset.window(Timestamp(due.window.0)) == due.window;
+    let reached = i128::from(due.settled) * 100 >= i128::from(amount) * i128::from(percent);
+    if !(begun && is_window && reached) {
+        return None;
+    }
+    let hit = state.hits.get(&due.on).filter(|hit| hit.revision == due.revision).copied();
+    if hit.is_some_and(|hit| hit.window > due.window) {
+        return None;
+    }
+    Some((amount, hit.filter(|hit| hit.window == due.window)))
+}

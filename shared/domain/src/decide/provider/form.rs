@@ -1,0 +1,129 @@
+//! Whether a provider's properties are sound: its address, its headers, its times.
+
+use std::net::Ipv6Addr;
+
+use crate::decide::mistakes::Mistakes;
+use crate::decide::scopes::slugs;
+use crate::refusal::Refusal;
+use crate::state::ProviderSpec;
+use crate::text::{MAX_LIST_ENTRIES, slug_problem};
+use crate::time::{HOUR_MS, MINUTE_MS};
+
+/// The most bytes of a base URL.
+const MAX_URL_BYTES: usize = 2_048;
+/// The most bytes of a sealed credential: keys are short, some are a whole service account in JSON.
+const MAX_CREDENTIAL_BYTES: usize = 8_192;
+/// The most headers to add, and the most bytes of one: they go out with every request.
+const MAX_HEADERS: usize = 32;
+const MAX_HEADER_BYTES: usize = 1_024;
+/// The longest waits that a caller is made to bear.
+const MAX_CONNECT_MS: u64 = MINUTE_MS;
+const MAX_ANSWER_MS: u64 = HOUR_MS;
+/// Headers that the gateway sets itself, or that carry credentials, which belong in `credential`.
+const RESERVED: [&str; 14] = [
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "cookie",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-api-key",
+    "x-goog-api-key",
+];
+
+pub(super) fn check(spec: &ProviderSpec) -> Result<(), Refusal> {
+    let mut mistakes = Mistakes::default();
+    mistakes.note("/name", slug_problem(&spec.name));
+    mistakes.note("/base_url", url_problem(&spec.base_url));
+    let length = spec.credential.as_ref().map_or(0, |sealed| sealed.0.len());
+    mistakes.unless(length <= MAX_CREDENTIAL_BYTES, "/credential", "is too long");
+    check_headers(spec, &mut mistakes);
+    let few = spec.serves.len() <= MAX_LIST_ENTRIES;
+    mistakes.unless(few, "/serves", "has too many entries");
+    slugs(spec.serves.iter().map(|model| &**model), "/serves", &mut mistakes);
+    let connect = (1..=MAX_CONNECT_MS).contains(&spec.connect_timeout_ms);
+    mistakes.unless(connect, "/connect_timeout_ms", "must be from 1 ms to one minute");
+    let answer = (1..=MAX_ANSWER_MS).contains(&spec.answer_timeout_ms);
+    mistakes.unless(answer, "/answer_timeout_ms", "must be from 1 ms to one hour");
+    let idle = (1..=MAX_ANSWER_MS).contains(&spec.idle_timeout_ms);
+    mistakes.unless(idle, "/idle_timeout_ms", "must be from 1 ms to one hour");
+    mistakes.finish()
+}
+
+fn check_headers(spec: &ProviderSpec, mistakes: &mut Mistakes) {
+    mistakes.unless(spec.headers.len() <= MAX_HEADERS, "/headers", "must be at most 32");
+    for (place, (name, value)) in spec.headers.iter().enumerate() {
+        let earlier = &spec.headers[..place];
+        let problem = if !is_header_name(name) {
+            Some("must be a header's name")
+        } else if RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+            Some("is set by the gateway: give credentials as the provider's credential")
+        } else if earlier.iter().any(|(other, _)| name.eq_ignore_ascii_case(other)) {
+            Some("must not stand twice")
+        } else if !is_header_value(value) {
+            Some("must have a value of visible ASCII characters and spaces, at most 1024 bytes")
+        } else {
+            None
+        };
+        mistakes.note(format!("/headers/{place}"), problem);
+    }
+}
+
+/// A token of RFC 9110 §5.6.2.
+fn is_header_name(name: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (1..=MAX_HEADER_BYTES).contains(&name.len()) && name.bytes().all(token)
+}
+
+fn is_header_value(value: &str) -> bool {
+    value.len() <= MAX_HEADER_BYTES
+        && value.trim() == value
+        && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+}
+
+/// Looks at the shape only; whether the address may be reached is the connector's question.
+fn url_problem(url: &str) -> Option<&'static str> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let Some(rest) = rest else {
+        return Some("must begin with https:// or http://");
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    if url.len() > MAX_URL_BYTES || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Some("must be at most 2048 visible ASCII characters")
+    } else if url.contains(['?', '#', '\\']) {
+        Some("must not have a query, a fragment or a backslash")
+    } else if authority.contains('@') {
+        Some("must not hold a user name or password: give it as the credential")
+    } else if !is_host_and_port(authority) {
+        Some("must name a host, and a port from 1 to 65535 if any")
+    } else {
+        None
+    }
+}
+
+fn is_host_and_port(authority: &str) -> bool {
+    let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (is_host, port) = if let Some((address, port)) = bracketed {
+        (address.parse::<Ipv6Addr>().is_ok(), port)
+    } else {
+        let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+        (is_host_name(host), port)
+    };
+    is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+fn is_port(digits: &str) -> bool {
+    digits.bytes().all(|byte| byte.is_ascii_digit())
+        && digits.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+fn is_host_name(host: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !host.is_empty() && !host.starts_with('.') && host.bytes().all(allowed)
+}

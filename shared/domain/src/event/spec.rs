@@ -1,0 +1,54 @@
+//! What events carry as a whole: all of a key, a plan or a model from now on.
+
+use crate::id::{MemberId, PlanId, ProjectId};
+use crate::limit::Limits;
+use crate::meter::Prices;
+use crate::money::Multiplier;
+use crate::scope::{Allow, Scopes};
+use crate::state::Route;
+use crate::time::Timestamp;
+
+/// The properties of a key that people set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyProfile {
+    /// Unique among the organisation's keys.
+    pub name: Box<str>,
+    /// The member that it belongs to.
+    pub owner: Option<MemberId>,
+    /// The project that it is grouped under.
+    pub project: Option<ProjectId>,
+    /// The pricing group.
+    pub plan: PlanId,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+    /// Its limits.
+    pub limits: Limits,
+    /// Its scopes.
+    pub scopes: Scopes,
+    /// A JSON text that is echoed in request logs and spend events.
+    pub metadata: Option<Box<str>>,
+}
+
+/// A plan: which models, at which multiple of their price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanSpec {
+    /// Its name.
+    pub name: Box<str>,
+    /// The models of the plan.
+    pub models: Allow,
+    /// The factor on every price.
+    pub multiplier: Multiplier,
+}
+
+/// A model as callers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelSpec {
+    /// What its tokens cost; `None`: unpriced, so refused where a USD cap stands.
+    pub prices: Option<Prices>,
+    /// The most tokens of input and output together.
+    pub context_window: u64,
+    /// The most tokens of output.
+    pub max_output: u64,
+    /// Where it is served, in order of preference.
+    pub routes: Vec<Route>,
+}
