@@ -12,8 +12,8 @@ use super::script::Figures;
 use super::served::Bill;
 
 /// A PNG of one transparent pixel.
-const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAA\
-AABJRU5ErkJggg==";
+const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwA\
+ChwGA60e6kgAAAABJRU5ErkJggg==";
 
 /// A WAV file (RIFF, PCM, 8 kHz, 8 bit, mono) of eight samples of silence.
 const SILENCE: &[u8] = b"RIFF\x2c\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\

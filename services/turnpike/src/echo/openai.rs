@@ -63,7 +63,10 @@ const CHAT: Form = Form {
     id: "chatcmpl-echo",
     whole: "chat.completion",
     chunk: "chat.completion.chunk",
-    choice: |text| json!({"message": {"role": "assistant", "content": text.whole(), "refusal": null}}),
+    choice: |text| {
+        let content = text.whole();
+        json!({"message": {"role": "assistant", "content": content, "refusal": null}})
+    },
     opening: Some(|| json!({"delta": {"role": "assistant", "content": "", "refusal": null}})),
     piece: |piece| json!({"delta": {"content": piece}}),
     closing: || json!({"delta": {}}),

@@ -13,7 +13,10 @@
 //! | `cut_after=N` | a stream's connection breaks after N words |
 //! | `hang_after=N` | a stream stands still after N words |
 //! | `usage=missing` | reports no usage |
-//! | `usage=zero`, `negative`, `huge`, `tenfold` | reports 0, the negated true count (at least −1), 2⁶³, ten times the true count |
+//! | `usage=zero` | reports 0 for every count |
+//! | `usage=negative` | reports the negated true counts, at most −1 |
+//! | `usage=huge` | reports 2⁶³ for every count |
+//! | `usage=tenfold` | reports ten times the true counts |
 //!
 //! Only what is reported changes: `/served` goes on counting what was served.
 

@@ -86,9 +86,12 @@ fn word_ends(text: &str) -> Vec<usize> {
 mod tests {
     use super::*;
 
+    /// Text, maximum, pieces, words, cut.
+    type Case = (&'static str, Option<u64>, &'static [&'static str], u64, bool);
+
     #[test]
     fn pieces_are_words_with_their_white_space() {
-        let cases: [(&str, Option<u64>, &[&str], u64, bool); 9] = [
+        let cases: [Case; 9] = [
             ("one two", None, &["one", " two"], 2, false),
             ("  one\n\ttwo  ", None, &["  one", "\n\ttwo  "], 2, false),
             ("one two three", Some(2), &["one", " two"], 2, true),
