@@ -1,0 +1,130 @@
+//! Forms of what keys, plans, models, providers and settings are made of.
+
+use turnpike_domain::event::{Actor, KeyProfile, ModelSpec, PlanSpec, Who};
+use turnpike_domain::limit::{Account, Limits};
+use turnpike_domain::meter::{Prices, Usage};
+use turnpike_domain::scope::{McpScope, Scopes};
+use turnpike_domain::secret::StoredSecret;
+use turnpike_domain::state::{ProviderSpec, Route, Settings};
+
+use serde_json::{Value, json};
+
+use crate::form::Json;
+use crate::{cases, form};
+
+cases!(Who "who" {
+    1 System "system",
+    2 Member(member),
+    3 Token(token),
+    4 Gateway(gateway),
+});
+
+form!(Actor { 1 who "who", 2 address "address" });
+
+cases!(Account "account" {
+    1 Wallet "wallet",
+    2 Project(project),
+    3 Key(key),
+    4 Ephemeral(token),
+});
+
+form!(StoredSecret { 1 public_id, 2 digest, 3 pepper, 4 preview });
+
+/// Without the digest, which nobody outside can use.
+impl Json for StoredSecret {
+    fn json(&self) -> Value {
+        json!({
+            "public_id": self.public_id.json(),
+            "preview": self.preview.json(),
+            "pepper_version": self.pepper.json(),
+        })
+    }
+}
+
+form!(Settings {
+    1 limit_status "limit_status",
+    2 secret_reveal "secret_reveal",
+    3 max_staleness_ms "max_staleness_ms",
+    4 rate_fallback "rate_fallback",
+    5 wallet "wallet",
+});
+
+form!(Limits {
+    1 cost "cost_usd",
+    2 tokens "tokens",
+    3 reset "reset",
+    4 requests_per_minute "requests_per_minute",
+    5 tokens_per_minute "tokens_per_minute",
+    6 alert_percent [default] "alert_percent",
+    7 fit "fit",
+});
+
+form!(McpScope {
+    1 enabled "enabled",
+    2 mode "mode",
+    3 servers [default] "servers",
+    4 tools [default] "tools",
+});
+
+form!(Scopes { 1 models "models", 2 providers "providers", 3 addresses "ips", 4 mcp "mcp" });
+
+form!(KeyProfile {
+    1 name "name",
+    2 owner "owner_id",
+    3 project "project_id",
+    4 plan "plan_id",
+    5 expires_at "expires_at",
+    6 limits "limits",
+    7 scopes "scopes",
+    8 metadata "metadata",
+});
+
+form!(PlanSpec { 1 name "name", 2 models "models", 3 multiplier "multiplier" });
+
+form!(Prices {
+    1 input "input_usd",
+    2 output "output_usd",
+    3 cached_input "cached_input_usd",
+    4 cache_write "cache_write_usd",
+    5 reasoning "reasoning_usd",
+    6 audio_input "audio_input_usd",
+    7 audio_output "audio_output_usd",
+    8 image_input "image_input_usd",
+    9 image_output "image_output_usd",
+    10 request_fee [default] "request_fee_usd",
+});
+
+form!(Usage {
+    1 input [default] "input",
+    2 output [default] "output",
+    3 cached_input [default] "cached_input",
+    4 cache_write [default] "cache_write",
+    5 reasoning [default] "reasoning",
+    6 audio_input [default] "audio_input",
+    7 audio_output [default] "audio_output",
+    8 image_input [default] "image_input",
+    9 image_output [default] "image_output",
+});
+
+form!(Route { 1 provider "provider", 2 upstream_model "upstream_model", 3 weight "weight" });
+
+form!(ModelSpec {
+    1 prices "prices",
+    2 context_window "context_window",
+    3 max_output "max_output",
+    4 routes "routes",
+});
+
+form!(ProviderSpec {
+    1 name "name",
+    2 kind "kind",
+    3 base_url "base_url",
+    4 credential "credential",
+    5 headers [default] "headers",
+    6 serves [default] "serves",
+    7 connect_timeout_ms "connect_timeout_ms",
+    8 answer_timeout_ms "answer_timeout_ms",
+    9 idle_timeout_ms "idle_timeout_ms",
+    10 max_concurrency "max_concurrency",
+    11 disabled "disabled",
+});
