@@ -24,7 +24,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use redb::{Database, StorageBackend};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 pub use self::open::OpenError;
 
@@ -32,22 +32,18 @@ use self::disk::Disk;
 use self::recent::Recent;
 use self::writer::{Job, Writer};
 use crate::kv::{Batch, BoxFuture, CommitError, Committed, Kv, ReadError, Snapshot};
+use crate::room::Room;
 use crate::writes;
 
 /// The name of the file in the directory of the store.
 pub const FILE_NAME: &str = "turnpike.redb";
-/// Bytes of batches that may wait for the writer: a second of the slowest disk tried, and little
-/// enough to be lost to the memory of a small machine. More callers wait for room.
-const QUEUE_BYTES: u32 = 64 << 20;
-/// Bytes that a waiting batch counts for beyond its own, so that empty ones are bounded too.
-const JOB_BYTES: usize = 256;
 
 /// A store in one file. Dropping it finishes what is queued and closes the file; that may take as
 /// long as one commit.
 pub struct Embedded {
     database: Arc<Database>,
     disk: Arc<Disk>,
-    room: Arc<Semaphore>,
+    room: Room,
     /// `None` only while it is dropped: the writer ends when nobody can send.
     queue: Option<mpsc::UnboundedSender<Job>>,
     writer: Option<JoinHandle<()>>,
@@ -78,16 +74,13 @@ impl Embedded {
         let writer = Writer::new(Arc::clone(&database), Arc::clone(&disk), recent);
         let writer = turnpike_runtime::tasks::thread("store-writer", move || writer.run(jobs))
             .map_err(|source| OpenError::Thread { source })?;
-        let permits = usize::try_from(QUEUE_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
-        let room = Arc::new(Semaphore::new(permits));
-        Ok(Self { database, disk, room, queue: Some(queue), writer: Some(writer) })
+        Ok(Self { database, disk, room: Room::default(), queue: Some(queue), writer: Some(writer) })
     }
 
     async fn enqueue(&self, batch: Batch) -> Result<Committed, CommitError> {
         writes::check(&batch)?;
         let stopped = || CommitError::Unavailable(format!("{}: the writer ended", self.disk.path));
-        let bytes = u32::try_from(batch.bytes().saturating_add(JOB_BYTES)).unwrap_or(QUEUE_BYTES);
-        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| stopped())?;
+        let room = self.room.take(&batch).await.ok_or_else(stopped)?;
         let (answer, answered) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
         queue.send(Job { batch, answer, room }).map_err(|_| stopped())?;

@@ -163,18 +163,20 @@ impl Executor {
         }
         let head = catch_up(&mut **state, &*snapshot, meta.org).await?;
         let records = meta.records(head, decide(state)?);
-        let (mut writes, end) = log::append(head, &records);
+        let too_large = |error: record::TooLarge| Refusal::field("", &error.to_string());
+        let mut appended = log::append(head, &records).map_err(too_large)?;
         let row = CommandRow {
             attempt: meta.attempt,
             first_seq: head.seq.saturating_add(1),
-            last_seq: end.seq,
+            last_seq: appended.head.seq,
         };
-        writes.push(Write::Put { key: row_key.clone(), value: row.bytes() });
+        let value = row.bytes();
+        appended.writes.push(Write::Put { key: row_key.clone(), value });
         let unchanged = vec![keyspace::head(meta.org), row_key];
-        let batch = Batch { read_at: snapshot.version(), unchanged, writes };
+        let batch = Batch { read_at: snapshot.version(), unchanged, writes: appended.writes };
         match self.streams.kv().commit(batch).await {
             Ok(committed) => {
-                let position = apply(&mut **state, &records, head, committed.stamp);
+                let position = apply(&mut **state, &records, &appended.hashes, committed.stamp);
                 Ok(Outcome::Done(Executed { records, position, replayed: false }))
             }
             Err(CommitError::Conflict | CommitError::Unknown(_)) => Ok(Outcome::Again),
@@ -230,8 +232,7 @@ async fn found(
     let mut after = row.first_seq.saturating_sub(1);
     while after < row.last_seq {
         for logged in log::page(snapshot, meta.org, after, row.last_seq).await? {
-            let broken = |why: String| StoreError::event(meta.org, logged.seq, why);
-            records.push(record::decode(&logged.body).map_err(|error| broken(error.to_string()))?);
+            records.push(log::open(&logged, Position::default())?.0);
             after = logged.seq;
         }
     }
@@ -243,15 +244,13 @@ async fn found(
 fn apply<S: Fold>(
     state: &mut S,
     records: &[Record],
-    head: StoredHead,
+    hashes: &[record::Hash],
     stamp: crate::kv::Stamp,
 ) -> Position {
-    let mut hash = head.hash;
     let mut position = state.head().position;
-    for (index, event) in (0_u16..).zip(records) {
-        hash = record::encode(event, &hash).hash;
+    for ((index, event), hash) in (0_u16..).zip(records).zip(hashes) {
         position = keyspace::position(stamp, index);
-        state.apply(event, hash, position);
+        state.apply(event, *hash, position);
     }
     position
 }

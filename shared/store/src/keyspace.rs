@@ -317,6 +317,12 @@ pub(crate) fn renewal(role: &str) -> Bytes {
     store_row(&[b"renewal/", role.as_bytes()].concat())
 }
 
+/// Written by every booking of a shard: what lets none of them land late.
+#[must_use]
+pub(crate) fn turn(shard: u8) -> Bytes {
+    store_row(&[b"turn/".as_slice(), &[shard]].concat())
+}
+
 /// Where a follower of the feed stands.
 #[must_use]
 pub(crate) fn follower(name: &str) -> Bytes {

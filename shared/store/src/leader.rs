@@ -14,7 +14,7 @@ use turnpike_runtime::entropy;
 
 use crate::error::StoreError;
 use crate::keyspace;
-use crate::kv::{Batch, CommitError, Kv, Write};
+use crate::kv::{Batch, CommitError, Kv, Snapshot, Version, Write};
 
 /// How often an owner renews.
 pub const RENEW_MS: u64 = 1_000;
@@ -81,7 +81,7 @@ impl Role {
     /// Writes a renewal, and the fence if one is given; `false`: somebody else came first.
     async fn write(
         &self,
-        read_at: crate::kv::Version,
+        read_at: Version,
         unchanged: Vec<Bytes>,
         owner: u64,
         fence: Option<u64>,
@@ -129,12 +129,12 @@ impl Term {
         self.role.clock.boot_ms().saturating_sub(renewed_ms) < ANSWER_MS
     }
 
-    /// Whether the fence in the store is still this owner's.
+    /// Whether the fence at `snapshot` is still this owner's. A commit that reads at the snapshot
+    /// and guards the fence is then this owner's or nobody's.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] if it is not; others if it cannot be read.
-    pub async fn check(&self) -> Result<(), StoreError> {
-        let snapshot = self.role.kv.snapshot().await?;
+    pub async fn check(&self, snapshot: &dyn Snapshot) -> Result<(), StoreError> {
         let fence = snapshot.get(&self.guard()).await?;
         if read_number(fence.as_deref())? == self.fence { Ok(()) } else { Err(StoreError::Fenced) }
     }
@@ -147,10 +147,7 @@ impl Term {
     pub async fn renew(&self) -> Result<(), StoreError> {
         let sent_ms = self.role.clock.boot_ms();
         let snapshot = self.role.kv.snapshot().await?;
-        let fence = snapshot.get(&self.guard()).await?;
-        if read_number(fence.as_deref())? != self.fence {
-            return Err(StoreError::Fenced);
-        }
+        self.check(&*snapshot).await?;
         let guard = vec![self.guard()];
         if !self.role.write(snapshot.version(), guard, self.fence, None).await? {
             return Err(StoreError::Fenced);
@@ -176,6 +173,9 @@ impl Term {
     /// Gives the role up, so that a successor need not wait. Best effort.
     pub async fn resign(&self) {
         let Ok(snapshot) = self.role.kv.snapshot().await else { return };
+        if self.check(&*snapshot).await.is_err() {
+            return;
+        }
         let writes =
             vec![Write::Put { key: keyspace::renewal(&self.role.name), value: Bytes::new() }];
         let batch =

@@ -2,8 +2,11 @@
 
 pub mod conformance;
 pub mod embedded;
+#[cfg(feature = "fdb")]
+pub mod fdb;
 pub mod kv;
 pub mod memory;
 
+mod room;
 mod watches;
 mod writes;

@@ -129,29 +129,50 @@ pub async fn organisations(snapshot: &dyn Snapshot) -> Result<Vec<OrgId>, StoreE
     }
 }
 
-/// The writes that append `records` to a stream whose head is `head`, and the head behind them.
-pub(crate) fn append(head: StoredHead, records: &[Record]) -> (Vec<Write>, StoredHead) {
-    let mut writes = Vec::with_capacity(records.len().saturating_mul(2).saturating_add(3));
-    let mut at = head;
-    let Some(org) = records.first().map(|record| record.org) else { return (writes, at) };
+/// What appending records to a stream writes.
+pub(crate) struct Appended {
+    /// The rows.
+    pub(crate) writes: Vec<Write>,
+    /// The head behind them.
+    pub(crate) head: StoredHead,
+    /// The hash of each record.
+    pub(crate) hashes: Vec<record::Hash>,
+}
+
+/// The writes that append `records` to a stream whose head is `head`.
+///
+/// # Errors
+/// [`record::TooLarge`] if an event does not fit into a row.
+pub(crate) fn append(
+    head: StoredHead,
+    records: &[Record],
+) -> Result<Appended, record::TooLarge> {
+    let mut done = Appended { writes: Vec::new(), head, hashes: Vec::with_capacity(records.len()) };
+    let Some(org) = records.first().map(|record| record.org) else { return Ok(done) };
     if head.seq == 0 && org != OrgId::PLATFORM {
-        writes.push(Write::Put { key: keyspace::listed(org), value: Bytes::new() });
+        done.writes.push(Write::Put { key: keyspace::listed(org), value: Bytes::new() });
     }
     for event in records {
-        let stored = record::encode(event, &at.hash);
-        at = StoredHead { seq: event.seq, hash: stored.hash };
-        writes.push(Write::Put {
-            key: keyspace::event(org, event.seq),
-            value: Bytes::from(stored.bytes),
-        });
-        writes.push(Write::Append {
-            prefix: keyspace::feed_prefix(),
-            value: feed_value(org, event.seq),
-        });
+        let stored = record::encode(event, done.head.hash)?;
+        done.head = StoredHead { seq: event.seq, hash: stored.hash };
+        done.hashes.push(stored.hash);
+        let (key, value) = (keyspace::event(org, event.seq), Bytes::from(stored.bytes));
+        done.writes.push(Write::Put { key, value });
+        let (prefix, value) = (keyspace::feed_prefix(), feed_value(org, event.seq));
+        done.writes.push(Write::Append { prefix, value });
     }
-    writes.push(Write::Put { key: keyspace::head(org), value: head_value(at) });
-    writes.push(Write::Put { key: keyspace::feed_moved(), value: head_value(at) });
-    (writes, at)
+    for key in [keyspace::head(org), keyspace::feed_moved()] {
+        done.writes.push(Write::Put { key, value: head_value(done.head) });
+    }
+    Ok(done)
+}
+
+/// Reads a stored event, which must be readable: this version or an older one wrote it.
+pub(crate) fn open(logged: &Logged, position: Position) -> Result<(Record, record::Hash), StoreError> {
+    let broken = |why: String| StoreError::event(logged.org, logged.seq, why);
+    let received = record::decode(&logged.body, position).map_err(|error| broken(error.to_string()))?;
+    let event = received.record.map_err(|error| broken(error.to_string()))?;
+    Ok((event, received.hash))
 }
 
 fn head_value(head: StoredHead) -> Bytes {

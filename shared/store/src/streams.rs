@@ -8,7 +8,6 @@ use turnpike_domain::event::Record;
 use turnpike_domain::evolve::{self, Touched};
 use turnpike_domain::id::{OrgId, Position};
 use turnpike_domain::state::{Head, Organisation, Platform};
-use turnpike_wire::record;
 
 use crate::error::StoreError;
 use crate::kv::{Kv, Snapshot};
@@ -117,9 +116,8 @@ pub(crate) async fn catch_up<S: Fold>(
     while state.head().seq < head.seq {
         let page = log::page(snapshot, org, state.head().seq, head.seq).await?;
         for logged in &page {
-            let broken = |why: String| StoreError::event(org, logged.seq, why);
-            let event = record::decode(&logged.body).map_err(|error| broken(error.to_string()))?;
-            state.apply(&event, record::hash(&logged.body), state.head().position);
+            let (event, hash) = log::open(logged, state.head().position)?;
+            state.apply(&event, hash, state.head().position);
         }
     }
     if state.head().hash != head.hash {

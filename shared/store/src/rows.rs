@@ -1,0 +1,108 @@
+//! The fixed forms of the rows that bookings read and write: a version byte and numbers, big endian.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use turnpike_domain::money::NanoUsd;
+use turnpike_domain::time::Timestamp;
+
+use crate::error::StoreError;
+
+/// The form of all rows here; another form gets another number.
+const VERSION: u8 = 1;
+
+/// What a key used of a model in one hour, or of all models in all time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Total {
+    /// Admitted requests.
+    pub requests: u64,
+    /// Of them, those whose usage is an estimate.
+    pub estimated: u64,
+    /// Input tokens.
+    pub input: u64,
+    /// Of the input: read from a provider's cache.
+    pub cached_input: u64,
+    /// Output tokens.
+    pub output: u64,
+    /// What it cost.
+    pub cost: NanoUsd,
+    /// When the last of the requests was admitted.
+    pub last_at: Timestamp,
+}
+
+/// Up to where the spend of one epoch is booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The last booked number; 0: none.
+    pub number: u64,
+    /// The gateway has said that no further record will come.
+    pub ended: bool,
+    /// When it was last moved.
+    pub at: Timestamp,
+}
+
+impl Total {
+    /// Both together.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.estimated = self.estimated.saturating_add(other.estimated);
+        self.input = self.input.saturating_add(other.input);
+        self.cached_input = self.cached_input.saturating_add(other.cached_input);
+        self.output = self.output.saturating_add(other.output);
+        self.cost = self.cost.plus(other.cost);
+        self.last_at = self.last_at.max(other.last_at);
+    }
+
+    pub(crate) fn bytes(&self) -> Bytes {
+        let mut value = BytesMut::with_capacity(57);
+        value.put_u8(VERSION);
+        value.put_u64(self.requests);
+        value.put_u64(self.estimated);
+        value.put_u64(self.input);
+        value.put_u64(self.cached_input);
+        value.put_u64(self.output);
+        value.put_i64(self.cost.0);
+        value.put_u64(self.last_at.0);
+        value.freeze()
+    }
+
+    pub(crate) fn read(value: &[u8]) -> Result<Self, StoreError> {
+        let mut rest = of_version(value, 56, "total")?;
+        Ok(Self {
+            requests: rest.get_u64(),
+            estimated: rest.get_u64(),
+            input: rest.get_u64(),
+            cached_input: rest.get_u64(),
+            output: rest.get_u64(),
+            cost: NanoUsd(rest.get_i64()),
+            last_at: Timestamp(rest.get_u64()),
+        })
+    }
+}
+
+impl Place {
+    pub(crate) fn bytes(&self) -> Bytes {
+        let mut value = BytesMut::with_capacity(18);
+        value.put_u8(VERSION);
+        value.put_u64(self.number);
+        value.put_u8(u8::from(self.ended));
+        value.put_u64(self.at.0);
+        value.freeze()
+    }
+
+    pub(crate) fn read(value: &[u8]) -> Result<Self, StoreError> {
+        let mut rest = of_version(value, 17, "place")?;
+        let number = rest.get_u64();
+        let ended = rest.get_u8() != 0;
+        Ok(Self { number, ended, at: Timestamp(rest.get_u64()) })
+    }
+}
+
+fn of_version<'a>(value: &'a [u8], len: usize, table: &str) -> Result<&'a [u8], StoreError> {
+    match value.split_first() {
+        Some((&VERSION, rest)) if rest.len() == len => Ok(rest),
+        Some((version, rest)) => {
+            let why = format!("{} bytes of version {version}", rest.len());
+            Err(StoreError::row(table, why))
+        }
+        None => Err(StoreError::row(table, "an empty row")),
+    }
+}
