@@ -1,7 +1,7 @@
 //! The one way out: every connection that the house opens is made, and can be refused, here.
 //!
-//! A name is resolved once, its addresses are checked, and the connection goes to a checked address:
-//! a name that answers differently the second time gains nothing.
+//! A name is resolved once, its addresses are checked, and the connection goes to a checked
+//! address: a name that answers differently the second time gains nothing.
 
 mod address;
 mod client;

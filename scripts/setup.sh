@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs what the tests need and this machine lacks; with `bench`, what the benches need too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# install PACKAGE...: from Debian, asking nothing.
+install() {
+    local root=()
+    if [ "$(id -u)" -ne 0 ]; then root=(sudo -n); fi
+    if ! "${root[@]}" apt-get --version >/dev/null 2>&1; then
+        echo "setup: install these packages first: $*" >&2
+        exit 1
+    fi
+    "${root[@]}" apt-get update -q
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@"
+}
+
+lacking=()
+command -v cc >/dev/null || lacking+=(gcc libc6-dev)
+python3 -c 'import ensurepip, venv' 2>/dev/null || lacking+=(python3-venv)
+# The connector trusts the roots of the system.
+[ -e /etc/ssl/certs/ca-certificates.crt ] || lacking+=(ca-certificates)
+if [ "${1:-}" = bench ]; then
+    [ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || lacking+=(nginx-light)
+fi
+if [ "${#lacking[@]}" -gt 0 ]; then install "${lacking[@]}"; fi
+
+# The virtual environment is made again only when the list has changed.
+wanted=$(sha256sum tests/requirements.txt)
+if [ "$(cat .venv/requirements.sha256 2>/dev/null)" != "$wanted" ]; then
+    python3 -m venv .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check --no-input \
+        --requirement tests/requirements.txt
+    echo "$wanted" >.venv/requirements.sha256
+fi
