@@ -60,8 +60,9 @@ impl Usage {
     /// Whether the finer kinds are no more than the direction that they are parts of.
     #[must_use]
     pub fn adds_up(&self) -> bool {
-        let sum = |parts: &[u64]| parts.iter().fold(0, |sum: u64, part| sum.saturating_add(*part));
-        sum(&self.input_parts()) <= self.input && sum(&self.output_parts()) <= self.output
+        let sum = |parts: &[u64]| parts.iter().copied().map(u128::from).sum::<u128>();
+        sum(&self.input_parts()) <= self.input.into()
+            && sum(&self.output_parts()) <= self.output.into()
     }
 
     const fn input_parts(&self) -> [u64; 4] {

@@ -1,0 +1,6 @@
+//! What holds for every event, every scope and every program of commands.
+
+mod money;
+mod program;
+mod scope;
+mod stream;

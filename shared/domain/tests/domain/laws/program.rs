@@ -1,0 +1,137 @@
+//! Laws of random programs of commands: what must hold whoever orders whatever.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use turnpike_domain::authority::Requester;
+use turnpike_domain::command::Command;
+use turnpike_domain::limit::{Account, Unit};
+use turnpike_domain::refusal::Refusal;
+use turnpike_domain::state::{Cap, Member, MemberState, Organisation, Role, WalletMode};
+use turnpike_domain::time::HOUR_MS;
+
+use crate::arbitrary::{command, requester};
+use crate::house::House;
+
+type Caps = BTreeMap<(Account, Unit), Cap>;
+
+fn owners(org: &Organisation) -> usize {
+    let owns = |member: &&Member| {
+        member.role >= Role::Owner && matches!(member.state, MemberState::Joined { .. })
+    };
+    org.members.values().filter(owns).count()
+}
+
+/// What is in force, as limits and wallet say it.
+fn caps_in_force(org: &Organisation) -> BTreeMap<(Account, Unit), i64> {
+    let keys = org.keys.iter().map(|(id, key)| (Account::Key(*id), &key.profile.limits));
+    let projects =
+        org.projects.iter().map(|(id, project)| (Account::Project(*id), &project.limits));
+    let mut caps = BTreeMap::new();
+    for (account, limits) in keys.chain(projects) {
+        for unit in [Unit::Usd, Unit::Tokens] {
+            caps.extend(limits.cap(unit).map(|cap| ((account, unit), cap)));
+        }
+    }
+    if org.settings.wallet == WalletMode::Prepaid {
+        caps.insert((Account::Wallet, Unit::Usd), org.wallet.topped_up.0);
+    }
+    caps
+}
+
+fn check(org: &Organisation, before: &Caps) -> Result<(), TestCaseError> {
+    let names: BTreeSet<_> = org.keys.values().map(|key| &key.profile.name).collect();
+    prop_assert_eq!(names.len(), org.keys.len(), "names of keys are unique");
+    prop_assert_eq!(org.key_names.len(), org.keys.len());
+    for (name, id) in &org.key_names {
+        prop_assert_eq!(name, &org.keys[id].profile.name);
+    }
+    let projects: BTreeSet<_> = org.projects.values().map(|project| &project.name).collect();
+    prop_assert_eq!(projects.len(), org.projects.len(), "names of projects are unique");
+    let emails: BTreeSet<_> = org.members.values().map(|member| &member.email).collect();
+    prop_assert_eq!(emails.len(), org.members.len(), "addresses are unique");
+    prop_assert!(owners(org) > 0, "somebody owns the organisation");
+    for key in org.keys.values() {
+        let project = key.profile.project;
+        prop_assert!(project.is_none_or(|project| org.projects.contains_key(&project)));
+    }
+    let in_force: BTreeMap<_, _> =
+        org.caps.iter().filter_map(|(on, cap)| Some((*on, cap.amount?))).collect();
+    prop_assert_eq!(in_force, caps_in_force(org));
+    for (on, old) in before {
+        let new = org.caps.get(on).copied().unwrap_or_default();
+        let same = (new.amount, new.reset) == (old.amount, old.reset);
+        prop_assert!(new.revision >= old.revision, "revisions never go back");
+        prop_assert!(same || new.revision > old.revision, "a changed cap has a new revision");
+    }
+    if org.wallet.exhausted {
+        prop_assert_eq!(org.settings.wallet, WalletMode::Prepaid);
+    }
+    Ok(())
+}
+
+/// Whether ordering it again is bound to find it done: some are acts of their own each time.
+fn settles(command: &Command) -> bool {
+    !matches!(command, Command::RevealSecret { .. } | Command::AbandonLease { .. })
+}
+
+fn program() -> impl Strategy<Value = Vec<(Requester, Command, u64)>> {
+    vec((requester(), command(), 0..6 * HOUR_MS), 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_program_breaks_the_house(program in program()) {
+        let mut house = House::furnished();
+        for (by, command, pause_ms) in program {
+            house.now = house.now.plus_ms(pause_ms);
+            let (seq, caps) = (house.org.head.seq, house.org.caps.clone());
+            let Ok(events) = house.decide(by, command.clone()) else {
+                continue;
+            };
+            let count = u64::try_from(events.len()).expect("few");
+            house.apply(events);
+            prop_assert_eq!(house.org.head.seq, seq + count);
+            check(&house.org, &caps)?;
+            if settles(&command) {
+                match house.decide(by, command.clone()) {
+                    Ok(again) => prop_assert!(again.is_empty(), "{:?} then {:?}", command, again),
+                    Err(Refusal::StateConflict { .. } | Refusal::NotFound { .. }) => {}
+                    // One who orders the own removal or demotion may not order it twice.
+                    Err(Refusal::Forbidden { .. }) => {}
+                    Err(other) => prop_assert!(false, "{:?} then {}", command, other),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_weak_change_only_what_is_theirs(commands in vec(command(), 0..40)) {
+        let mut house = House::furnished();
+        for command in commands {
+            if let Ok(events) = house.decide(crate::house::viewer(), command.clone()) {
+                prop_assert!(events.is_empty(), "a viewer did {:?}", command);
+            }
+            let before = house.org.clone();
+            let Ok(events) = house.decide(crate::house::member(), command) else {
+                continue;
+            };
+            house.apply(events);
+            let me = Some(crate::house::MEMBER);
+            prop_assert_eq!(&house.org.members, &before.members);
+            prop_assert_eq!(&house.org.projects, &before.projects);
+            prop_assert_eq!(&house.org.wallet, &before.wallet);
+            prop_assert_eq!(&house.org.settings, &before.settings);
+            for (id, key) in &before.keys {
+                let changed = house.org.keys.get(id) != Some(key);
+                prop_assert!(!changed || key.profile.owner == me);
+            }
+            for key in house.org.keys.values().filter(|key| !before.keys.contains_key(&key.id)) {
+                prop_assert_eq!(key.profile.owner, me);
+            }
+        }
+    }
+}

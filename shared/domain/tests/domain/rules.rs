@@ -1,0 +1,15 @@
+//! One file of tables a noun.
+
+mod admit;
+mod budget;
+mod evolve;
+mod gateway;
+mod key;
+mod member;
+mod organisation;
+mod platform;
+mod project;
+mod provider;
+mod settle;
+mod token;
+mod wallet;

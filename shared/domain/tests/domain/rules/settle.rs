@@ -1,0 +1,187 @@
+//! Metering and settlement: every way in which a request can end has its figure.
+
+use turnpike_domain::meter::{Prices, Usage, cost, upper_bound};
+use turnpike_domain::money::{Multiplier, NanoUsd, Price};
+use turnpike_domain::settle::{MAX_BELIEVED_TOKENS, Observed, Reservation, settle};
+use turnpike_domain::spend::Source;
+
+const RESERVED: Reservation = Reservation { input: 100, output: 50, cost: NanoUsd(999) };
+const ONE: Multiplier = Multiplier(1_000_000);
+
+/// One nano-USD an input token, two an output token.
+fn plain() -> Prices {
+    Prices { input: Price(1_000_000), output: Price(2_000_000), ..Prices::default() }
+}
+
+fn fine() -> Prices {
+    Prices {
+        cached_input: Some(Price(100_000)),
+        cache_write: Some(Price(1_250_000)),
+        reasoning: Some(Price(3_000_000)),
+        audio_input: Some(Price(10_000_000)),
+        audio_output: Some(Price(20_000_000)),
+        image_input: Some(Price(5_000_000)),
+        image_output: Some(Price(40_000_000)),
+        request_fee: NanoUsd(7),
+        ..plain()
+    }
+}
+
+fn usage(input: u64, output: u64) -> Usage {
+    Usage { input, output, ..Usage::default() }
+}
+
+#[test]
+fn every_token_is_charged_once_at_the_rate_of_its_kind() {
+    let parts = Usage {
+        cached_input: 40,
+        cache_write: 4,
+        audio_input: 3,
+        image_input: 2,
+        reasoning: 10,
+        audio_output: 5,
+        image_output: 1,
+        ..usage(100, 50)
+    };
+    let cases = [
+        (usage(100, 50), plain(), ONE, 200),
+        (usage(100, 50), fine(), ONE, 207),
+        (usage(0, 0), fine(), ONE, 7),
+        (usage(100, 50), fine(), Multiplier(1_500_000), 311),
+        (usage(100, 50), fine(), Multiplier(0), 0),
+        // Input: 51 + 40 × 0.1 + 4 × 1.25 + 3 × 10 + 2 × 5; output: 34 × 2 + 10 × 3 + 5 × 20 + 40.
+        (parts, fine(), ONE, 100 + 238 + 7),
+        (parts, plain(), ONE, 200),
+        // What is finer than the whole is charged at its own rate; nothing is subtracted.
+        (Usage { cached_input: 200, ..usage(100, 0) }, fine(), ONE, 27),
+        (Usage { reasoning: 60, ..usage(0, 50) }, fine(), ONE, 187),
+    ];
+    for (usage, prices, multiplier, expected) in cases {
+        assert_eq!(cost(&usage, &prices, multiplier), NanoUsd(expected), "{usage:?}");
+    }
+}
+
+#[test]
+fn the_upper_bound_takes_the_dearest_kinds() {
+    assert_eq!(fine().dearest_input(), Price(10_000_000));
+    assert_eq!(fine().dearest_output(), Price(40_000_000));
+    assert_eq!(plain().dearest_input(), plain().input);
+    assert_eq!(upper_bound(100, 50, &fine(), ONE), NanoUsd(100 * 10 + 50 * 40 + 7));
+}
+
+#[test]
+fn hostile_figures_saturate() {
+    let all = Usage {
+        cached_input: u64::MAX,
+        cache_write: u64::MAX,
+        reasoning: u64::MAX,
+        ..usage(u64::MAX, u64::MAX)
+    };
+    let absurd = Prices { input: Price(i64::MAX), output: Price(i64::MAX), ..fine() };
+    assert_eq!(cost(&all, &absurd, Multiplier(u32::MAX)), NanoUsd(i64::MAX));
+    assert_eq!(all.tokens(), u64::MAX);
+    assert!(!all.adds_up());
+}
+
+#[test]
+fn every_end_of_a_request_settles() {
+    let nothing = Observed::default();
+    let sent = Observed { sent: true, ..nothing };
+    let refused = Observed { refused: true, ..sent };
+    let said = |input, output| Some(usage(input, output));
+    let huge = said(MAX_BELIEVED_TOKENS + 1, 5);
+    let excess = Some(Usage { cached_input: 20, ..usage(10, 5) });
+    use Source::{Counted, Estimated, Provider};
+    let table = [
+        ("never sent", nothing, (0, 0), 0, Counted, false),
+        ("refused before an answer", refused, (0, 0), 0, Counted, false),
+        ("answered", Observed { reported: said(10, 5), ..sent }, (10, 5), 20, Provider, false),
+        (
+            "answered above the reservation",
+            Observed { reported: said(1_000, 500), ..sent },
+            (1_000, 500),
+            2_000,
+            Provider,
+            false,
+        ),
+        (
+            "refused, but charged for",
+            Observed { reported: said(10, 0), ..refused },
+            (10, 0),
+            10,
+            Provider,
+            false,
+        ),
+        ("counted", Observed { counted_output: Some(9), ..sent }, (100, 9), 118, Counted, false),
+        (
+            "gone before the first token",
+            Observed { counted_output: Some(0), ..sent },
+            (100, 0),
+            100,
+            Counted,
+            false,
+        ),
+        ("no word at all", sent, (100, 50), 999, Estimated, false),
+        (
+            "a report that cannot be read",
+            Observed { malformed: true, ..sent },
+            (100, 50),
+            999,
+            Estimated,
+            true,
+        ),
+        (
+            "a report of nothing",
+            Observed { reported: said(0, 0), ..sent },
+            (100, 50),
+            999,
+            Estimated,
+            true,
+        ),
+        (
+            "a report of nothing beside a count",
+            Observed { reported: said(0, 0), counted_output: Some(9), ..sent },
+            (100, 9),
+            118,
+            Counted,
+            true,
+        ),
+        (
+            "nothing used by what was refused",
+            Observed { reported: said(0, 0), ..refused },
+            (0, 0),
+            0,
+            Counted,
+            false,
+        ),
+        (
+            "a huge report",
+            Observed { reported: huge, ..sent },
+            (MAX_BELIEVED_TOKENS, 5),
+            1_000_000_010,
+            Provider,
+            true,
+        ),
+        (
+            "parts above their whole",
+            Observed { reported: excess, ..sent },
+            (10, 5),
+            30,
+            Provider,
+            true,
+        ),
+    ];
+    for (what, observed, (input, output), cost, source, suspect) in table {
+        let settled = settle(&RESERVED, &observed, Some(&plain()), ONE);
+        let found = (settled.usage.input, settled.usage.output, settled.cost);
+        assert_eq!(found, (input, output, NanoUsd(cost)), "{what}");
+        assert_eq!((settled.source, settled.suspect), (source, suspect), "{what}");
+    }
+}
+
+#[test]
+fn what_has_no_price_costs_nothing() {
+    let observed = Observed { reported: Some(usage(10, 5)), sent: true, ..Observed::default() };
+    let settled = settle(&RESERVED, &observed, None, ONE);
+    assert_eq!((settled.cost, settled.usage), (NanoUsd::ZERO, usage(10, 5)));
+}
