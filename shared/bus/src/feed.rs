@@ -51,6 +51,7 @@ impl Feed {
     }
 
     /// Whether it is the whole of its family, so that its places have no holes.
+    #[cfg(feature = "nats")]
     pub(crate) const fn is_whole(&self) -> bool {
         match self {
             Self::Events(org)

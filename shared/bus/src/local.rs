@@ -54,15 +54,17 @@ impl LocalBus {
     /// A bus that holds `kept_bytes` of each kept family, and the last message whatever its size.
     #[must_use]
     pub fn with_kept_bytes(clock: SharedClock, kept_bytes: usize) -> Self {
-        let kept = || Arc::new(Log::new(&clock, kept_bytes, true));
-        let passing = || Arc::new(Log::new(&clock, PASSING_BYTES, false));
+        let log = |family: Family| {
+            let max_bytes = if family.kept() { kept_bytes } else { PASSING_BYTES };
+            Arc::new(Log::new(&clock, max_bytes, family.kept()))
+        };
         let logs = Logs {
-            events: kept(),
-            heartbeat: passing(),
-            spend: kept(),
-            booked: passing(),
-            receipts: passing(),
-            ledger: kept(),
+            events: log(Family::Events),
+            heartbeat: log(Family::Heartbeat),
+            spend: log(Family::Spend),
+            booked: log(Family::Booked),
+            receipts: log(Family::Receipts),
+            ledger: log(Family::Ledger),
         };
         Self { clock, logs: Arc::new(logs), calls: Arc::default() }
     }

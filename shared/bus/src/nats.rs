@@ -12,6 +12,7 @@ use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::{HeaderMap, HeaderName, HeaderValue, client};
 use bytes::Bytes;
+use tokio::task::coop::unconstrained;
 use turnpike_runtime::clock::{SharedClock, deadline};
 
 use crate::limits;
@@ -88,11 +89,15 @@ impl NatsBus {
                 .headers(headers(subject, message));
             self.link.context.send_publish(subject.to_owned(), publish).await?.await
         };
-        tokio::select! {
-            biased;
-            acknowledged = acknowledged => acknowledged.map(drop).map_err(|error| put_error(&error)),
-            refusal = refused => Err(PutError::Failed(BusError::Unavailable(refusal))),
-        }
+        // Outside of tokio's budget, which would let a later publication go first.
+        unconstrained(async {
+            tokio::select! {
+                biased;
+                done = acknowledged => done.map(drop).map_err(|error| put_error(&error)),
+                refusal = refused => Err(PutError::Failed(BusError::Unavailable(refusal))),
+            }
+        })
+        .await
     }
 }
 

@@ -1,14 +1,15 @@
 //! The `Bus` seam: topics that are read from a place, and calls that are answered at once.
 //!
 //! # Contract
-//! * The bus carries; it never keeps the record. It may lose, repeat or reorder what it acknowledged,
-//!   and everything above must come out the same. Within one topic it normally delivers in the order
-//!   of publication.
+//! * The bus carries; it never keeps the record. It may lose, repeat or reorder what it
+//!   acknowledged, and everything above must come out the same. Within one topic it normally
+//!   delivers in the order of publication.
 //! * [`Bus::publish`] answers when the bus has taken the message. Publishing the same `id` on the
 //!   same topic again within two minutes is harmless: readers see it once or twice.
-//! * A [`Reader`] yields messages after its place, then follows. Nothing is acknowledged: readers own
-//!   their place. If the place is behind what the bus still holds, it yields [`ReadError::Trimmed`]
-//!   once; the answer is to bootstrap from the source of truth and to read on from `Start::Now`.
+//! * A [`Reader`] yields messages after its place, then follows. Nothing is acknowledged: readers
+//!   own their place. If the place is behind what the bus still holds, or the bus lost its record,
+//!   it yields [`ReadError::Trimmed`] once and goes on with what is held; the answer is to
+//!   bootstrap from the source of truth and to read on from `Start::Now`.
 //! * [`Bus::call`] is request and reply with a deadline; nothing is kept, nothing is repeated.
 //! * Topics and services are values of this crate: no other crate knows a subject.
 

@@ -23,7 +23,7 @@ const AT: char = '@';
 #[must_use]
 pub fn of_topic(topic: &Topic) -> String {
     match topic {
-        Topic::Events { org, kind } => join(&org_token(*org), "events", &escape_token(kind)),
+        Topic::Events { org, kind } => join(&org_token(*org), "events", escape_token(kind)),
         Topic::Heartbeat { org } => format!("{PREFIX}{}.heartbeat", org_token(*org)),
         Topic::Spend { org, gateway } => join(&org_token(*org), "spend", gateway),
         Topic::Booked { org, gateway } => join(&org_token(*org), "booked", gateway),

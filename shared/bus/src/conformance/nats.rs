@@ -264,6 +264,55 @@ fn refused<T>(result: Result<T, BusError>, why: &str) {
 }
 
 #[tokio::test]
+async fn a_stolen_credential_cannot_reach_what_this_crate_never_asks_for() {
+    let server = NatsServer::start_with(&users(&format!(
+        "control-plane secret\ngateway {GATEWAY} secret {ORG}\n"
+    )))
+    .unwrap();
+    let control = as_user(&server, "control-plane", None);
+    let streams = Some(StreamLimits::default());
+    let control = connect(NatsOptions { streams, ..control }).await;
+    control.publish(event(OTHER, "1", "of another")).await.unwrap();
+    let thief = async_nats::ConnectOptions::new()
+        .user_and_password(GATEWAY.to_string(), "secret".to_owned())
+        .custom_inbox_prefix(format!("_INBOX_{GATEWAY}"))
+        .request_timeout(Some(std::time::Duration::from_millis(200)))
+        .connect(server.url())
+        .await
+        .unwrap();
+    for subject in [
+        "$JS.API.INFO",
+        "$JS.API.STREAM.NAMES",
+        "$JS.API.STREAM.INFO.TURNPIKE_EVENTS",
+        "$JS.API.STREAM.PURGE.TURNPIKE_EVENTS",
+        "$JS.API.STREAM.DELETE.TURNPIKE_EVENTS",
+        "$JS.API.STREAM.MSG.GET.TURNPIKE_EVENTS",
+        "$JS.API.CONSUMER.CREATE.TURNPIKE_EVENTS",
+        "$JS.API.CONSUMER.CREATE.TURNPIKE_EVENTS.thief",
+        "$JS.API.CONSUMER.NAMES.TURNPIKE_EVENTS",
+    ] {
+        let answer = thief.request(subject, Bytes::from_static(b"{}")).await;
+        assert!(answer.is_err(), "{subject}: {answer:?}");
+    }
+    // The filter in the subject is allowed, those in the body are others.
+    let own = format!("turnpike.v1.{ORG}.events.*");
+    for filter in [
+        r#""filter_subject":"turnpike.v1.*.events.*""#.to_owned(),
+        r#""filter_subject":"""#.to_owned(),
+        format!(r#""filter_subjects":["{own}","turnpike.v1.{OTHER}.events.*"]"#),
+    ] {
+        let subject = format!("$JS.API.CONSUMER.CREATE.TURNPIKE_EVENTS.thief.{own}");
+        let body = format!(
+            r#"{{"stream_name":"TURNPIKE_EVENTS","config":{{"name":"thief",{filter},
+            "deliver_subject":"_INBOX_{GATEWAY}.loot","ack_policy":"none"}}}}"#
+        );
+        let answer = thief.request(subject, body.into()).await.unwrap().payload;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.contains("\"error\""), "{filter}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_told_and_never_shown() {
     let server = NatsServer::start_with(&users("projector right-secret\n")).unwrap();
     let wrong = as_user(&server, "projector", None);

@@ -35,6 +35,9 @@ const RESUME_MS: u64 = 10 * SECOND_MS;
 /// How long the server keeps a consumer that nobody listens to: longer than it takes to listen.
 const ABANDONED: Duration = Duration::from_millis(30 * SECOND_MS);
 
+/// How long the server keeps a consumer that was made for its answer only.
+const PROBED: Duration = Duration::from_millis(SECOND_MS);
+
 /// Names the subject to answer when the server waits for a flow control answer that was lost.
 const CONSUMER_STALLED: &str = "Nats-Consumer-Stalled";
 
@@ -141,8 +144,9 @@ impl StreamReader {
     /// forgotten by the server.
     async fn consume(&mut self) -> Result<(), BusError> {
         let reconnections = self.link.reconnections();
+        let start = self.held_start().await?;
         let inbox = self.link.client.new_inbox();
-        let floor = self.create_consumer(&inbox).await?;
+        let floor = self.create_consumer(&inbox, start, ABANDONED).await?;
         // Only now: the server delivers nothing before somebody listens, so that the place in its
         // answer is the one from which it begins.
         let subscribing = self.link.client.subscribe(inbox);
@@ -150,7 +154,6 @@ impl StreamReader {
         if let Start::After(place) = self.start
             && floor != place
         {
-            // The server moves a place that it does not hold to one that it does.
             tracing::info!(stream = self.stream, place, floor, "the place was trimmed");
             self.trimmed = true;
         }
@@ -160,14 +163,32 @@ impl StreamReader {
         Ok(())
     }
 
+    /// Where to begin, given what the stream holds.
+    ///
+    /// A place before its first message is moved there by the server. A place behind its last one
+    /// (its end was lost) is not: the server would wait for messages up to there and skip them. A
+    /// consumer of what is new tells the last place; asking for the stream's state would tell a
+    /// gateway the subjects of others.
+    async fn held_start(&self) -> Result<Start, BusError> {
+        let Start::After(place) = self.start else { return Ok(self.start) };
+        let inbox = self.link.client.new_inbox();
+        let last = self.create_consumer(&inbox, Start::Now, PROBED).await?;
+        Ok(if last < place { Start::Oldest } else { self.start })
+    }
+
     /// The sequence behind which the new consumer begins.
-    async fn create_consumer(&self, inbox: &str) -> Result<u64, BusError> {
+    async fn create_consumer(
+        &self,
+        inbox: &str,
+        start: Start,
+        abandoned: Duration,
+    ) -> Result<u64, BusError> {
         let began_ms = self.link.clock.boot_ms();
         let config = Config {
             // The inbox ends with a name that nobody else makes.
             name: inbox.rsplit('.').next().map(str::to_owned),
             deliver_subject: inbox.to_owned(),
-            deliver_policy: match self.start {
+            deliver_policy: match start {
                 Start::Oldest => DeliverPolicy::All,
                 Start::Now => DeliverPolicy::New,
                 Start::After(place) => {
@@ -179,7 +200,7 @@ impl StreamReader {
             filter_subject: self.filter.clone(),
             flow_control: true,
             idle_heartbeat: Duration::from_millis(HEARTBEAT_MS),
-            inactive_threshold: ABANDONED,
+            inactive_threshold: abandoned,
             memory_storage: true,
             num_replicas: 1,
             ..Config::default()
@@ -289,8 +310,8 @@ fn is_missing(error: &ConsumerError) -> bool {
 }
 
 /// The sequence in the stream and the number of the delivery, from the subject of a message's
-/// acknowledgement: `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<tries>.<sequence>.<delivery>`
-/// and more (NATS ADR-15).
+/// acknowledgement (NATS ADR-15): `$JS.ACK.`, domain and account in the new form, then
+/// `<stream>.<consumer>.<tries>.<sequence>.<delivery>.<time>.<pending>`.
 fn numbers(reply: &str) -> Option<(u64, u64)> {
     let tokens: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
     // Seven tokens in the old form; the new one has two more in front and may grow at its end.
