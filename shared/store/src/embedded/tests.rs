@@ -204,6 +204,7 @@ async fn a_refused_write_or_flush_is_unknown_and_loses_nothing() {
                     Ok(_) => stored.push(key),
                     Err(error) => break error,
                 }
+                assert!(stored.len() < 100, "{fault:?} {spared}: the disk never failed");
             };
             // Handed over before it was refused: only the file knows.
             assert!(matches!(refused, CommitError::Unknown(_)), "{fault:?} {spared}: {refused}");
