@@ -1,0 +1,7 @@
+//! Bodies: requests read once within limits, answers relayed frame by frame.
+
+mod relay;
+mod request;
+
+pub use relay::{Cut, Limits, Means, Relay, Tap};
+pub use request::{ReadError, ReadLimits, read};

@@ -1,0 +1,209 @@
+//! Relays an answer frame by frame while a tap watches it, and ends exactly once on every way out.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use turnpike_runtime::clock::{BoxFuture, SharedClock, deadline};
+use turnpike_runtime::tasks::Tasks;
+
+use crate::upstream::AnswerBody;
+
+/// Watches an answer pass. Dropping it is the end of every way out; what it saw until then is what
+/// there was.
+pub trait Tap: Unpin + 'static {
+    /// Whether what passes may change; if not, the answer keeps its announced length.
+    fn changes(&self) -> bool;
+    /// Takes a piece and gives on what the caller gets.
+    fn pass(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>);
+    /// The answer is whole. May give on some last bytes. Called at most once.
+    fn complete(&mut self, out: &mut VecDeque<Bytes>);
+    /// The provider broke off, or was silent for too long. Called at most once.
+    fn cut(&mut self, how: &Cut);
+    /// The caller has gone; what passes from now on is only watched. Called at most once.
+    fn caller_gone(&mut self);
+}
+
+/// Why an answer ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Cut {
+    /// The provider's connection failed.
+    #[error("the provider broke off")]
+    Broken(#[from] hyper::Error),
+    /// Nothing came for too long.
+    #[error("the provider fell silent")]
+    Silent,
+}
+
+/// How long a stream may last without a caller, and without a sign of life.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Milliseconds between two pieces.
+    pub idle_timeout_ms: u64,
+    /// Milliseconds for which a provider is read after the caller has gone.
+    pub drain_timeout_ms: u64,
+    /// Bytes that are read after the caller has gone.
+    pub drain_bytes: usize,
+}
+
+/// What a relay needs from its core.
+#[derive(Clone)]
+pub struct Means {
+    /// For the idle limit.
+    pub clock: SharedClock,
+    /// Where the rest of an abandoned answer is read.
+    pub tasks: Tasks,
+}
+
+/// A body that passes an answer on. Only as much is read as the caller takes.
+pub struct Relay<T: Tap> {
+    /// `None` once it has ended, well or badly.
+    flow: Option<Flow<T>>,
+    /// What the tap gave on and the caller has yet to take.
+    out: VecDeque<Bytes>,
+    silence: Silence,
+    limits: Limits,
+    means: Means,
+}
+
+struct Flow<T> {
+    answer: AnswerBody,
+    tap: T,
+}
+
+/// Measures the time since the last piece, with one timer for many pieces.
+struct Silence {
+    last_ms: u64,
+    timer: Option<BoxFuture<'static, ()>>,
+}
+
+impl<T: Tap> Relay<T> {
+    /// Relays `answer` past `tap`.
+    #[must_use]
+    pub fn new(answer: AnswerBody, tap: T, limits: Limits, means: Means) -> Self {
+        let silence = Silence { last_ms: means.clock.boot_ms(), timer: None };
+        Self { flow: Some(Flow { answer, tap }), out: VecDeque::new(), silence, limits, means }
+    }
+
+    fn complete(&mut self) {
+        if let Some(mut flow) = self.flow.take() {
+            flow.tap.complete(&mut self.out);
+        }
+    }
+
+    fn fail(&mut self, how: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Some(mut flow) = self.flow.take() {
+            flow.tap.cut(&how);
+        }
+        Poll::Ready(Some(Err(how)))
+    }
+}
+
+impl<T: Tap> Body for Relay<T> {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let relay = self.get_mut();
+        loop {
+            if let Some(piece) = relay.out.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            let Some(flow) = &mut relay.flow else { return Poll::Ready(None) };
+            match Pin::new(&mut flow.answer).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    relay.silence.last_ms = relay.means.clock.boot_ms();
+                    // Trailers are the provider's own, and stay here.
+                    if let Ok(piece) = frame.into_data() {
+                        flow.tap.pass(piece, &mut relay.out);
+                    }
+                    // With an announced length nobody asks again after its last byte.
+                    if flow.answer.is_end_stream() {
+                        relay.complete();
+                    }
+                }
+                Poll::Ready(None) => relay.complete(),
+                Poll::Ready(Some(Err(error))) => return relay.fail(Cut::Broken(error)),
+                Poll::Pending => {
+                    let limit_ms = relay.limits.idle_timeout_ms;
+                    return match relay.silence.poll(&relay.means.clock, limit_ms, context) {
+                        Poll::Ready(()) => relay.fail(Cut::Silent),
+                        Poll::Pending => Poll::Pending,
+                    };
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.flow.is_none() && self.out.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.flow {
+            Some(flow) if !flow.tap.changes() => flow.answer.size_hint(),
+            Some(_) | None => SizeHint::default(),
+        }
+    }
+}
+
+impl Silence {
+    /// Ready when nothing has come for `limit_ms`.
+    fn poll(&mut self, clock: &SharedClock, limit_ms: u64, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let quiet_ms = clock.boot_ms().saturating_sub(self.last_ms);
+            if quiet_ms >= limit_ms {
+                return Poll::Ready(());
+            }
+            let timer = self.timer.get_or_insert_with(|| clock.sleep(limit_ms - quiet_ms));
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.timer = None;
+        }
+    }
+}
+
+impl<T: Tap> Drop for Relay<T> {
+    fn drop(&mut self) {
+        if let Some(mut flow) = self.flow.take() {
+            flow.tap.caller_gone();
+            let (limits, clock) = (self.limits, self.means.clock.clone());
+            self.means.tasks.spawn_local("drain", async move {
+                let draining = drain(flow, limits, &clock);
+                // Running out of time drops the answer, which cancels it, and the tap.
+                let _ = deadline(&*clock, limits.drain_timeout_ms, draining).await;
+            });
+        }
+    }
+}
+
+/// Reads an answer to its end for its usage, for a caller who has gone.
+async fn drain<T: Tap>(flow: Flow<T>, limits: Limits, clock: &SharedClock) {
+    let Flow { mut answer, mut tap } = flow;
+    let mut nowhere = VecDeque::new();
+    let mut left = limits.drain_bytes;
+    loop {
+        match deadline(&**clock, limits.idle_timeout_ms, answer.frame()).await {
+            None => return tap.cut(&Cut::Silent),
+            Some(None) => return tap.complete(&mut nowhere),
+            Some(Some(Err(error))) => return tap.cut(&Cut::Broken(error)),
+            Some(Some(Ok(frame))) => {
+                let Ok(piece) = frame.into_data() else { continue };
+                let Some(rest) = left.checked_sub(piece.len()) else { return };
+                left = rest;
+                tap.pass(piece, &mut nowhere);
+                nowhere.clear();
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Reads a request's body once, within limits of size and time, decompressed.
+
+use std::io::Read;
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+use http_body::Body;
+use http_body_util::BodyExt;
+use turnpike_runtime::clock::{Clock, deadline};
+use turnpike_runtime::tasks;
+
+/// Compressed bodies up to this size, in bytes, are decompressed on the core itself: they take less
+/// time than the way to another thread and back.
+const INLINE_GZIP_BYTES: usize = 8 * 1024;
+
+/// What a body may be.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimits {
+    /// Bytes, compressed or not.
+    pub max_bytes: usize,
+    /// Milliseconds from the head to the last byte.
+    pub timeout_ms: u64,
+}
+
+/// Why a body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is, or becomes, larger than the limit.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// It did not arrive in time.
+    #[error("the body did not arrive in time")]
+    Timeout,
+    /// The caller went away, or broke the protocol.
+    #[error("the body broke off")]
+    Broken,
+    /// The encoding is not one that the gateway reads, or the bytes are not in it.
+    #[error("the body must be sent as it is, or as valid gzip")]
+    Encoding,
+}
+
+/// Reads a whole body.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn read<B>(
+    headers: &HeaderMap,
+    body: B,
+    limits: ReadLimits,
+    clock: &dyn Clock,
+) -> Result<Bytes, ReadError>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut collecting = pin!(collect(body, limits.max_bytes));
+    // Most bodies arrive with their head; those need no timer.
+    let collected = match futures_util::poll!(&mut collecting) {
+        Poll::Ready(collected) => collected,
+        Poll::Pending => {
+            deadline(clock, limits.timeout_ms, collecting).await.unwrap_or(Err(ReadError::Timeout))
+        }
+    }?;
+    match headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
+        None | Some(b"identity") => Ok(collected),
+        Some(b"gzip") if collected.len() <= INLINE_GZIP_BYTES => {
+            decompress(&collected, limits.max_bytes)
+        }
+        Some(b"gzip") => {
+            let work = move || decompress(&collected, limits.max_bytes);
+            tasks::blocking("gunzip", work).await.unwrap_or(Err(ReadError::Broken))
+        }
+        Some(_) => Err(ReadError::Encoding),
+    }
+}
+
+async fn collect<B: Body<Data = Bytes>>(body: B, max_bytes: usize) -> Result<Bytes, ReadError> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > max_bytes {
+        return Err(ReadError::TooLarge(max_bytes));
+    }
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
+        if first.len().max(all.len()) + data.len() > max_bytes {
+            return Err(ReadError::TooLarge(max_bytes));
+        }
+        // One frame, the usual case, is not copied.
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+/// Reads gzip, and stops at the limit, not after it: a small body can hold a huge one.
+fn decompress(packed: &[u8], max_bytes: usize) -> Result<Bytes, ReadError> {
+    let mut plain = Vec::new();
+    let one_more = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
+    flate2::read::MultiGzDecoder::new(packed)
+        .take(one_more)
+        .read_to_end(&mut plain)
+        .map_err(|_| ReadError::Encoding)?;
+    if plain.len() > max_bytes {
+        return Err(ReadError::TooLarge(max_bytes));
+    }
+    Ok(Bytes::from(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::io::Write;
+
+    use futures_util::stream;
+    use http::HeaderValue;
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+    use turnpike_domain::time::Timestamp;
+    use turnpike_runtime::clock::PausedClock;
+
+    use super::*;
+
+    const LIMITS: ReadLimits = ReadLimits { max_bytes: 10, timeout_ms: 1_000 };
+
+    fn clock() -> PausedClock {
+        PausedClock::new(Timestamp(0))
+    }
+
+    fn pieces(pieces: &[&'static str]) -> impl Body<Data = Bytes, Error = Infallible> {
+        let frames: Vec<_> = pieces
+            .iter()
+            .map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))))
+            .collect();
+        StreamBody::new(stream::iter(frames))
+    }
+
+    fn gzip(plain: &[u8]) -> Bytes {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(plain).unwrap();
+        Bytes::from(encoder.finish().unwrap())
+    }
+
+    async fn read_gzip(packed: Bytes, max_bytes: usize) -> Result<Bytes, ReadError> {
+        let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
+        let limits = ReadLimits { max_bytes, ..LIMITS };
+        read(&headers, Full::new(packed), limits, &clock()).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_frame_is_not_copied_and_several_are_joined() {
+        let body = Bytes::from_static(b"0123456789");
+        let one = read(&HeaderMap::new(), Full::new(body.clone()), LIMITS, &clock()).await;
+        assert_eq!(one.unwrap().as_ptr(), body.as_ptr());
+        let joined =
+            read(&HeaderMap::new(), pieces(&["01", "", "23", "4"]), LIMITS, &clock()).await;
+        assert_eq!(joined.unwrap(), "01234");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_much_is_refused_whether_announced_or_not() {
+        for body in [&["0123456789a"][..], &["012345", "6789a"][..]] {
+            let refused = read(&HeaderMap::new(), pieces(body), LIMITS, &clock()).await;
+            assert!(matches!(refused, Err(ReadError::TooLarge(10))));
+        }
+        let announced = Full::new(Bytes::from_static(b"0123456789a"));
+        let refused = read(&HeaderMap::new(), announced, LIMITS, &clock()).await;
+        assert!(matches!(refused, Err(ReadError::TooLarge(10))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_runs_out_of_time() {
+        let stalled = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let refused = read(&HeaderMap::new(), stalled, LIMITS, &clock()).await;
+        assert!(matches!(refused, Err(ReadError::Timeout)));
+    }
+
+    #[tokio::test]
+    async fn gzip_is_read_up_to_the_limit() {
+        let plain = [b'a'; 100];
+        assert_eq!(read_gzip(gzip(&plain), 100).await.unwrap(), &plain[..]);
+        assert!(matches!(read_gzip(gzip(&plain), 99).await, Err(ReadError::TooLarge(99))));
+        let bomb = gzip(&vec![0; 64 * 1024 * 1024]);
+        assert!(bomb.len() > INLINE_GZIP_BYTES);
+        let refused = read_gzip(bomb, 1024 * 1024).await;
+        assert!(matches!(refused, Err(ReadError::TooLarge(_))));
+        assert!(matches!(read_gzip(Bytes::from_static(b"x"), 10).await, Err(ReadError::Encoding)));
+    }
+
+    #[tokio::test]
+    async fn other_encodings_are_refused() {
+        let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("br"))]);
+        let refused = read(&headers, Full::new(Bytes::new()), LIMITS, &clock()).await;
+        assert!(matches!(refused, Err(ReadError::Encoding)));
+    }
+}

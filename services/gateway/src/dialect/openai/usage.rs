@@ -1,0 +1,171 @@
+//! OpenAI's usage objects, read as what they are: a stranger's figures.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use turnpike_domain::meter::Usage;
+
+use super::Endpoint;
+use crate::dialect::Report;
+
+/// The object, in the forms of chat completions (`prompt_tokens`), of responses and images
+/// (`input_tokens`) and of transcriptions (`input_token_details`).
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default, alias = "input_tokens")]
+    prompt_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, alias = "output_tokens")]
+    completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, alias = "input_tokens_details", alias = "input_token_details")]
+    prompt_tokens_details: Option<&'a RawValue>,
+    #[serde(borrow, default, alias = "output_tokens_details", alias = "output_token_details")]
+    completion_tokens_details: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+struct Details<'a> {
+    #[serde(borrow, default)]
+    cached_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    audio_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    image_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning_tokens: Option<&'a RawValue>,
+}
+
+/// Reads a raw usage object.
+///
+/// Input and output must both be there where the endpoint makes output; else the report counts as
+/// malformed and says nothing. A bad finer figure is taken as 0, which charges its tokens at the
+/// plain rate.
+pub(super) fn read(endpoint: Endpoint, raw: &[u8]) -> Report {
+    let mut malformed = false;
+    let usage = object::<Fields<'_>>(raw).and_then(|fields| {
+        let input = fields.prompt_tokens.and_then(count)?;
+        let output = match fields.completion_tokens {
+            Some(tokens) => count(tokens)?,
+            None if endpoint.makes_output() => return None,
+            None => 0,
+        };
+        let mut details = |raw: Option<&'_ RawValue>| -> [u64; 4] {
+            let Some(raw) = raw else { return [0; 4] };
+            let Some(details) = object::<Details<'_>>(raw.get().as_bytes()) else {
+                malformed = true;
+                return [0; 4];
+            };
+            let finer = [
+                details.cached_tokens,
+                details.audio_tokens,
+                details.image_tokens,
+                details.reasoning_tokens,
+            ];
+            finer.map(|raw| match raw.map(count) {
+                None => 0,
+                Some(Some(tokens)) => tokens,
+                Some(None) => {
+                    malformed = true;
+                    0
+                }
+            })
+        };
+        let [cached_input, audio_input, image_input, _] = details(fields.prompt_tokens_details);
+        let [_, audio_output, image_output, reasoning] = details(fields.completion_tokens_details);
+        Some(Usage {
+            input,
+            output,
+            cached_input,
+            cache_write: 0,
+            reasoning,
+            audio_input,
+            audio_output,
+            image_input,
+            image_output,
+        })
+    });
+    Report { usage, malformed: malformed || usage.is_none(), counted_output: None }
+}
+
+/// Reads an object, never an array that serde would take for one.
+pub(super) fn object<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Option<T> {
+    let opens = raw.iter().find(|byte| !byte.is_ascii_whitespace());
+    if opens != Some(&b'{') {
+        return None;
+    }
+    serde_json::from_slice(raw).ok()
+}
+
+/// A count of tokens: digits, and no more than anybody can use. More digits than fit are the
+/// largest number, which settlement bounds and flags.
+fn count(raw: &RawValue) -> Option<u64> {
+    let digits = raw.get();
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat(raw: &str) -> Report {
+        read(Endpoint::ChatCompletions, raw.as_bytes())
+    }
+
+    #[test]
+    fn every_form_of_the_object_is_read() {
+        let report = chat(
+            r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,
+                "prompt_tokens_details":{"cached_tokens":4,"audio_tokens":1},
+                "completion_tokens_details":{"reasoning_tokens":2,"audio_tokens":0,"x":1}}"#,
+        );
+        let usage = Usage {
+            input: 10,
+            output: 5,
+            cached_input: 4,
+            audio_input: 1,
+            reasoning: 2,
+            ..Usage::default()
+        };
+        assert_eq!(report, Report { usage: Some(usage), ..Report::default() });
+
+        let image =
+            r#"{"input_tokens":7,"output_tokens":9,"input_tokens_details":{"image_tokens":3}}"#;
+        let report = read(Endpoint::Images, image.as_bytes());
+        let usage = Usage { input: 7, output: 9, image_input: 3, ..Usage::default() };
+        assert_eq!(report.usage, Some(usage));
+
+        let report = read(Endpoint::Embeddings, br#"{"prompt_tokens":8,"total_tokens":8}"#);
+        assert_eq!(report.usage, Some(Usage { input: 8, ..Usage::default() }));
+        assert!(!report.malformed);
+    }
+
+    #[test]
+    fn figures_that_make_no_sense_are_flagged_and_never_believed() {
+        for raw in [
+            r#"{"prompt_tokens":-1,"completion_tokens":5}"#,
+            r#"{"prompt_tokens":1.5,"completion_tokens":5}"#,
+            r#"{"prompt_tokens":"1","completion_tokens":5}"#,
+            r#"{"prompt_tokens":1}"#,
+            r#"{"prompt_tokens":1,"prompt_tokens":2,"completion_tokens":5}"#,
+            r#"{"prompt_tokens":1,"input_tokens":2,"completion_tokens":5}"#,
+            r#"{"completion_tokens":5}"#,
+            "[1,2]",
+            "7",
+            "{",
+        ] {
+            let report = chat(raw);
+            assert_eq!((report.usage, report.malformed), (None, true), "{raw}");
+        }
+    }
+
+    #[test]
+    fn huge_figures_are_kept_as_the_largest_and_bad_details_as_none() {
+        let report = chat(r#"{"prompt_tokens":99999999999999999999999,"completion_tokens":1}"#);
+        assert_eq!(report.usage.map(|usage| usage.input), Some(u64::MAX));
+        let report = chat(
+            r#"{"prompt_tokens":3,"completion_tokens":1,
+                "prompt_tokens_details":{"cached_tokens":-2}}"#,
+        );
+        assert_eq!(report.usage, Some(Usage { input: 3, output: 1, ..Usage::default() }));
+        assert!(report.malformed);
+    }
+}

@@ -1,0 +1,211 @@
+//! Finds one top-level field of a JSON object that arrives in pieces, without keeping the rest.
+
+/// The most that is kept of the field's value, in bytes: a usage object has a few hundred.
+pub const MAX_VALUE_BYTES: usize = 64 * 1024;
+
+/// The field came more than once, was too long, or was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the field came more than once, was too long, or was cut off")]
+pub struct Unusable;
+
+/// Where the finder stands between two bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Outside of strings.
+    Between,
+    /// Inside a string.
+    Text,
+    /// Behind a backslash inside a string.
+    Escape,
+}
+
+/// Looks for a field while the text passes.
+#[derive(Debug)]
+pub struct Finder {
+    name: &'static [u8],
+    state: State,
+    /// Open braces and brackets.
+    depth: u32,
+    /// Whether the next string at depth 1 is a name.
+    expects_name: bool,
+    /// How many bytes of the name looked for have been seen, if what passes is a name like it.
+    matched: Option<usize>,
+    /// Whether what passes is the value looked for.
+    inside: bool,
+    value: Vec<u8>,
+    /// How often the name came.
+    times: u32,
+}
+
+impl Finder {
+    /// Looks for the field called `name`, which must need no escapes.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name: name.as_bytes(),
+            state: State::Between,
+            depth: 0,
+            expects_name: false,
+            matched: None,
+            inside: false,
+            value: Vec::new(),
+            times: 0,
+        }
+    }
+
+    /// Takes the next piece.
+    pub fn push(&mut self, mut piece: &[u8]) {
+        while !piece.is_empty() {
+            let was_inside = self.inside;
+            let taken = match self.state {
+                State::Between => self.between(piece),
+                State::Text => self.text(piece),
+                State::Escape => {
+                    self.state = State::Text;
+                    1
+                }
+            };
+            let (passed, rest) = piece.split_at(taken);
+            if was_inside && self.inside {
+                let room = (MAX_VALUE_BYTES + 1).saturating_sub(self.value.len());
+                self.value.extend_from_slice(&passed[..passed.len().min(room)]);
+            }
+            piece = rest;
+        }
+    }
+
+    /// The raw value, if the field came.
+    ///
+    /// # Errors
+    /// [`Unusable`]: no answer is better than one of two.
+    pub fn finish(self) -> Result<Option<Vec<u8>>, Unusable> {
+        match self.times {
+            0 => Ok(None),
+            1 if !self.inside && self.value.len() <= MAX_VALUE_BYTES => Ok(Some(self.value)),
+            _ => Err(Unusable),
+        }
+    }
+
+    /// Takes a byte of structure, or what stands before the next one; answers how many bytes.
+    fn between(&mut self, piece: &[u8]) -> usize {
+        let means = |byte: &u8| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']' | b',' | b':');
+        match piece.iter().position(means) {
+            None => return piece.len(),
+            Some(0) => {}
+            Some(plain) => return plain,
+        }
+        let byte = piece[0];
+        match byte {
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            b'"' => {
+                self.state = State::Text;
+                self.matched = (self.depth == 1 && self.expects_name).then_some(0);
+            }
+            _ => {}
+        }
+        match (self.depth, byte) {
+            (0, _) => self.inside = false,
+            (1, b',') => {
+                self.inside = false;
+                self.expects_name = true;
+            }
+            (1, b'{') => self.expects_name = true,
+            (1, b':') => {
+                self.expects_name = false;
+                if self.matched.take() == Some(self.name.len()) {
+                    self.inside = true;
+                    self.value.clear();
+                    self.times = self.times.saturating_add(1);
+                }
+            }
+            _ => {}
+        }
+        1
+    }
+
+    /// Takes bytes of a string, up to and with its end or a backslash; answers how many.
+    fn text(&mut self, piece: &[u8]) -> usize {
+        let stop = memchr::memchr2(b'"', b'\\', piece).unwrap_or(piece.len());
+        if let Some(seen) = self.matched {
+            let rest = &self.name[seen..];
+            self.matched = rest.starts_with(&piece[..stop]).then_some(seen + stop);
+        }
+        match piece.get(stop) {
+            None => stop,
+            Some(b'"') => {
+                self.state = State::Between;
+                stop + 1
+            }
+            Some(_) => {
+                self.state = State::Escape;
+                self.matched = None;
+                stop + 1
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::cut;
+
+    fn find(pieces: &[&[u8]]) -> Result<Option<String>, Unusable> {
+        let mut finder = Finder::new("usage");
+        for piece in pieces {
+            finder.push(piece);
+        }
+        finder.finish().map(|found| found.map(|value| String::from_utf8(value).unwrap()))
+    }
+
+    #[test]
+    fn only_the_top_level_field_counts() {
+        let cases = [
+            (r#"{"usage":{"a":[1,{"b":2}]},"x":1}"#, Some(r#"{"a":[1,{"b":2}]}"#)),
+            (r#"{"x":{"usage":1},"y":["usage",{"usage":2}],"usage": 3 }"#, Some(" 3 ")),
+            (r#"{"x":"usage","y":"\"usage\":1","usage":"a\"}b"}"#, Some(r#""a\"}b""#)),
+            (r#"{"usages":1,"usag":2,"us\u0061ge":3}"#, None),
+            (r#"["usage",1]"#, None),
+            (r#"{"usage":null}"#, Some("null")),
+            ("", None),
+        ];
+        for (text, want) in cases {
+            assert_eq!(find(&[text.as_bytes()]), Ok(want.map(str::to_owned)), "{text}");
+        }
+    }
+
+    #[test]
+    fn two_answers_or_half_of_one_are_none() {
+        let long = format!(r#"{{"usage":"{}"}}"#, "x".repeat(MAX_VALUE_BYTES));
+        for text in [r#"{"usage":1,"usage":2}"#, r#"{"usage":{"a":1}"#, &long] {
+            assert_eq!(find(&[text.as_bytes()]), Err(Unusable));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_answer_is_that_of_a_whole_parse_however_the_text_is_cut(
+            before in ".{0,12}",
+            usage in prop::option::of((any::<u32>(), ".{0,12}")),
+            places in prop::collection::vec(any::<usize>(), 0..8),
+        ) {
+            let mut value = serde_json::json!({"a": [before, {"usage": 1}], "z": before});
+            if let Some((number, text)) = usage {
+                value["usage"] = serde_json::json!({"n": number, "t": [text]});
+            }
+            let text = value.to_string().into_bytes();
+            let found = find(&cut(&text, &places)).unwrap();
+            let read = |found: String| serde_json::from_str::<serde_json::Value>(&found).unwrap();
+            let parsed = found.map(read);
+            prop_assert_eq!(parsed.as_ref(), value.get("usage"));
+        }
+
+        #[test]
+        fn no_text_makes_the_finder_panic(text in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = find(&[&text]);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Which headers pass: lists of what may, so that a credential or a limit of someone else cannot.
+
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE,
+    HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
+
+/// Names the request, on every answer.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-turnpike-request-id");
+/// The stable code of a refusal or failure.
+pub const ERROR_CODE: HeaderName = HeaderName::from_static("x-turnpike-error-code");
+/// What an answer that is not streamed cost, in USD.
+pub const COST_USD: HeaderName = HeaderName::from_static("x-turnpike-cost-usd");
+/// Tells the SDKs whether to try again, whatever the status (read by OpenAI's and Anthropic's).
+pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// What goes up. Not on the list, among others: every credential (`authorization`, `x-api-key`,
+/// `cookie` …), `openai-organization` and `openai-project` (they choose an account at the
+/// provider), `accept-encoding` (usage is read from plain bytes), whatever tells the client's
+/// address, and all that belongs to one connection.
+const UP: [HeaderName; 5] = [
+    ACCEPT,
+    CONTENT_TYPE,
+    USER_AGENT,
+    HeaderName::from_static("openai-beta"),
+    HeaderName::from_static("x-client-request-id"),
+];
+
+/// What comes down. Not on the list, among others: `set-cookie`, `server`, the provider's rate
+/// limits, and the names of its account and of its own request.
+const DOWN: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_DISPOSITION, CACHE_CONTROL];
+
+/// The caller's headers that a provider gets.
+#[must_use]
+pub fn upward(from: &HeaderMap) -> HeaderMap {
+    passed(from, &UP)
+}
+
+/// The provider's headers that a caller gets.
+#[must_use]
+pub fn downward(from: &HeaderMap) -> HeaderMap {
+    passed(from, &DOWN)
+}
+
+/// Whether a content type is a stream of events.
+#[must_use]
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"))
+}
+
+/// Whether a content type is JSON.
+#[must_use]
+pub fn is_json(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
+}
+
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or(value).trim())
+}
+
+fn passed(from: &HeaderMap, list: &[HeaderName]) -> HeaderMap {
+    // Room for what the gateway adds; a map of this size is one allocation.
+    let mut to = HeaderMap::with_capacity(list.len() + 4);
+    for name in list {
+        for value in from.get_all(name) {
+            to.append(name, value.clone());
+        }
+    }
+    // RFC 9110, 7.6.1: what `Connection` names ends here.
+    for listed in from.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok()) {
+        for name in listed.split(',') {
+            to.remove(name.trim());
+        }
+    }
+    to
+}
+
+/// A header value made of an id or a number, which has no forbidden bytes.
+#[must_use]
+pub fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        pairs.collect()
+    }
+
+    #[test]
+    fn no_credential_address_or_connection_header_goes_up() {
+        let from = map(&[
+            ("authorization", "Bearer sk-tp-x"),
+            ("x-api-key", "sk-tp-x"),
+            ("x-goog-api-key", "sk-tp-x"),
+            ("api-key", "sk-tp-x"),
+            ("cookie", "a"),
+            ("proxy-authorization", "a"),
+            ("openai-organization", "org"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "7"),
+            ("accept-encoding", "gzip"),
+            ("host", "gateway"),
+            ("content-type", "application/json"),
+            ("user-agent", "OpenAI/Python"),
+            ("openai-beta", "assistants=v2"),
+            ("connection", "close, OpenAI-Beta"),
+        ]);
+        let to = upward(&from);
+        assert_eq!(
+            to,
+            map(&[("content-type", "application/json"), ("user-agent", "OpenAI/Python")])
+        );
+    }
+
+    #[test]
+    fn nothing_of_the_providers_account_comes_down() {
+        let from = map(&[
+            ("content-type", "text/event-stream; charset=utf-8"),
+            ("set-cookie", "a"),
+            ("server", "cloudflare"),
+            ("openai-organization", "org"),
+            ("x-request-id", "req"),
+            ("x-ratelimit-remaining-requests", "1"),
+            ("retry-after", "1"),
+            ("content-length", "7"),
+            ("strict-transport-security", "max-age=1"),
+        ]);
+        assert_eq!(downward(&from), map(&[("content-type", "text/event-stream; charset=utf-8")]));
+        assert!(is_event_stream(&from) && !is_json(&from));
+        assert!(is_json(&map(&[("content-type", "Application/JSON")])));
+    }
+}

@@ -1,0 +1,415 @@
+//! What the gateway reads of an OpenAI request body: a few fields and where they stand.
+//!
+//! Everything else is skipped without being built. Edits are spliced into the raw bytes, so that a
+//! body goes upstream exactly as it came but for the edited values.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use memchr::memmem;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// Why a body cannot be forwarded. All are a 400 `invalid_request`.
+#[derive(Debug, thiserror::Error)]
+pub enum NotARequest {
+    /// Not a JSON object, a field of a wrong type, or a field given twice (two readers of such a
+    /// body could disagree on which one counts).
+    #[error("the body is not a valid request: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Valid JSON, but not an object.
+    #[error("the body must be a JSON object")]
+    NotAnObject,
+    /// No model is named.
+    #[error("the body must name a model")]
+    NoModel,
+    /// `stream_options` is neither an object nor null.
+    #[error("stream_options must be an object")]
+    StreamOptions,
+}
+
+/// The raw fields. `RawValue` keeps their places in the body, also of a `null`.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    model: Option<&'a RawValue>,
+    #[serde(default)]
+    stream: Option<bool>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    stream_options: Option<&'a RawValue>,
+    #[serde(default)]
+    max_tokens: Option<u64>,
+    #[serde(default)]
+    max_completion_tokens: Option<u64>,
+    #[serde(default)]
+    max_output_tokens: Option<u64>,
+    #[serde(default)]
+    n: Option<u64>,
+    #[serde(borrow, default)]
+    previous_response_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    conversation: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    prompt: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct StreamOptions<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    include_usage: Option<&'a RawValue>,
+}
+
+/// Keeps a `null` as a value with a place, where `Option` alone would lose it.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// Where `include_usage: true` has to be written, found while peeking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum UsageEdit {
+    /// The client asked for it already.
+    Nothing,
+    /// Replace this range by `true`.
+    Value(Range<usize>),
+    /// Write the field at this place, with a comma if other fields follow.
+    Field { at: usize, comma: bool },
+    /// Replace this `null` by an object.
+    Object(Range<usize>),
+    /// Write `stream_options` as the first field of the body.
+    Options,
+}
+
+/// What was read, borrowed from the body.
+#[derive(Clone, Debug)]
+pub struct Peek<'a> {
+    /// The model's name as the caller wrote it, unescaped.
+    pub model: Cow<'a, str>,
+    /// Whether a stream was asked for.
+    pub stream: bool,
+    /// Whether the caller asked for the usage chunk of a stream.
+    pub wants_usage: bool,
+    /// The output maximum, in tokens; the largest where several fields give one.
+    pub max_output_tokens: Option<u64>,
+    /// How many answers were asked for; 1 where nothing is said.
+    pub answers: u64,
+    /// Whether a top-level field refers to content that the provider holds.
+    refers_elsewhere: bool,
+    model_at: Range<usize>,
+    usage_edit: UsageEdit,
+    opening: usize,
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// Names what makes it unusable, in a sentence for the caller.
+pub fn peek(body: &[u8]) -> Result<Peek<'_>, NotARequest> {
+    let brace = body.iter().position(|byte| !byte.is_ascii_whitespace());
+    let Some(brace) = brace.filter(|place| body[*place] == b'{') else {
+        return Err(NotARequest::NotAnObject);
+    };
+    let fields: Fields<'_> = serde_json::from_slice(body)?;
+    let model = fields.model.ok_or(NotARequest::NoModel)?;
+    let name: Name<'_> = serde_json::from_str(model.get())?;
+    if name.0.is_empty() {
+        return Err(NotARequest::NoModel);
+    }
+    let usage_edit = usage_edit(body, fields.stream_options)?;
+    // A prompt that is an object is a template held by the provider; a string or list is content.
+    let template = fields.prompt.is_some_and(|prompt| prompt.get().starts_with('{'));
+    Ok(Peek {
+        model: name.0,
+        stream: fields.stream.unwrap_or(false),
+        wants_usage: usage_edit == UsageEdit::Nothing,
+        max_output_tokens: fields
+            .max_tokens
+            .max(fields.max_completion_tokens)
+            .max(fields.max_output_tokens),
+        answers: fields.n.unwrap_or(1),
+        refers_elsewhere: fields.previous_response_id.is_some()
+            || fields.conversation.is_some()
+            || template,
+        model_at: place(body, model),
+        usage_edit,
+        opening: brace + 1,
+    })
+}
+
+/// A name that borrows from the body unless it has escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The place of a raw value in the body that it was read from.
+fn place(body: &[u8], value: &RawValue) -> Range<usize> {
+    let start = value.get().as_ptr().addr() - body.as_ptr().addr();
+    start..start + value.get().len()
+}
+
+fn usage_edit(body: &[u8], options: Option<&RawValue>) -> Result<UsageEdit, NotARequest> {
+    let Some(raw) = options else { return Ok(UsageEdit::Options) };
+    let text = raw.get();
+    if text == "null" {
+        return Ok(UsageEdit::Object(place(body, raw)));
+    }
+    if !text.starts_with('{') {
+        return Err(NotARequest::StreamOptions);
+    }
+    let options: StreamOptions<'_> = serde_json::from_str(text)?;
+    Ok(match options.include_usage {
+        Some(value) if value.get() == "true" => UsageEdit::Nothing,
+        Some(value) => UsageEdit::Value(place(body, value)),
+        None => UsageEdit::Field {
+            at: place(body, raw).start + 1,
+            comma: text.bytes().skip(1).find(|byte| !byte.is_ascii_whitespace()) != Some(b'}'),
+        },
+    })
+}
+
+/// What is changed in a body on its way up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Edits<'a> {
+    /// The model's name at the provider, where it differs.
+    pub model: Option<&'a str>,
+    /// Whether `stream_options.include_usage` is to be set.
+    pub include_usage: bool,
+    /// An output maximum for a body without one: the field's name and the tokens.
+    pub output_maximum: Option<(&'static str, u64)>,
+}
+
+impl Peek<'_> {
+    /// The body with the edits spliced in; the same bytes, uncopied, where nothing changes.
+    #[must_use]
+    pub fn edited(&self, body: &Bytes, edits: Edits<'_>) -> Bytes {
+        let mut splices: Vec<(Range<usize>, String)> = Vec::new();
+        let opening = self.opening..self.opening;
+        if let Some((field, tokens)) = edits.output_maximum {
+            splices.push((opening.clone(), format!("\"{field}\":{tokens},")));
+        }
+        if edits.include_usage {
+            match &self.usage_edit {
+                UsageEdit::Nothing => {}
+                UsageEdit::Value(at) => splices.push((at.clone(), "true".to_owned())),
+                UsageEdit::Field { at, comma } => splices.push((
+                    *at..*at,
+                    format!("\"include_usage\":true{}", if *comma { "," } else { "" }),
+                )),
+                UsageEdit::Object(at) => {
+                    splices.push((at.clone(), "{\"include_usage\":true}".to_owned()));
+                }
+                UsageEdit::Options => splices
+                    .push((opening, "\"stream_options\":{\"include_usage\":true},".to_owned())),
+            }
+        }
+        if let Some(name) = edits.model {
+            splices.push((self.model_at.clone(), serde_json::Value::from(name).to_string()));
+        }
+        splice(body, splices)
+    }
+
+    /// Whether the body names content that it does not hold, or whose tokens its bytes do not
+    /// bound: a URL, a file, an image, an earlier response, a hosted tool. Errs towards `true`.
+    #[must_use]
+    pub fn names_outside_content(&self, body: &[u8]) -> bool {
+        self.refers_elsewhere
+            || (memmem::find(body, b"\"type\"").is_some()
+                && OUTSIDE_NEEDLES.iter().any(|needle| memmem::find(body, needle).is_some()))
+            || escapes_a_letter(body)
+    }
+}
+
+/// Parts of `type` values and field names that stand for content outside the body, or for content
+/// whose tokens may exceed its bytes (OpenAI API reference: content parts and tools of chat
+/// completions and responses).
+const OUTSIDE_NEEDLES: [&[u8]; 11] = [
+    b"image_url",
+    b"input_image",
+    b"input_audio",
+    b"input_file",
+    b"\"file\"",
+    b"file_id",
+    b"item_reference",
+    b"web_search",
+    b"file_search",
+    b"code_interpreter",
+    b"\"mcp\"",
+];
+
+/// Whether a `\u` escape spells an ASCII letter or underscore. No usual encoder does that; it would
+/// hide a field's name from a search for its bytes.
+fn escapes_a_letter(body: &[u8]) -> bool {
+    memmem::find_iter(body, b"\\u00").any(|at| {
+        body.get(at + 4..at + 6)
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+            .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+    })
+}
+
+fn splice(body: &Bytes, mut splices: Vec<(Range<usize>, String)>) -> Bytes {
+    if splices.is_empty() {
+        return body.clone();
+    }
+    splices.sort_by_key(|(range, _)| range.start);
+    let grown: usize = splices.iter().map(|(_, text)| text.len()).sum();
+    let mut out = BytesMut::with_capacity(body.len() + grown);
+    let mut from = 0;
+    for (range, text) in &splices {
+        out.put_slice(&body[from..range.start]);
+        out.put_slice(text.as_bytes());
+        from = range.end;
+    }
+    out.put_slice(&body[from..]);
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn usage_added(body: &str) -> String {
+        let bytes = Bytes::copy_from_slice(body.as_bytes());
+        let read = peek(&bytes).unwrap();
+        let out = read.edited(&bytes, Edits { include_usage: true, ..Edits::default() });
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_fields_are_read_and_the_rest_is_skipped() {
+        let body = br#" {"messages":[{"role":"user","content":"model \"x\""}],"model":"gpt-5",
+            "stream":true,"stream_options":{"include_usage":true},
+            "max_completion_tokens":12,"n":2}"#;
+        let read = peek(body).unwrap();
+        assert_eq!(read.model, "gpt-5");
+        assert!(matches!(read.model, Cow::Borrowed(_)));
+        assert!(read.stream && read.wants_usage);
+        assert_eq!((read.max_output_tokens, read.answers), (Some(12), 2));
+        let plain = peek(br#"{"model":"a\u002fb","n":null,"stream":null}"#).unwrap();
+        assert_eq!(plain.model, "a/b");
+        assert_eq!((plain.stream, plain.wants_usage, plain.answers), (false, false, 1));
+    }
+
+    #[test]
+    fn what_two_readers_could_read_differently_is_refused() {
+        for body in [
+            r#"{"model":"a","model":"b"}"#,
+            r#"{"model":"a","mod\u0065l":"b"}"#,
+            r#"{"model":"a","stream":true,"stream":false}"#,
+            r#"{"model":"a","max_tokens":1,"max_tokens":9}"#,
+            r#"{"model":"a","stream_options":{"include_usage":true,"include_usage":false}}"#,
+            r#"{"model":"a"} {"model":"b"}"#,
+        ] {
+            assert!(matches!(peek(body.as_bytes()), Err(NotARequest::Json(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn wrong_types_and_missing_models_are_refused() {
+        for body in ["", "[]", "\"a\""] {
+            assert!(matches!(peek(body.as_bytes()), Err(NotARequest::NotAnObject)), "{body}");
+        }
+        for body in ["{", r#"{"model":1}"#, r#"{"model":"a","n":-1}"#] {
+            assert!(matches!(peek(body.as_bytes()), Err(NotARequest::Json(_))), "{body}");
+        }
+        assert!(matches!(peek(b"{}"), Err(NotARequest::NoModel)));
+        assert!(matches!(peek(br#"{"model":""}"#), Err(NotARequest::NoModel)));
+        assert!(matches!(
+            peek(br#"{"model":"a","stream_options":[]}"#),
+            Err(NotARequest::StreamOptions)
+        ));
+    }
+
+    #[test]
+    fn include_usage_is_spliced_wherever_it_belongs() {
+        let cases = [
+            (r#"{"model":"a"}"#, r#"{"stream_options":{"include_usage":true},"model":"a"}"#),
+            (
+                r#"{ "model":"a", "stream_options" : null }"#,
+                r#"{ "model":"a", "stream_options" : {"include_usage":true} }"#,
+            ),
+            (
+                r#"{"model":"a","stream_options":{ }}"#,
+                r#"{"model":"a","stream_options":{"include_usage":true }}"#,
+            ),
+            (
+                r#"{"model":"a","stream_options":{ "x":1}}"#,
+                r#"{"model":"a","stream_options":{"include_usage":true, "x":1}}"#,
+            ),
+            (
+                r#"{"stream_options":{"include_usage":false},"model":"a"}"#,
+                r#"{"stream_options":{"include_usage":true},"model":"a"}"#,
+            ),
+        ];
+        for (body, want) in cases {
+            assert_eq!(usage_added(body), want);
+            assert_eq!(usage_added(want), want);
+        }
+    }
+
+    #[test]
+    fn a_body_without_edits_is_not_copied() {
+        let body = Bytes::from_static(br#"{"model":"a"}"#);
+        let same = peek(&body).unwrap().edited(&body, Edits::default());
+        assert_eq!(same.as_ptr(), body.as_ptr());
+    }
+
+    #[test]
+    fn content_that_the_bytes_do_not_bound_is_noticed() {
+        let outside = [
+            r#"{"model":"a","previous_response_id":"r"}"#,
+            r#"{"model":"a","prompt":{"id":"p"}}"#,
+            r#"{"model":"a","messages":[{"content":[{"type":"image_url","image_url":{}}]}]}"#,
+            r#"{"model":"a","tools":[{"type":"web_search_preview"}]}"#,
+            r#"{"model":"a","tools":[{"typ\u0065":"x"}]}"#,
+        ];
+        for body in outside {
+            assert!(
+                peek(body.as_bytes()).unwrap().names_outside_content(body.as_bytes()),
+                "{body}"
+            );
+        }
+        let inside = [
+            r#"{"model":"a","prompt":"text","previous_response_id":null}"#,
+            r#"{"model":"a","messages":[{"content":"see image_url \u00e9 \u003c"}]}"#,
+            r#"{"model":"a","tools":[{"type":"function","function":{"name":"f"}}]}"#,
+        ];
+        for body in inside {
+            assert!(
+                !peek(body.as_bytes()).unwrap().names_outside_content(body.as_bytes()),
+                "{body}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_edited_body_parses_to_the_same_but_for_the_edits(
+            name in "[a-z0-9\"\\\\/é-]{1,12}",
+            renamed in "[a-z0-9\"\\\\/é-]{1,12}",
+            content in ".{0,40}",
+            options in prop::option::of(prop::option::of(any::<bool>())),
+        ) {
+            let mut value = serde_json::json!({"messages": [{"content": content}], "model": name});
+            if let Some(include) = options {
+                value["stream_options"] = serde_json::json!({"include_usage": include, "x": 1});
+            }
+            let body = Bytes::from(value.to_string());
+            let out = peek(&body).unwrap().edited(&body, Edits {
+                model: Some(&renamed),
+                include_usage: true,
+                output_maximum: Some(("max_tokens", 7)),
+            });
+            value["model"] = renamed.into();
+            value["max_tokens"] = 7.into();
+            value["stream_options"]["include_usage"] = true.into();
+            prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), value);
+        }
+
+        #[test]
+        fn no_body_makes_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = peek(&body);
+        }
+    }
+}

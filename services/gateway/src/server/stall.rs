@@ -1,0 +1,83 @@
+//! A socket that fails when its peer takes nothing for too long.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use turnpike_runtime::clock::{BoxFuture, SharedClock};
+
+/// A socket with a limit for stalled writes.
+pub(super) struct Stall<S> {
+    inner: S,
+    clock: SharedClock,
+    limit_ms: u64,
+    /// Runs from the first write that had to wait to the next that went through.
+    timer: Option<BoxFuture<'static, ()>>,
+}
+
+impl<S: Unpin> Stall<S> {
+    pub(super) fn new(inner: S, clock: SharedClock, limit_ms: u64) -> Self {
+        Self { inner, clock, limit_ms, timer: None }
+    }
+
+    fn watch<T>(
+        &mut self,
+        wrote: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if wrote.is_ready() {
+            self.timer = None;
+            return wrote;
+        }
+        let timer = self.timer.get_or_insert_with(|| self.clock.sleep(self.limit_ms));
+        match timer.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Stall<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_read(context, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stall<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let stall = self.get_mut();
+        let wrote = Pin::new(&mut stall.inner).poll_write(context, bytes);
+        stall.watch(wrote, context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let stall = self.get_mut();
+        let wrote = Pin::new(&mut stall.inner).poll_write_vectored(context, slices);
+        stall.watch(wrote, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+    }
+}

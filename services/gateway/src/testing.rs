@@ -1,0 +1,137 @@
+//! A scripted provider on a real socket, for the tests of this crate.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::LocalSet;
+use turnpike_domain::id::ProviderId;
+use turnpike_runtime::clock::{deadline, system};
+use turnpike_runtime::connector::{Connector, ConnectorOptions};
+use turnpike_runtime::serve::listen;
+use turnpike_runtime::tasks::Tasks;
+
+use crate::upstream::{Bounds, Pool, Remote};
+
+/// More than any step of a test takes.
+const PATIENCE_MS: u64 = 20_000;
+
+/// A provider that hands its connections to a test, and counts them.
+pub(crate) struct Provider {
+    listener: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+impl Provider {
+    pub(crate) fn new() -> Self {
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        Self { listener, address }
+    }
+
+    pub(crate) async fn connection(&self) -> Connection {
+        let (stream, _) = self.listener.accept().await.unwrap();
+        Connection { stream, read: Vec::new() }
+    }
+
+    pub(crate) fn remote(&self, pool: &Pool) -> Rc<Remote> {
+        pool.remote(ProviderId(1), &format!("http://{}", self.address)).unwrap()
+    }
+}
+
+/// One connection, from the provider's side.
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Connection {
+    /// Reads one request with a body of known length, and answers its head and body.
+    pub(crate) async fn request(&mut self) -> String {
+        loop {
+            let text = String::from_utf8_lossy(&self.read).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length: "))
+                    .map_or(0, |length| length.parse().unwrap());
+                if body.len() >= length {
+                    self.read.drain(..head.len() + 4 + length);
+                    return text;
+                }
+            }
+            assert_ne!(self.stream.read_buf(&mut self.read).await.unwrap(), 0, "no request came");
+        }
+    }
+
+    pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Answers 200 with a body of known length.
+    pub(crate) async fn answer(&mut self, body: &str) {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        self.write(head + body).await;
+    }
+
+    /// Begins a stream.
+    pub(crate) async fn begin_stream(&mut self) {
+        self.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    }
+
+    /// Sends a piece of a stream; an empty one ends it.
+    pub(crate) async fn piece(&mut self, bytes: &str) {
+        self.write(format!("{:x}\r\n{bytes}\r\n", bytes.len())).await;
+    }
+
+    /// Waits until the gateway has closed the connection.
+    pub(crate) async fn closed(&mut self) {
+        let mut rest = [0; 1024];
+        while !matches!(self.stream.read(&mut rest).await, Ok(0) | Err(_)) {}
+    }
+}
+
+/// A core to run a test on.
+pub(crate) struct TestCore {
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) tasks: Tasks,
+}
+
+/// Runs `test` as on a core.
+pub(crate) fn on_a_core<F: Future<Output = ()>>(test: impl FnOnce(TestCore) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let tasks = Tasks::new("test");
+        let options = ConnectorOptions { allow_private: true, ..ConnectorOptions::default() };
+        let connector = Connector::new(&options, system()).unwrap();
+        let pool = Pool::new(connector, system(), tasks.clone(), 1);
+        let clock = system();
+        let ended = deadline(&*clock, PATIENCE_MS, test(TestCore { pool, tasks })).await;
+        assert!(ended.is_some(), "the test took too long");
+    });
+}
+
+/// Cuts bytes at some places; a place beyond the end is counted from the front again.
+pub(crate) fn cut<'a>(bytes: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
+    let mut places: Vec<usize> = places.iter().map(|place| place % (bytes.len() + 1)).collect();
+    places.sort_unstable();
+    places.push(bytes.len());
+    let mut from = 0;
+    let pieces = places.into_iter().map(|place| &bytes[std::mem::replace(&mut from, place)..place]);
+    pieces.collect()
+}
+
+pub(crate) fn post(body: &'static str) -> Request<Full<Bytes>> {
+    Request::post("/").body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap()
+}
+
+pub(crate) const BOUNDS: Bounds =
+    Bounds { connect_timeout_ms: 5_000, answer_timeout_ms: 10_000, max_concurrency: 0 };
+
+/// What happened, in order.
+pub(crate) type Told = Rc<RefCell<Vec<String>>>;

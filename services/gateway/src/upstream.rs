@@ -1,0 +1,327 @@
+//! Connections to providers: a pool of its own for each core, so that a request takes no lock.
+
+mod answer;
+mod origin;
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use turnpike_domain::id::ProviderId;
+use turnpike_domain::state::ProviderSpec;
+use turnpike_runtime::clock::{SharedClock, deadline};
+use turnpike_runtime::connector::{ConnectError, Connector, Transport};
+use turnpike_runtime::tasks::Tasks;
+
+pub use answer::AnswerBody;
+pub use origin::{NotAnOrigin, Origin};
+
+/// Idle connections are closed after this time, in milliseconds: below the 60 s after which common
+/// providers and load balancers close theirs, so that a request seldom meets a closing one.
+const IDLE_TIMEOUT_MS: u64 = 50_000;
+/// How often idle connections are looked through, in milliseconds.
+const SWEEP_MS: u64 = 5_000;
+/// Idle connections that one core keeps for one provider; a burst above it is not kept.
+const MAX_IDLE: usize = 512;
+/// The most bytes that a connection buffers, the head of an answer included: with 10,000 streams
+/// open the buffers are most of the memory.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Why a provider gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// As many requests as the provider's setting allows are running.
+    #[error("the provider has as many requests as its setting allows")]
+    Busy,
+    /// No connection; nothing was sent.
+    #[error("the provider could not be reached")]
+    Connect(#[from] ConnectError),
+    /// No connection in time; nothing was sent.
+    #[error("the provider could not be reached in time")]
+    ConnectTimeout,
+    /// The connection failed before it was used; nothing was sent.
+    #[error("the connection to the provider could not be used")]
+    Unused(#[source] hyper::Error),
+    /// The connection failed before the head of an answer; the provider may have worked.
+    #[error("the provider closed the connection without an answer")]
+    Lost(#[source] hyper::Error),
+    /// No head of an answer in time; the provider may have worked.
+    #[error("the provider did not answer in time")]
+    AnswerTimeout,
+}
+
+impl Failure {
+    /// Whether the provider may have got the request.
+    #[must_use]
+    pub const fn sent(&self) -> bool {
+        match self {
+            Self::Lost(_) | Self::AnswerTimeout => true,
+            Self::Busy | Self::Connect(_) | Self::ConnectTimeout | Self::Unused(_) => false,
+        }
+    }
+
+    /// Whether time ran out.
+    #[must_use]
+    pub const fn is_timeout(&self) -> bool {
+        match self {
+            Self::ConnectTimeout | Self::AnswerTimeout => true,
+            Self::Busy | Self::Connect(_) | Self::Unused(_) | Self::Lost(_) => false,
+        }
+    }
+}
+
+/// The connections of one core.
+pub struct Pool {
+    remotes: RefCell<HashMap<ProviderId, Rc<Remote>>>,
+    shared: Rc<Shared>,
+}
+
+/// What every remote of a pool uses.
+struct Shared {
+    connector: Connector,
+    clock: SharedClock,
+    tasks: Tasks,
+    /// How many cores share a provider's limits.
+    cores: u32,
+}
+
+/// One provider, as one core sees it.
+pub struct Remote {
+    base_url: Box<str>,
+    origin: Origin,
+    /// Latest last: the warmest connection is used again, the others may grow old.
+    idle: RefCell<Vec<Idle>>,
+    running: Cell<u32>,
+    shared: Rc<Shared>,
+}
+
+struct Idle {
+    sender: Sender,
+    since_ms: u64,
+}
+
+/// How long to wait, and how many may run; from the provider's settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// For a connection, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// For the head of the answer, in milliseconds.
+    pub answer_timeout_ms: u64,
+    /// Requests at a time from one gateway; 0: no limit.
+    pub max_concurrency: u32,
+}
+
+impl From<&ProviderSpec> for Bounds {
+    fn from(spec: &ProviderSpec) -> Self {
+        Self {
+            connect_timeout_ms: spec.connect_timeout_ms,
+            answer_timeout_ms: spec.answer_timeout_ms,
+            max_concurrency: spec.max_concurrency,
+        }
+    }
+}
+
+impl Pool {
+    /// An empty pool for one of `cores` cores, whose idle connections are closed in time. Must be
+    /// called on the core's own runtime.
+    #[must_use]
+    pub fn new(connector: Connector, clock: SharedClock, tasks: Tasks, cores: u32) -> Rc<Self> {
+        let shared = Rc::new(Shared { connector, clock, tasks, cores: cores.max(1) });
+        let pool = Rc::new(Self { remotes: RefCell::default(), shared });
+        let swept = Rc::downgrade(&pool);
+        let (clock, stopping) = (pool.shared.clock.clone(), pool.shared.tasks.stopping());
+        pool.shared.tasks.spawn_local("sweep", async move {
+            while stopping.run_until_cancelled(clock.sleep(SWEEP_MS)).await.is_some() {
+                let Some(pool) = swept.upgrade() else { return };
+                pool.sweep(clock.boot_ms());
+            }
+        });
+        pool
+    }
+
+    /// The provider at `base_url`; one whose URL has changed starts with no connections.
+    ///
+    /// # Errors
+    /// [`NotAnOrigin`] if the URL cannot be called.
+    pub fn remote(&self, id: ProviderId, base_url: &str) -> Result<Rc<Remote>, NotAnOrigin> {
+        let mut remotes = self.remotes.borrow_mut();
+        if let Some(remote) = remotes.get(&id).filter(|remote| *remote.base_url == *base_url) {
+            return Ok(Rc::clone(remote));
+        }
+        let remote = Rc::new(Remote {
+            base_url: base_url.into(),
+            origin: base_url.parse()?,
+            idle: RefCell::default(),
+            running: Cell::new(0),
+            shared: Rc::clone(&self.shared),
+        });
+        remotes.insert(id, Rc::clone(&remote));
+        Ok(remote)
+    }
+
+    fn sweep(&self, now_ms: u64) {
+        let mut remotes = self.remotes.borrow_mut();
+        remotes.retain(|_, remote| {
+            let mut idle = remote.idle.borrow_mut();
+            idle.retain(|idle| {
+                !idle.sender.is_closed() && now_ms.saturating_sub(idle.since_ms) < IDLE_TIMEOUT_MS
+            });
+            // A provider that is gone leaves nothing behind.
+            !idle.is_empty() || remote.running.get() > 0
+        });
+    }
+}
+
+/// One of the requests that may run at a time.
+struct Slot(Rc<Remote>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.running.set(self.0.running.get().saturating_sub(1));
+    }
+}
+
+impl Remote {
+    /// Sends a request to `path` and waits for the head of the answer. `sending` is called before
+    /// the first byte can leave.
+    ///
+    /// A request is sent again, on a fresh connection, only if the kept connection had closed
+    /// before any of it was written: a provider never works twice for one request.
+    ///
+    /// # Errors
+    /// [`Failure`], which knows whether the provider may have got the request.
+    pub async fn send(
+        self: &Rc<Self>,
+        path: &str,
+        mut request: Request<Full<Bytes>>,
+        bounds: Bounds,
+        sending: impl Fn(),
+    ) -> Result<Response<AnswerBody>, Failure> {
+        let slot = self.slot(bounds.max_concurrency).ok_or(Failure::Busy)?;
+        *request.uri_mut() = self.origin.uri(path);
+        request.headers_mut().insert(HOST, self.origin.host_header());
+        if let Some(sender) = self.take_idle() {
+            sending();
+            match self.exchange(sender, request, slot, bounds).await {
+                Err(Refused::Unsent { request: again, slot, .. }) => {
+                    let sender = self.connect(bounds.connect_timeout_ms).await?;
+                    return self.exchange(sender, *again, slot, bounds).await.map_err(Into::into);
+                }
+                other => return other.map_err(Into::into),
+            }
+        }
+        let sender = self.connect(bounds.connect_timeout_ms).await?;
+        sending();
+        self.exchange(sender, request, slot, bounds).await.map_err(Into::into)
+    }
+
+    fn slot(self: &Rc<Self>, max_concurrency: u32) -> Option<Slot> {
+        let most = max_concurrency.div_ceil(self.shared.cores);
+        let running = self.running.get();
+        if max_concurrency > 0 && running >= most {
+            return None;
+        }
+        self.running.set(running.saturating_add(1));
+        Some(Slot(Rc::clone(self)))
+    }
+
+    /// The latest idle connection that is open and ready.
+    fn take_idle(&self) -> Option<Sender> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { sender, since_ms }) = idle.pop() {
+            let age_ms = self.shared.clock.boot_ms().saturating_sub(since_ms);
+            if sender.is_ready() && age_ms < IDLE_TIMEOUT_MS {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    async fn connect(&self, timeout_ms: u64) -> Result<Sender, Failure> {
+        let Shared { connector, clock, tasks, .. } = &*self.shared;
+        let (host, port) = self.origin.address();
+        let transport = if self.origin.is_secure() { Transport::Tls } else { Transport::Plain };
+        let opening = connector.connect(host, port, transport);
+        let opened = deadline(&**clock, timeout_ms, opening).await;
+        let stream = TokioIo::new(opened.ok_or(Failure::ConnectTimeout)??);
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_BUFFER_BYTES);
+        let (sender, connection) = builder.handshake(stream).await.map_err(Failure::Unused)?;
+        tasks.spawn_local("upstream", async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to a provider failed");
+            }
+        });
+        Ok(sender)
+    }
+
+    async fn exchange(
+        &self,
+        mut sender: Sender,
+        request: Request<Full<Bytes>>,
+        slot: Slot,
+        bounds: Bounds,
+    ) -> Result<Response<AnswerBody>, Refused> {
+        let sent = sender.try_send_request(request);
+        match deadline(&*self.shared.clock, bounds.answer_timeout_ms, sent).await {
+            None => Err(Refused::Failed(Failure::AnswerTimeout)),
+            Some(Ok(response)) => Ok(response.map(|body| AnswerBody::new(body, sender, slot))),
+            Some(Err(mut error)) => Err(match error.take_message() {
+                Some(request) => {
+                    Refused::Unsent { error: error.into_error(), request: Box::new(request), slot }
+                }
+                None => Refused::Failed(Failure::Lost(error.into_error())),
+            }),
+        }
+    }
+
+    /// Takes a connection back whose answer has been read to its end.
+    fn keep(self: &Rc<Self>, mut sender: Sender) {
+        if sender.is_ready() {
+            self.push_idle(sender);
+        } else if !sender.is_closed() {
+            // The connection's own task has yet to see the end.
+            let remote = Rc::clone(self);
+            self.shared.tasks.spawn_local("keep", async move {
+                let waited = deadline(&*remote.shared.clock, SWEEP_MS, sender.ready()).await;
+                if matches!(waited, Some(Ok(()))) {
+                    remote.push_idle(sender);
+                }
+            });
+        }
+    }
+
+    fn push_idle(&self, sender: Sender) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < MAX_IDLE {
+            idle.push(Idle { sender, since_ms: self.shared.clock.boot_ms() });
+        }
+    }
+}
+
+/// How an exchange went wrong.
+enum Refused {
+    /// Nothing of the request was written; here it is again.
+    Unsent { error: hyper::Error, request: Box<Request<Full<Bytes>>>, slot: Slot },
+    /// For good.
+    Failed(Failure),
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unsent { error, .. } => Self::Unused(error),
+            Refused::Failed(failure) => failure,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The pool against real sockets: reuse, closed connections, timeouts, limits.
+
+use std::cell::Cell;
+
+use http_body_util::BodyExt;
+use tokio::join;
+
+use super::*;
+use crate::testing::{BOUNDS, Provider, on_a_core, post};
+
+async fn text(answer: Result<Response<AnswerBody>, Failure>) -> String {
+    let bytes = answer.unwrap().into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_connection_is_used_again_when_its_answer_was_read() {
+    on_a_core(|core| async move {
+        let provider = Provider::new();
+        let remote = provider.remote(&core.pool);
+        let serve = async {
+            let mut connection = provider.connection().await;
+            for answer in ["one", "", "two"] {
+                let request = connection.request().await;
+                assert!(request.starts_with("POST /v1/x HTTP/1.1\r\n"), "{request}");
+                assert!(request.contains(&format!("host: {}\r\n", provider.address)));
+                connection.answer(answer).await;
+            }
+            connection.request().await;
+            connection.begin_stream().await;
+            connection.piece("three").await;
+            connection.piece("").await;
+            connection.request().await;
+            connection.answer("four").await;
+        };
+        let ask = async {
+            for answer in ["one", "", "two", "three", "four"] {
+                let sent = Cell::new(0);
+                let count = || sent.set(sent.get() + 1);
+                assert_eq!(
+                    text(remote.send("/v1/x", post("a"), BOUNDS, count).await).await,
+                    answer
+                );
+                assert_eq!(sent.get(), 1);
+            }
+        };
+        join!(serve, ask);
+    });
+}
+
+#[test]
+fn a_connection_that_closed_while_idle_is_replaced() {
+    on_a_core(|core| async move {
+        let provider = Provider::new();
+        let remote = provider.remote(&core.pool);
+        let serve = async {
+            for _ in 0..2 {
+                let mut connection = provider.connection().await;
+                connection.request().await;
+                connection.answer("yes").await;
+            }
+        };
+        let ask = async {
+            for _ in 0..2 {
+                assert_eq!(text(remote.send("/", post("a"), BOUNDS, || {}).await).await, "yes");
+            }
+        };
+        join!(serve, ask);
+    });
+}
+
+#[test]
+fn a_request_that_was_written_is_never_sent_twice() {
+    on_a_core(|core| async move {
+        let provider = Provider::new();
+        let remote = provider.remote(&core.pool);
+        let serve = async {
+            let mut connection = provider.connection().await;
+            connection.request().await;
+            connection.answer("yes").await;
+            connection.request().await;
+        };
+        let ask = async {
+            assert_eq!(text(remote.send("/", post("a"), BOUNDS, || {}).await).await, "yes");
+            let failure = remote.send("/", post("b"), BOUNDS, || {}).await.err().unwrap();
+            assert!(matches!(failure, Failure::Lost(_)) && failure.sent(), "{failure}");
+        };
+        join!(serve, ask);
+    });
+}
+
+#[test]
+fn a_silent_provider_runs_out_of_time() {
+    on_a_core(|core| async move {
+        let provider = Provider::new();
+        let remote = provider.remote(&core.pool);
+        let bounds = Bounds { answer_timeout_ms: 20, ..BOUNDS };
+        let serve = async {
+            let mut connection = provider.connection().await;
+            connection.request().await;
+            connection.closed().await;
+        };
+        let ask = async {
+            let failure = remote.send("/", post("a"), bounds, || {}).await.err().unwrap();
+            assert!(matches!(failure, Failure::AnswerTimeout));
+            assert!(failure.sent() && failure.is_timeout());
+        };
+        join!(serve, ask);
+    });
+}
+
+#[test]
+fn nobody_there_means_nothing_was_sent() {
+    on_a_core(|core| async move {
+        let provider = Provider::new();
+        let remote = provider.remote(&core.pool);
+        drop(provider);
+        let sent = Cell::new(false);
+        let failure = remote.send("/", post("a"), BOUNDS, || sent.set(true)).await.err().unwrap();
+        assert!(matches!(failure, Failure::Connect(_)), "{failure}");
+        assert!(!failure.sent() && !sent.get());
+    });
+}
+
+#[test]
+fn no_more_run_at_a_time_than_the_setting_says() {
+    on_a_core(|core| async move {
+        let provider = Provider::new();
+        let remote = provider.remote(&core.pool);
+        let bounds = Bounds { max_concurrency: 1, ..BOUNDS };
+        let serve = async {
+            let mut first = provider.connection().await;
+            first.request().await;
+            first.begin_stream().await;
+            first.closed().await;
+            let mut second = provider.connection().await;
+            second.request().await;
+            second.answer("two").await;
+        };
+        let ask = async {
+            let running = remote.send("/", post("a"), bounds, || {}).await.unwrap();
+            let refused = remote.send("/", post("b"), bounds, || {}).await.err().unwrap();
+            assert!(matches!(refused, Failure::Busy));
+            // Unread, so the connection is closed and not used again.
+            drop(running);
+            assert_eq!(text(remote.send("/", post("c"), bounds, || {}).await).await, "two");
+        };
+        join!(serve, ask);
+    });
+}
+
+#[test]
+fn a_changed_url_starts_with_new_connections() {
+    on_a_core(|core| async move {
+        let first = core.pool.remote(ProviderId(1), "http://127.0.0.1:1").unwrap();
+        let same = core.pool.remote(ProviderId(1), "http://127.0.0.1:1").unwrap();
+        assert!(Rc::ptr_eq(&first, &same));
+        let other = core.pool.remote(ProviderId(1), "http://127.0.0.1:2").unwrap();
+        assert!(!Rc::ptr_eq(&first, &other));
+        assert!(core.pool.remote(ProviderId(1), "127.0.0.1:2").is_err());
+        core.pool.sweep(0);
+        assert!(core.pool.remotes.borrow().is_empty());
+    });
+}
