@@ -2,11 +2,16 @@
 
 mod base62;
 mod forms;
+#[cfg(test)]
+mod samples;
 
 pub mod cbor;
 pub mod event;
 pub mod form;
+pub mod heartbeat;
 pub mod record;
 pub mod seal;
 pub mod secret;
 pub mod sign;
+pub mod snapshot;
+pub mod spend;

@@ -1,0 +1,128 @@
+//! Heartbeats of the control plane, and what gateways answer: how far they are.
+
+use thiserror::Error;
+use turnpike_domain::id::{EpochId, IncarnationId, OrgId, Position};
+use turnpike_domain::time::Timestamp;
+
+use crate::cbor::{Malformed, Reader, Writer};
+use crate::form;
+use crate::form::Form as _;
+use crate::record::Hash;
+use crate::sign::{NotSigned, SignatureBytes, Signed, SigningKey, VerifyingKey};
+
+/// The most moved heads of one heartbeat: it stays under a message of the bus (900 kB).
+pub const MAX_HEADS: usize = 10_000;
+
+/// "I live, the log is here, and these heads have moved since I last said so."
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The life of the store. Another one: everything must be fetched again.
+    pub incarnation: IncarnationId,
+    /// Its number, growing.
+    pub number: u64,
+    /// The number of the heartbeat before it on this topic; 0: there was none. A reader that has
+    /// not seen that one fetches the heads.
+    pub previous: u64,
+    /// When it was sent.
+    pub at: Timestamp,
+    /// Up to where the log had been read.
+    pub position: Position,
+    /// Heads that have moved since the heartbeat before, at most [`MAX_HEADS`].
+    pub heads: Vec<MovedHead>,
+}
+
+/// Where a stream's head stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MovedHead {
+    /// Whose stream.
+    pub org: OrgId,
+    /// The seq of its last event.
+    pub seq: u64,
+    /// The hash of its last event.
+    pub hash: Hash,
+}
+
+/// "I have applied everything up to here."
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The run of the gateway.
+    pub epoch: EpochId,
+    /// The position of its mirror.
+    pub position: Position,
+    /// The mirror's time when it got there.
+    pub at: Timestamp,
+}
+
+form!(Heartbeat { 1 incarnation, 2 number, 3 previous [default], 4 at, 5 position, 6 heads [default] });
+form!(MovedHead { 1 org, 2 seq, 3 hash });
+form!(Receipt { 1 epoch, 2 position, 3 at });
+
+/// Why bytes are no heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum BadHeartbeat {
+    /// They cannot be read.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The control plane did not sign them.
+    #[error(transparent)]
+    Signature(#[from] NotSigned),
+}
+
+impl Heartbeat {
+    /// The message: a pair of the heartbeat's bytes and the signature of them.
+    #[must_use]
+    pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
+        let body = form::encode(self);
+        let mut out = Writer::default();
+        out.array(2);
+        out.bytes(&body);
+        key.sign(Signed::Heartbeat, &body).write(&mut out);
+        out.into_bytes()
+    }
+
+    /// Reads a message, if it was signed by the holder of `key`.
+    ///
+    /// # Errors
+    /// [`BadHeartbeat`].
+    pub fn verify(message: &[u8], key: &VerifyingKey) -> Result<Self, BadHeartbeat> {
+        let mut from = Reader::new(message)?;
+        if from.array()? != 2 {
+            return Err(Malformed::Expected("a pair").into());
+        }
+        let body = from.bytes()?;
+        let signature = SignatureBytes::read(&mut from)?;
+        from.end()?;
+        key.verify(Signed::Heartbeat, body, &signature)?;
+        Ok(form::decode(body)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_is_read_only_as_it_was_signed() {
+        let key = SigningKey::from_seed(&[3; 32]);
+        let beat = Heartbeat {
+            incarnation: IncarnationId(1),
+            number: 8,
+            previous: 7,
+            at: Timestamp(1_000),
+            position: Position(9),
+            heads: vec![MovedHead { org: OrgId(4), seq: 5, hash: [6; 32] }],
+        };
+        let message = beat.sign(&key);
+        assert_eq!(Heartbeat::verify(&message, &key.verifying_key()), Ok(beat));
+        for at in 0..message.len() {
+            let mut changed = message.clone();
+            changed[at] ^= 1;
+            assert!(Heartbeat::verify(&changed, &key.verifying_key()).is_err(), "byte {at}");
+        }
+        let other = SigningKey::from_seed(&[4; 32]).verifying_key();
+        assert_eq!(
+            Heartbeat::verify(&message, &other),
+            Err(BadHeartbeat::Signature(NotSigned::Forged))
+        );
+    }
+}
