@@ -37,7 +37,7 @@ impl NatsServer {
     pub fn start_with(configuration: &str) -> io::Result<Self> {
         let directory = TempDir::new()?;
         let stored = directory.path().join("jetstream");
-        let text = format!("jetstream {{ store_dir: {stored:?}, sync_interval: always }}\n");
+        let text = format!("jetstream {{ store_dir: {stored:?} }}\n");
         std::fs::write(directory.path().join("nats.conf"), text + configuration)?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self { directory, address, process: None };

@@ -82,7 +82,7 @@ impl NatsBus {
     }
 
     async fn put(&self, subject: &str, message: &Publish) -> Result<(), PutError> {
-        let refused = self.link.refused(subject);
+        let interrupted = self.link.interrupted(subject);
         let acknowledged = async {
             let publish = PublishMessage::build()
                 .payload(message.payload.clone())
@@ -94,7 +94,7 @@ impl NatsBus {
             tokio::select! {
                 biased;
                 done = acknowledged => done.map(drop).map_err(|error| put_error(&error)),
-                refusal = refused => Err(PutError::Failed(BusError::Unavailable(refusal))),
+                reason = interrupted => Err(PutError::Failed(BusError::Unavailable(reason))),
             }
         })
         .await
@@ -138,7 +138,7 @@ impl Bus for NatsBus {
             limits::check_payload(payload.len())?;
             self.link.must_be_connected()?;
             let subject = subject::of_service(&service);
-            let refused = self.link.refused(&subject);
+            let interrupted = self.link.interrupted(&subject);
             let request = client::Request::new()
                 .payload(payload)
                 .timeout(Some(Duration::from_millis(deadline_ms)));
@@ -148,7 +148,7 @@ impl Bus for NatsBus {
                     Ok(answer) => Ok(answer.payload),
                     Err(error) => Err(link::request_error(&error)),
                 },
-                refusal = refused => Err(BusError::Unavailable(refusal)),
+                reason = interrupted => Err(BusError::Unavailable(reason)),
             }
         })
     }

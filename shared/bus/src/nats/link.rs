@@ -41,6 +41,8 @@ pub(super) struct Link {
 struct Standing {
     /// Connections made so far.
     connections: u64,
+    /// Connections lost so far.
+    losses: u64,
     /// Why there is none, or what the server complained of last.
     trouble: String,
 }
@@ -126,6 +128,22 @@ impl Link {
         }
     }
 
+    /// As [`Link::refused`], and with the reason if the connection is lost: no answer comes then.
+    pub(super) fn interrupted(&self, subject: &str) -> impl Future<Output = String> + Send + use<> {
+        let refused = self.refused(subject);
+        let mut standing = self.standing.clone();
+        let seen = standing.borrow().losses;
+        async move {
+            tokio::select! {
+                biased;
+                refusal = refused => refusal,
+                lost = standing.wait_for(|standing| standing.losses != seen) => {
+                    lost.map_or_else(|_| String::new(), |standing| standing.trouble.clone())
+                }
+            }
+        }
+    }
+
     /// Waits until the server has done all that was sent before on this connection.
     pub(super) async fn sync(&self) -> Result<(), BusError> {
         // Nobody listens to a fresh inbox of ours: the server says so in its turn.
@@ -192,7 +210,10 @@ impl Listener {
             }
             Event::Disconnected => {
                 tracing::warn!("the connection to NATS is lost");
-                self.trouble("the connection was lost".to_owned());
+                self.standing.send_modify(|standing| {
+                    standing.losses += 1;
+                    "the connection was lost".clone_into(&mut standing.trouble);
+                });
             }
             Event::ServerError(ServerError::Other(text)) => self.complaint(text),
             Event::ServerError(

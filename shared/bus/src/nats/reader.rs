@@ -220,13 +220,13 @@ impl StreamReader {
         config: Config,
     ) -> Result<Result<Consumer<Config>, ConsumerError>, BusError> {
         // The request's subject ends with the filter.
-        let refused = self.link.refused(&self.filter);
+        let interrupted = self.link.interrupted(&self.filter);
         tokio::select! {
             biased;
             created = self.link.context.create_consumer_on_stream(config, self.stream) => {
                 Ok(created)
             }
-            refusal = refused => Err(BusError::Unavailable(refusal)),
+            reason = interrupted => Err(BusError::Unavailable(reason)),
         }
     }
 
