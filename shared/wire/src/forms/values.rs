@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use jiff::fmt::temporal::DateTimePrinter;
 use serde_json::Value;
 use turnpike_domain::id::{
     CommandId, EphemeralId, EpochId, EventId, GatewayId, IncarnationId, KeyId, LeaseId, MemberId,
@@ -16,6 +15,7 @@ use turnpike_domain::time::{Timestamp, Window};
 
 use crate::cbor::{Malformed, Reader, Writer};
 use crate::form::{Form, Json};
+use crate::time::rfc3339;
 
 macro_rules! ids {
     ($($type:ident)+) => {$(
@@ -209,13 +209,4 @@ impl Json for Allow {
             Self::Only(names) => names.json(),
         }
     }
-}
-
-/// A time as RFC 3339 with milliseconds; what lies beyond the year 9999 is shown as its last
-/// moment.
-pub(crate) fn rfc3339(at: Timestamp) -> String {
-    let moment = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    DateTimePrinter::new()
-        .precision(Some(3))
-        .timestamp_to_string(&moment.unwrap_or(jiff::Timestamp::MAX))
 }
