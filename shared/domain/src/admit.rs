@@ -8,12 +8,12 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::event::ModelSpec;
-use crate::limit::{Account, Fit, Unit};
+use crate::limit::Fit;
 use crate::meter::{Prices, upper_bound};
 use crate::money::Multiplier;
 use crate::secret::PublicId;
 use crate::settle::Reservation;
-use crate::state::{Key, Organisation, Platform, Provider, Status};
+use crate::state::{Key, Organisation, Platform, Provider, Status, WalletMode};
 use crate::time::Timestamp;
 
 /// Why a request was refused. The code is stable; the status is the contract's.
@@ -196,16 +196,13 @@ impl<'a> Offer<'a> {
     }
 }
 
-/// Whether any budget above the key's requests is in USD: what has no price cannot be counted
-/// against it.
+/// Whether a budget that binds the key is in USD: what has no price cannot be counted against it.
 #[must_use]
 pub fn has_cost_cap(organisation: &Organisation, key: &Key) -> bool {
-    let project = key.profile.project.map(Account::Project);
-    [Some(Account::Key(key.id)), project, Some(Account::Wallet)]
-        .into_iter()
-        .flatten()
-        .filter_map(|account| organisation.caps.get(&(account, Unit::Usd)))
-        .any(|cap| cap.amount.is_some())
+    let project = key.profile.project.and_then(|project| organisation.projects.get(&project));
+    key.profile.limits.cost.is_some()
+        || project.is_some_and(|project| project.limits.cost.is_some())
+        || organisation.settings.wallet == WalletMode::Prepaid
 }
 
 /// The plan's multiplier if plan and scopes let the key call `model`. Also filters model lists.

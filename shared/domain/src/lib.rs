@@ -10,6 +10,7 @@ pub mod decide;
 pub mod event;
 pub mod evolve;
 pub mod id;
+pub mod ledger;
 pub mod limit;
 pub mod meter;
 pub mod money;

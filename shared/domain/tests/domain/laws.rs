@@ -1,5 +1,6 @@
 //! What holds for every event, every scope and every program of commands.
 
+mod ledger;
 mod money;
 mod program;
 mod scope;

@@ -5,6 +5,7 @@ mod budget;
 mod evolve;
 mod gateway;
 mod key;
+mod ledger;
 mod member;
 mod organisation;
 mod platform;

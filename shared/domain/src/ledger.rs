@@ -1,0 +1,157 @@
+//! The ledger of budgets: what each account has settled, holds and has lost sight of.
+//!
+//! Money and tokens are counted the same way, each in rows of its own. A row belongs to an account
+//! and a window; a new window has a zero row by definition. A lease is granted on a whole path, from
+//! the leaf to the wallet, and moves every row of it at once.
+
+mod holding;
+mod lease;
+
+pub use holding::Holding;
+pub use lease::{Lease, Refused, Standing, Word};
+
+use crate::command::Command;
+use crate::limit::{Account, Unit};
+use crate::state::{Cap, Key, Organisation};
+use crate::time::{Timestamp, Window};
+
+/// What an account has used in one window, in one unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Row {
+    /// Booked.
+    pub settled: i64,
+    /// Granted to gateways and not settled yet.
+    pub held: i64,
+    /// Granted to gateways that were not heard of again: it counts until it is proven or released.
+    pub lost: i64,
+    /// Which thresholds have left a due row.
+    pub told: Told,
+}
+
+/// The thresholds of one cap that have left a due row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Told {
+    /// The revision of the cap.
+    pub revision: u64,
+    /// The highest alert, in percent.
+    pub percent: u8,
+    /// The budget is used up.
+    pub closed: bool,
+}
+
+/// One level of a path: an account in its window, with its cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Whose budget.
+    pub account: Account,
+    /// In which window.
+    pub window: Window,
+    /// Its cap; without an amount it is infinite, and the row is kept all the same.
+    pub cap: Cap,
+    /// Its row.
+    pub row: Row,
+}
+
+/// A threshold that was crossed and has to be told: the booking that crossed it leaves this behind
+/// in its own commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// Whose budget.
+    pub account: Account,
+    /// In which unit.
+    pub unit: Unit,
+    /// In which window.
+    pub window: Window,
+    /// The revision of the cap.
+    pub revision: u64,
+    /// The alert's threshold in percent; `None`: the budget is used up.
+    pub percent: Option<u8>,
+}
+
+/// The accounts that a request of `key` at `now` is counted on, from the leaf to the wallet.
+#[must_use]
+pub fn path(organisation: &Organisation, key: &Key, now: Timestamp) -> Vec<(Account, Window)> {
+    let own = (Account::Key(key.id), key.profile.limits.reset.window(now));
+    let project = key.profile.project.and_then(|id| {
+        let project = organisation.projects.get(&id)?;
+        Some((Account::Project(id), project.limits.reset.window(now)))
+    });
+    let wallet = (Account::Wallet, Window::default());
+    [Some(own), project, Some(wallet)].into_iter().flatten().collect()
+}
+
+impl Row {
+    /// Everything that counts against the cap.
+    #[must_use]
+    pub const fn used(&self) -> i64 {
+        self.settled.saturating_add(self.held).saturating_add(self.lost)
+    }
+}
+
+impl Level {
+    /// What may still be granted; never negative, although a lowered cap can lie below what is used.
+    #[must_use]
+    pub fn available(&self) -> i64 {
+        self.cap.amount.map_or(i64::MAX, |cap| cap.saturating_sub(self.row.used()).max(0))
+    }
+
+    /// What was crossed since it was last asked, lowest first; to be asked after each booking and
+    /// each change of the cap. Each threshold of a cap's revision is answered once.
+    pub fn crossed(&mut self, unit: Unit, alert_percent: &[u8]) -> Vec<Due> {
+        let Some(cap) = self.cap.amount else {
+            return Vec::new();
+        };
+        self.forget_other_revisions();
+        let reached = |percent: u8| {
+            i128::from(self.row.settled) * 100 >= i128::from(cap) * i128::from(percent)
+        };
+        let told = self.row.told;
+        let alerts = alert_percent.iter().copied();
+        let alerts: Vec<u8> =
+            alerts.filter(|percent| *percent > told.percent && reached(*percent)).collect();
+        let closes = !told.closed && reached(100);
+        self.row.told.percent = alerts.iter().copied().fold(told.percent, u8::max);
+        self.row.told.closed |= closes;
+        let closing = closes.then(|| self.due(unit, None));
+        alerts.into_iter().map(|percent| self.due(unit, Some(percent))).chain(closing).collect()
+    }
+
+    /// What a refusal for want of money leaves behind: with nothing held or lost and less than a
+    /// hundredth of the cap left, the account is used up for all that anybody asks.
+    pub fn refused(&mut self, unit: Unit) -> Option<Due> {
+        let cap = self.cap.amount?;
+        self.forget_other_revisions();
+        let left = i128::from(cap) - i128::from(self.row.settled);
+        let idle = self.row.held == 0 && self.row.lost == 0;
+        if !idle || self.row.told.closed || left * 100 >= i128::from(cap).max(1) {
+            return None;
+        }
+        self.row.told.closed = true;
+        Some(self.due(unit, None))
+    }
+
+    fn forget_other_revisions(&mut self) {
+        if self.row.told.revision != self.cap.revision {
+            self.row.told = Told { revision: self.cap.revision, ..Told::default() };
+        }
+    }
+
+    const fn due(&self, unit: Unit, percent: Option<u8>) -> Due {
+        let Self { account, window, cap, .. } = *self;
+        Due { account, unit, window, revision: cap.revision, percent }
+    }
+}
+
+impl Due {
+    /// The command that tells it, given what is settled by now.
+    #[must_use]
+    pub const fn command(self, settled: i64) -> Command {
+        let Self { account, unit, window, revision, percent } = self;
+        match percent {
+            Some(percent) => {
+                Command::RaiseAlert { account, unit, window, revision, percent, settled }
+            }
+            None => Command::CloseBudget { account, unit, window, revision, settled },
+        }
+    }
+}
