@@ -3,11 +3,13 @@
 //! Neither names the gateway or the organisation: the subject that a message came on does, and only
 //! the subject is enforced.
 
-use turnpike_domain::id::EpochId;
+use turnpike_domain::id::{EpochId, GatewayId};
 use turnpike_domain::spend::Spend;
 use turnpike_domain::time::Timestamp;
 
+use crate::cbor::{Malformed, Reader, Writer};
 use crate::form;
+use crate::form::Form;
 
 /// The most records of one batch: a hundred are one message of 20 kB, and a message lost is resent
 /// as a whole.
@@ -18,14 +20,18 @@ pub const MAX_RECORDS: usize = 100;
 pub struct Batch {
     /// The run of the gateway that measured them.
     pub epoch: EpochId,
-    /// The number of the first record; the others follow it.
+    /// The number of the first record, or of the next one if there are none.
     pub first: u64,
     /// The records, at most [`MAX_RECORDS`].
-    pub records: Vec<Spend>,
-    /// The epoch's clean end: it takes the number after the last record, and nothing comes after
-    /// it. Whatever the epoch's leases still hold is free.
+    pub records: Vec<Encoded>,
+    /// The epoch's clean end: no record follows the last one of this batch.
     pub end: bool,
 }
+
+/// The bytes of a record. A batch holds them closed, so that one that cannot be read does not take
+/// its neighbours with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded(pub Vec<u8>);
 
 /// "All of your epoch's records up to this number are booked": said after each commit and each
 /// second.
@@ -35,12 +41,31 @@ pub struct Booked {
     pub epoch: EpochId,
     /// The last number that is booked; 0: none yet.
     pub number: u64,
-    /// The time up to which the gateway's spend is known to be complete.
-    pub complete_to: Timestamp,
+    /// When that number was booked: what the epoch had numbered before then and not sent is not
+    /// among it. `None`: nothing is booked.
+    pub complete_to: Option<Timestamp>,
+    /// The clean end is booked too.
+    pub ended: bool,
+    /// Records behind `number` arrived without the next one: send again from there at once.
+    pub gap: bool,
+}
+
+/// A record as the request log keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRow {
+    /// The record.
+    pub record: Spend,
+    /// Who measured it.
+    pub gateway: GatewayId,
+    /// In which run.
+    pub epoch: EpochId,
+    /// Its number there.
+    pub number: u64,
 }
 
 form!(Batch { 1 epoch, 2 first, 3 records [default], 4 end [default] });
-form!(Booked { 1 epoch, 2 number, 3 complete_to });
+form!(Booked { 1 epoch, 2 number, 3 complete_to, 4 ended [default], 5 gap [default] });
+form!(LogRow { 1 record, 2 gateway, 3 epoch, 4 number });
 
 form!(Spend {
     1 request "request_id",
@@ -63,13 +88,69 @@ form!(Spend {
     18 latency_ms "latency_ms",
 });
 
-impl Batch {
-    /// The number after the last of the batch, the end included.
-    #[must_use]
-    pub fn next(&self) -> u64 {
-        let records = u64::try_from(self.records.len()).unwrap_or(u64::MAX);
-        self.first.saturating_add(records).saturating_add(u64::from(self.end))
+impl Form for Encoded {
+    fn write(&self, out: &mut Writer) {
+        out.bytes(&self.0);
     }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self(from.bytes()?.to_vec()))
+    }
+}
+
+/// The bytes of a record.
+#[must_use]
+pub fn encode(record: &Spend) -> Vec<u8> {
+    form::encode(record)
+}
+
+/// The record of bytes.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn decode(bytes: &[u8]) -> Result<Spend, Malformed> {
+    form::decode(bytes)
+}
+
+/// The message that carries records with successive numbers from `first` on.
+#[must_use]
+pub fn batch<R: AsRef<[u8]>>(epoch: EpochId, first: u64, records: &[R], end: bool) -> Vec<u8> {
+    let records = records.iter().map(|record| Encoded(record.as_ref().to_vec())).collect();
+    form::encode(&Batch { epoch, first, records, end })
+}
+
+/// Reads a message of records; each of them is read on its own.
+///
+/// # Errors
+/// [`Malformed`], also if there are more than [`MAX_RECORDS`].
+pub fn read_batch(message: &[u8]) -> Result<Batch, Malformed> {
+    let batch: Batch = form::decode(message)?;
+    if batch.records.len() > MAX_RECORDS {
+        return Err(Malformed::Range("at most a hundred records"));
+    }
+    Ok(batch)
+}
+
+/// Reads a message that says what was booked.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn booked(message: &[u8]) -> Result<Booked, Malformed> {
+    form::decode(message)
+}
+
+/// The row of the request log.
+#[must_use]
+pub fn log_row(record: &Spend, gateway: GatewayId, epoch: EpochId, number: u64) -> Vec<u8> {
+    form::encode(&LogRow { record: record.clone(), gateway, epoch, number })
+}
+
+/// Reads a row of the request log.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn read_log_row(row: &[u8]) -> Result<LogRow, Malformed> {
+    form::decode(row)
 }
 
 #[cfg(test)]
@@ -111,24 +192,44 @@ mod tests {
     #[test]
     fn a_record_has_at_most_two_hundred_bytes() {
         assert!(form::encode(&usual()).len() <= 200, "{}", form::encode(&usual()).len());
-        let records = vec![usual(); MAX_RECORDS];
-        let batch = Batch { epoch: EpochId(1), first: 1, records, end: false };
-        assert!(form::encode(&batch).len() <= 200 * MAX_RECORDS);
-        assert_eq!(batch.next(), 101);
-        assert_eq!(Batch { end: true, ..batch }.next(), 102);
+        let records = vec![encode(&usual()); MAX_RECORDS];
+        assert!(batch(EpochId(1), 1, &records, false).len() <= 202 * MAX_RECORDS);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_leaves_its_neighbours_alone() {
+        let records = [encode(&usual()), b"\xff".to_vec(), encode(&usual())];
+        let read = read_batch(&batch(EpochId(1), 7, &records, false)).unwrap();
+        let readable: Vec<_> = read.records.iter().map(|one| decode(&one.0).is_ok()).collect();
+        assert_eq!(readable, [true, false, true]);
+        let many = vec![encode(&usual()); MAX_RECORDS + 1];
+        assert!(read_batch(&batch(EpochId(1), 1, &many, false)).is_err());
+    }
+
+    #[test]
+    fn marks_and_log_rows_come_back() {
+        let complete_to = Some(Timestamp(5));
+        let mark = Booked { epoch: EpochId(1), number: 2, complete_to, ended: true, gap: false };
+        assert_eq!(booked(&form::encode(&mark)), Ok(mark));
+        let (gateway, epoch, record) = (GatewayId(3), EpochId(4), usual());
+        let row = log_row(&record, gateway, epoch, 5);
+        assert_eq!(read_log_row(&row), Ok(LogRow { record, gateway, epoch, number: 5 }));
     }
 
     proptest! {
         #[test]
         fn every_batch_comes_back(epoch in samples::any_epoch(), first: u64, end: bool,
             records in prop::collection::vec(samples::any_spend(), 0..4)) {
-            let batch = Batch { epoch, first, records, end };
-            prop_assert_eq!(form::decode(&form::encode(&batch)), Ok(batch));
+            let bytes: Vec<_> = records.iter().map(encode).collect();
+            let read = read_batch(&batch(epoch, first, &bytes, end)).unwrap();
+            prop_assert_eq!((read.epoch, read.first, read.end), (epoch, first, end));
+            let decoded: Vec<_> = read.records.iter().map(|one| decode(&one.0).unwrap()).collect();
+            prop_assert_eq!(decoded, records);
         }
 
         #[test]
         fn arbitrary_bytes_are_read_without_harm(bytes: Vec<u8>) {
-            let _may_be_refused = form::decode::<Batch>(&bytes);
+            let _may_be_refused = read_batch(&bytes);
         }
     }
 }
