@@ -163,10 +163,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed`].
     pub fn uint(&mut self) -> Result<u64, Malformed> {
-        match self.header()? {
-            Header::Positive(value) => Ok(value),
-            _ => Err(Malformed::Expected("an integer that is not negative")),
-        }
+        let Header::Positive(value) = self.header()? else {
+            return Err(Malformed::Expected("an integer that is not negative"));
+        };
+        Ok(value)
     }
 
     /// An integer.
@@ -175,10 +175,13 @@ impl<'a> Reader<'a> {
     /// [`Malformed`].
     pub fn int(&mut self) -> Result<i64, Malformed> {
         let out_of_range = |_| Malformed::Range("an integer of 64 bits");
-        match self.header()? {
-            Header::Positive(value) => i64::try_from(value).map_err(out_of_range),
-            Header::Negative(value) => i64::try_from(value).map(|n| !n).map_err(out_of_range),
-            _ => Err(Malformed::Expected("an integer")),
+        let header = self.header()?;
+        if let Header::Positive(value) = header {
+            i64::try_from(value).map_err(out_of_range)
+        } else if let Header::Negative(value) = header {
+            i64::try_from(value).map(|n| !n).map_err(out_of_range)
+        } else {
+            Err(Malformed::Expected("an integer"))
         }
     }
 
@@ -187,10 +190,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed`].
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
-        match self.header()? {
-            Header::Bytes(Some(len)) => self.take(len),
-            _ => Err(Malformed::Expected("a byte string")),
-        }
+        let Header::Bytes(Some(len)) = self.header()? else {
+            return Err(Malformed::Expected("a byte string"));
+        };
+        self.take(len)
     }
 
     /// A text.
@@ -198,12 +201,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed`].
     pub fn text(&mut self) -> Result<&'a str, Malformed> {
-        match self.header()? {
-            Header::Text(Some(len)) => {
-                std::str::from_utf8(self.take(len)?).map_err(|_| Malformed::Range("UTF-8"))
-            }
-            _ => Err(Malformed::Expected("a text")),
-        }
+        let Header::Text(Some(len)) = self.header()? else {
+            return Err(Malformed::Expected("a text"));
+        };
+        std::str::from_utf8(self.take(len)?).map_err(|_| Malformed::Range("UTF-8"))
     }
 
     /// The head of an array: the number of its values, of which each has at least one byte.
@@ -211,11 +212,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed`].
     pub fn array(&mut self) -> Result<usize, Malformed> {
-        match self.header()? {
-            Header::Array(Some(len)) if len <= self.rest.len() => Ok(len),
-            Header::Array(Some(_)) => Err(Malformed::End),
-            _ => Err(Malformed::Expected("an array")),
-        }
+        let Header::Array(Some(len)) = self.header()? else {
+            return Err(Malformed::Expected("an array"));
+        };
+        if len <= self.rest.len() { Ok(len) } else { Err(Malformed::End) }
     }
 
     /// The head of a map: the number of its pairs.
@@ -223,11 +223,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed`].
     pub fn map(&mut self) -> Result<usize, Malformed> {
-        match self.header()? {
-            Header::Map(Some(len)) if len <= self.rest.len() => Ok(len),
-            Header::Map(Some(_)) => Err(Malformed::End),
-            _ => Err(Malformed::Expected("a map")),
-        }
+        let Header::Map(Some(len)) = self.header()? else {
+            return Err(Malformed::Expected("a map"));
+        };
+        if len <= self.rest.len() { Ok(len) } else { Err(Malformed::End) }
     }
 
     /// A boolean.
@@ -235,11 +234,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed`].
     pub fn bool(&mut self) -> Result<bool, Malformed> {
-        match self.header()? {
-            Header::Simple(simple::FALSE) => Ok(false),
-            Header::Simple(simple::TRUE) => Ok(true),
-            _ => Err(Malformed::Expected("a boolean")),
-        }
+        let Header::Simple(value @ (simple::FALSE | simple::TRUE)) = self.header()? else {
+            return Err(Malformed::Expected("a boolean"));
+        };
+        Ok(value == simple::TRUE)
     }
 
     /// Reads a null if one comes next.
@@ -284,14 +282,23 @@ impl<'a> Reader<'a> {
     fn skip_at(&mut self, depth: u8) -> Result<(), Malformed> {
         let below = depth.checked_sub(1).ok_or(Malformed::TooDeep)?;
         let mut values = match self.header()? {
-            Header::Positive(_) | Header::Negative(_) | Header::Simple(20..=22) => 0,
+            Header::Positive(_)
+            | Header::Negative(_)
+            | Header::Simple(simple::FALSE..=simple::NULL) => 0,
             Header::Bytes(Some(len)) | Header::Text(Some(len)) => {
                 self.take(len)?;
                 0
             }
             Header::Array(Some(len)) => len,
             Header::Map(Some(len)) => len.checked_mul(2).ok_or(Malformed::End)?,
-            _ => return Err(Malformed::Syntax),
+            Header::Bytes(None)
+            | Header::Text(None)
+            | Header::Array(None)
+            | Header::Map(None)
+            | Header::Simple(_)
+            | Header::Float(_)
+            | Header::Tag(_)
+            | Header::Break => return Err(Malformed::Syntax),
         };
         while values > 0 {
             self.skip_at(below)?;
