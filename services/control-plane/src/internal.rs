@@ -1,0 +1,159 @@
+//! The internal API of gateways: join, snapshots, heads, leave.
+
+mod caller;
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::stream::{self, StreamExt as _};
+use serde::Deserialize;
+use tower_http::compression::CompressionLayer;
+use turnpike_domain::command::{Command, PlatformCommand};
+use turnpike_domain::id::{GatewayId, OrgId};
+use turnpike_runtime::entropy;
+use turnpike_store::error::StoreError;
+use turnpike_store::execute::ExecuteError;
+use turnpike_store::log;
+use turnpike_wire::join::{
+    HEADS_PATH, HeadsReply, JOIN_PATH, JoinReply, JoinRequest, LEAVE_PATH, SNAPSHOT_PATH,
+    StreamHead,
+};
+use turnpike_wire::snapshot::framed;
+
+use crate::app::App;
+use crate::order;
+use caller::{Caller, Holder};
+
+/// Why a gateway was not answered.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the join token is missing, unknown, deleted or expired")]
+    Unauthorized,
+    #[error("this gateway did not join with this token, or was fenced")]
+    NotJoined,
+    #[error("there is no such organisation in this gateway's scope")]
+    NotFound,
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[derive(Deserialize)]
+struct Which {
+    org: Option<String>,
+}
+
+/// The routes.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route(JOIN_PATH, post(join))
+        .route(SNAPSHOT_PATH, get(snapshot).layer(CompressionLayer::new()))
+        .route(HEADS_PATH, get(heads))
+        .route(LEAVE_PATH, post(leave))
+        .with_state(app)
+}
+
+async fn join(
+    State(app): State<Arc<App>>,
+    holder: Holder,
+    Json(request): Json<JoinRequest>,
+) -> Result<Json<JoinReply>, Failure> {
+    let known = request.gateway.as_deref().and_then(|id| id.parse().ok());
+    let returning = match known {
+        Some(id) => holder.gateway(&app, id).await?.is_some().then_some(id),
+        None => None,
+    };
+    let gateway = returning.unwrap_or_else(|| GatewayId(entropy::id(app.clock.now())));
+    let name: Box<str> = request.name.into();
+    let token = holder.0.id;
+    match holder.0.org {
+        OrgId::PLATFORM => {
+            let command = PlatformCommand::JoinGateway { gateway, name, token };
+            order::platform(&app, command).await?;
+        }
+        org => {
+            let command = Command::JoinGateway { gateway, name, token };
+            order::organisation(&app, org, command).await?;
+        }
+    }
+    let org = holder.scope().map(|org| org.to_string());
+    let verifying_key = hex(&app.keys.signing.verifying_key().to_bytes());
+    Ok(Json(JoinReply { gateway: gateway.to_string(), org, verifying_key }))
+}
+
+async fn leave(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode, Failure> {
+    let gateway = caller.gateway;
+    match caller.holder.0.org {
+        OrgId::PLATFORM => {
+            order::platform(&app, PlatformCommand::LeaveGateway { gateway }).await?;
+        }
+        org => {
+            order::organisation(&app, org, Command::LeaveGateway { gateway }).await?;
+        }
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn snapshot(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(which): Query<Which>,
+) -> Result<Response, Failure> {
+    let orgs = match which.org {
+        Some(text) => vec![caller.one(&app, &text)?],
+        None => caller.streams(&app),
+    };
+    let frames = stream::iter(orgs).then(move |org| {
+        let app = Arc::clone(&app);
+        async move {
+            let frames = app.streams().frames(org, app.clock.now(), &app.keys.signing).await;
+            // A body that breaks off lacks its last frame: the gateway notices and asks again.
+            let framed = frames
+                .map(|frames| frames.iter().flat_map(|frame| framed(frame)).collect::<Vec<u8>>());
+            framed.map(Bytes::from).map_err(std::io::Error::other)
+        }
+    });
+    Ok(Body::from_stream(frames).into_response())
+}
+
+async fn heads(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<HeadsReply>, Failure> {
+    let store = app.streams().kv().snapshot().await.map_err(StoreError::from)?;
+    let mut heads = Vec::new();
+    for org in caller.streams(&app) {
+        let head = log::head(&*store, org).await?;
+        if head.seq > 0 {
+            let (org, hash) = (org.to_string(), hex(&head.hash));
+            heads.push(StreamHead { org, seq: head.seq, hash });
+        }
+    }
+    Ok(Json(HeadsReply { incarnation: app.incarnation.to_string(), heads }))
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, code) = match &self {
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::NotJoined => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::Execute(ExecuteError::Refused(refusal)) => (StatusCode::CONFLICT, refusal.code()),
+            Self::Execute(ExecuteError::IdempotencyConflict) => {
+                (StatusCode::CONFLICT, "idempotency_conflict")
+            }
+            Self::Execute(ExecuteError::Store(_)) | Self::Store(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
+            }
+        };
+        let body = serde_json::json!({ "code": code, "detail": self.to_string() });
+        (status, Json(body)).into_response()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

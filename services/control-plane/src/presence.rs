@@ -1,0 +1,159 @@
+//! Presence: which gateways are online, and up to which position each has applied what changed.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use turnpike_domain::id::{EpochId, GatewayId, OrgId, Position};
+use turnpike_domain::state::{Gateway, Organisation, Platform};
+use turnpike_domain::time::Timestamp;
+use turnpike_runtime::clock::{SharedClock, deadline};
+
+/// What stands in for an unbounded staleness when asking who is online.
+const UNBOUNDED_ONLINE_MS: u64 = 10 * 60 * 1_000;
+
+/// The last receipt of a gateway for an organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The run of the gateway.
+    pub epoch: EpochId,
+    /// Up to where it has applied the organisation's events.
+    pub position: Position,
+    /// The gateway's own time of the receipt.
+    pub at: Timestamp,
+    /// When the receipt arrived, on this process's steady clock.
+    pub arrived_ms: u64,
+    /// When the position was first reached, on the same clock.
+    pub reached_ms: u64,
+}
+
+/// A gateway as it is known now.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its id.
+    pub id: GatewayId,
+    /// What the stream says of it.
+    pub joined: Gateway,
+    /// Its last receipt, since this process began to listen.
+    pub heard: Option<Heard>,
+    /// Neither left nor fenced, and heard within the organisation's bound.
+    pub online: bool,
+    /// It joined for every organisation.
+    pub of_platform: bool,
+}
+
+/// How far a change has reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// The position asked for.
+    pub position: Position,
+    /// Gateways that are online.
+    pub online: usize,
+    /// Of them, those at or past the position.
+    pub applied: usize,
+    /// How long the slowest of these took from the beginning of the wait.
+    pub slowest_ms: u64,
+    /// The others.
+    pub missing: Vec<GatewayId>,
+}
+
+/// The receipts of all gateways.
+pub struct Presence {
+    clock: SharedClock,
+    heard: Mutex<BTreeMap<(OrgId, GatewayId), Heard>>,
+    news: Notify,
+}
+
+impl Presence {
+    /// Nothing is heard yet.
+    #[must_use]
+    pub fn new(clock: SharedClock) -> Self {
+        Self { clock, heard: Mutex::default(), news: Notify::new() }
+    }
+
+    /// Takes a receipt.
+    pub fn hear(
+        &self,
+        org: OrgId,
+        gateway: GatewayId,
+        epoch: EpochId,
+        position: Position,
+        at: Timestamp,
+    ) {
+        let arrived_ms = self.clock.boot_ms();
+        let mut heard = self.lock();
+        let before = heard.get(&(org, gateway)).filter(|old| old.epoch == epoch);
+        let reached_ms = match before {
+            Some(old) if old.position >= position => old.reached_ms,
+            Some(_) | None => arrived_ms,
+        };
+        let position = before.map_or(position, |old| old.position.max(position));
+        heard.insert((org, gateway), Heard { epoch, position, at, arrived_ms, reached_ms });
+        drop(heard);
+        self.news.notify_waiters();
+    }
+
+    /// All gateways that joined this organisation, or the platform.
+    #[must_use]
+    pub fn gateways(&self, organisation: &Organisation, platform: &Platform) -> Vec<Known> {
+        let bound_ms = organisation.settings.max_staleness_ms.unwrap_or(UNBOUNDED_ONLINE_MS);
+        let now_ms = self.clock.boot_ms();
+        let heard = self.lock();
+        let known = |(id, joined): (&GatewayId, &Gateway), of_platform: bool| {
+            let last = heard.get(&(organisation.id, *id)).copied();
+            let recent =
+                last.is_some_and(|last| now_ms.saturating_sub(last.arrived_ms) <= bound_ms);
+            let online = recent && !joined.left && !joined.fenced;
+            Known { id: *id, joined: joined.clone(), heard: last, online, of_platform }
+        };
+        let own = organisation.gateways.iter().map(|each| known(each, false));
+        own.chain(platform.gateways.iter().map(|each| known(each, true))).collect()
+    }
+
+    /// Waits until every online gateway of `gateways` is at or past `position`, or `timeout_ms` is
+    /// over.
+    pub async fn applied(
+        &self,
+        position: Position,
+        timeout_ms: u64,
+        gateways: impl Fn() -> Vec<Known>,
+    ) -> Reach {
+        let since_ms = self.clock.boot_ms();
+        let wait = async {
+            loop {
+                let news = self.news.notified();
+                let mut news = std::pin::pin!(news);
+                news.as_mut().enable();
+                let reach = reach(position, since_ms, gateways());
+                if reach.missing.is_empty() {
+                    return reach;
+                }
+                news.await;
+            }
+        };
+        match deadline(&*self.clock, timeout_ms, wait).await {
+            Some(reach) => reach,
+            None => reach(position, since_ms, gateways()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(OrgId, GatewayId), Heard>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn reach(position: Position, since_ms: u64, gateways: Vec<Known>) -> Reach {
+    let mut reach = Reach { position, online: 0, applied: 0, slowest_ms: 0, missing: Vec::new() };
+    for gateway in gateways.into_iter().filter(|gateway| gateway.online) {
+        reach.online = reach.online.saturating_add(1);
+        match gateway.heard {
+            Some(heard) if heard.position >= position => {
+                reach.applied = reach.applied.saturating_add(1);
+                let took_ms = heard.reached_ms.saturating_sub(since_ms);
+                reach.slowest_ms = reach.slowest_ms.max(took_ms);
+            }
+            Some(_) | None => reach.missing.push(gateway.id),
+        }
+    }
+    reach
+}

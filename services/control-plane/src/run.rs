@@ -1,0 +1,182 @@
+//! Running a control plane: its parts started in order, and stopped in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use turnpike_bus::seam::Bus;
+use turnpike_runtime::clock::SharedClock;
+use turnpike_runtime::metrics::Metrics;
+use turnpike_runtime::probes::Probes;
+use turnpike_runtime::serve;
+use turnpike_runtime::tasks::{self, Tasks};
+use turnpike_store::error::StoreError;
+use turnpike_store::execute::Executor;
+use turnpike_store::kv::Kv;
+use turnpike_store::streams::Streams;
+use turnpike_store::{incarnation, log};
+
+use crate::app::App;
+use crate::config::ControlPlaneOptions;
+use crate::directory::Directory;
+use crate::presence::Presence;
+use crate::tail::Tail;
+use crate::{http, internal, receipts, relay, tail};
+
+/// How often stored snapshots are looked after.
+const SAVE_EVERY_MS: u64 = 30_000;
+
+/// What a control plane is made of; chosen in `main`.
+pub struct Parts {
+    /// The store.
+    pub kv: Arc<dyn Kv>,
+    /// The bus.
+    pub bus: Arc<dyn Bus>,
+    /// The time.
+    pub clock: SharedClock,
+    /// The options, checked.
+    pub options: ControlPlaneOptions,
+}
+
+/// A control plane at work.
+pub struct Running {
+    /// The shared parts, for whoever embeds it.
+    pub app: Arc<App>,
+    /// Where the management API listens.
+    pub address: SocketAddr,
+    /// Where health and metrics listen.
+    pub admin_address: SocketAddr,
+    /// Ready or not.
+    pub probes: Probes,
+    tasks: Tasks,
+}
+
+/// Why a control plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address cannot be listened on.
+    #[error("{address} cannot be listened on: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A key is missing or misshapen.
+    #[error("the keys of the house cannot be used: each is 64 hexadecimal digits")]
+    Keys,
+}
+
+/// Builds the shared parts and brings the directory in step. Starts nothing.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn build(parts: Parts) -> Result<(Arc<App>, turnpike_domain::id::Position), StartError> {
+    let Parts { kv, bus, clock, options } = parts;
+    let keys = options.keys.open().ok_or(StartError::Keys)?;
+    let incarnation = incarnation::ensure(&*kv, clock.now()).await?;
+    let streams = Arc::new(Streams::new(Arc::clone(&kv)));
+    let app = Arc::new(App {
+        executor: Executor::new(streams, clock.clone()),
+        bus,
+        keys,
+        directory: Directory::default(),
+        presence: Presence::new(clock.clone()),
+        tail: Tail::new(clock.clone()),
+        clock,
+        options,
+        incarnation,
+    });
+    let snapshot = kv.snapshot().await.map_err(StoreError::from)?;
+    let from = log::last_position(&*snapshot).await?;
+    app.refresh_all().await?;
+    Ok((app, from))
+}
+
+/// Starts a control plane. It serves when this answers.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn run(parts: Parts) -> Result<Running, StartError> {
+    let (app, from) = build(parts).await?;
+    let (listener, address) = listen(app.options.listen)?;
+    let (admin, admin_address) = listen(app.options.admin_listen)?;
+    let metrics = Metrics::new();
+    metrics.watch_counter("turnpike_task_panics", "Panics caught in tasks", tasks::panics);
+    let probes = Probes::new(metrics);
+    let tasks = Tasks::new("control-plane");
+    work(&app, &tasks, from);
+    let routes = http::router(Arc::clone(&app)).merge(internal::router(Arc::clone(&app)));
+    serve_http(&tasks, listener, routes);
+    let (probe, stopping) = (probes.clone(), tasks.stopping());
+    tasks.spawn("admin", async move {
+        if let Err(error) = probe.serve(admin, stopping).await {
+            tracing::error!(%error, "the admin port failed");
+        }
+    });
+    probes.set_ready(true, "serving");
+    Ok(Running { app, address, admin_address, probes, tasks })
+}
+
+impl Running {
+    /// Finishes open requests, gives up its roles and stops, within the configured time.
+    pub async fn stop(self) {
+        self.probes.set_ready(false, "stopping");
+        let (clock, drain_ms) = (&self.app.clock, self.app.options.drain_ms);
+        if !self.tasks.drain(&**clock, drain_ms).await {
+            tracing::warn!(drain_ms, "requests were cut off");
+        }
+    }
+}
+
+/// The work behind the API.
+fn work(app: &Arc<App>, tasks: &Tasks, from: turnpike_domain::id::Position) {
+    let stop = tasks.stopping();
+    let until = |stop: CancellationToken, work| async move {
+        stop.run_until_cancelled_owned(work).await;
+    };
+    tasks.spawn("tail", until(stop.clone(), Box::pin(tail::follow(Arc::clone(app), from)) as Work));
+    tasks.spawn("receipts", until(stop.clone(), Box::pin(receipts::listen(Arc::clone(app)))));
+    tasks.spawn("snapshots", until(stop.clone(), Box::pin(save(Arc::clone(app)))));
+    tasks.spawn("relay", relay::run(Arc::clone(app), stop));
+}
+
+type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Saves snapshots of streams that have moved far.
+async fn save(app: Arc<App>) {
+    loop {
+        app.clock.sleep(SAVE_EVERY_MS).await;
+        let mut streams = app.directory.organisations();
+        streams.push(turnpike_domain::id::OrgId::PLATFORM);
+        for org in streams {
+            if let Err(error) = app.streams().save(org, app.clock.now()).await {
+                tracing::warn!(%org, %error, "a snapshot was not saved");
+            }
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = serve::listen(address).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn serve_http(tasks: &Tasks, listener: TcpListener, routes: Router) {
+    let stopping = tasks.stopping();
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    tasks.spawn("api", async move {
+        let served = axum::serve(listener, service);
+        let served = served.with_graceful_shutdown(stopping.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the management API failed");
+        }
+    });
+}
