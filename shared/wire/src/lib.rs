@@ -5,10 +5,12 @@ mod forms;
 #[cfg(test)]
 mod samples;
 
+pub mod api;
 pub mod cbor;
 pub mod event;
 pub mod form;
 pub mod heartbeat;
+pub mod hex;
 pub mod join;
 pub mod record;
 pub mod seal;

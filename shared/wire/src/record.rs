@@ -7,6 +7,8 @@
 //! position, and 12, the hash: so a reader finds the body again by taking two fields out, and checks
 //! the chain over bytes that it may not understand.
 
+mod shown;
+
 use std::ops::Range;
 
 use sha2::{Digest as _, Sha256};

@@ -120,6 +120,29 @@ fn any_changed_bit_is_noticed() {
 }
 
 #[test]
+fn a_record_is_shown_as_json_in_the_order_of_the_contract() {
+    let (_, stored) = first();
+    let received = decode(&stored.bytes, Position(1 << 90)).unwrap();
+    let text = serde_json::to_string(&received).unwrap();
+    let expected = format!(
+        concat!(
+            r#"{{"id":"evt_00000000000000000000000001","org":"org_00000000000000000000000002","#,
+            r#""seq":1,"position":1237940039285380274899124224,"at":"2026-11-18T11:06:40.000Z","#,
+            r#""actor":{{"address":"127.0.0.1","who":"mem_00000000000000000000000003"}},"#,
+            r#""command_id":"cmd_00000000000000000000000005","type":"KeyDisabled","version":1,"#,
+            r#""data":{{"key_id":"key_00000000000000000000000007"}},"prev_hash":"{}","hash":"{}"}}"#,
+        ),
+        "00".repeat(32),
+        stored.hash.map(|byte| format!("{byte:02x}")).concat(),
+    );
+    assert_eq!(text, expected);
+    let later = decode(&body("KeyFrozen", 2, b"", false), Position(1)).unwrap();
+    let shown = serde_json::to_value(&later).unwrap();
+    assert_eq!((&shown["type"], &shown["version"]), (&"KeyFrozen".into(), &2.into()));
+    assert!(shown["data"].is_null() && shown["id"].is_null());
+}
+
+#[test]
 fn what_the_store_does_not_take_is_refused() {
     let note = "n".repeat(MAX_BODY_BYTES).into();
     let event =
