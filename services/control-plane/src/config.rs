@@ -3,15 +3,12 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
-use turnpike_domain::secret::PepperVersion;
 use turnpike_runtime::config::{Mistakes, Options, Secret};
 use turnpike_runtime::telemetry::TelemetryOptions;
-use turnpike_wire::seal::{Purpose, SealingKey, SealingKeys};
-use turnpike_wire::secret::{Pepper, Peppers};
+use turnpike_wire::keyring;
+use turnpike_wire::seal::{Purpose, SealingKeys};
+use turnpike_wire::secret::Peppers;
 use turnpike_wire::sign::SigningKey;
-
-/// Hexadecimal digits of a 256-bit key.
-const KEY_DIGITS: usize = 64;
 
 /// All options of the control plane.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,21 +34,18 @@ pub struct ControlPlaneOptions {
     pub log: TelemetryOptions,
 }
 
-/// The keys of the house, 64 hexadecimal digits each, directly or as `file:/path`.
+/// The keys of the house, directly or as `file:/path`. But for the last, each is `VERSION:HEX`, several
+/// with commas between while they are renewed; the highest version is used for what is new.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyOptions {
-    /// Digests secrets; the same on every gateway.
-    pub pepper: Secret,
-    /// The pepper before the last change: digests made with it still open.
-    pub previous_pepper: Secret,
-    /// The version of `pepper`; counts up with each change.
-    pub pepper_version: u16,
-    /// Seals provider credentials; gateways have it too.
-    pub provider: Secret,
-    /// Seals recoverable secrets, password hashes and sessions; only the control plane has it.
-    pub vault: Secret,
-    /// Signs heartbeats, snapshots and ephemeral tokens.
+    /// Digest secrets; the same on every gateway. At least 32 bytes each.
+    pub peppers: Secret,
+    /// Seal provider credentials; gateways have them too. 32 bytes each.
+    pub provider_sealing: Secret,
+    /// Seal recoverable secrets and password hashes; only control planes have them. 32 bytes each.
+    pub vault_sealing: Secret,
+    /// Signs heartbeats and snapshots, and makes sessions: the seed, 64 hexadecimal digits.
     pub signing: Secret,
 }
 
@@ -67,8 +61,6 @@ pub struct Keys {
     pub password: SealingKeys,
     /// Signs what gateways must believe.
     pub signing: SigningKey,
-    /// From which the key of session cookies is derived.
-    pub session: [u8; 32],
 }
 
 impl Default for ControlPlaneOptions {
@@ -107,59 +99,38 @@ impl Options for ControlPlaneOptions {
 
 impl Options for KeyOptions {
     fn check(&self, mistakes: &mut Mistakes) {
-        let needed = [
-            ("pepper", &self.pepper),
-            ("provider", &self.provider),
-            ("vault", &self.vault),
-            ("signing", &self.signing),
-        ];
-        for (name, secret) in needed {
-            mistakes.unless(read_key(secret).is_some(), name, "must be 64 hexadecimal digits");
+        if let Err(what) = keyring::peppers(self.peppers.expose()) {
+            mistakes.add("peppers", &what);
         }
-        let previous = self.previous_pepper.expose().is_empty()
-            || read_key(&self.previous_pepper).is_some() && self.pepper_version > 0;
-        let what = "must be 64 hexadecimal digits, and pepper_version at least 1";
-        mistakes.unless(previous, "previous_pepper", what);
+        let sealing =
+            [("provider_sealing", &self.provider_sealing), ("vault_sealing", &self.vault_sealing)];
+        for (name, keys) in sealing {
+            if let Err(what) = keyring::sealing(Purpose::ProviderCredential, keys.expose()) {
+                mistakes.add(name, &what);
+            }
+        }
+        if let Err(what) = keyring::signing(self.signing.expose()) {
+            mistakes.add("signing", &what);
+        }
     }
 }
 
 impl KeyOptions {
-    /// The keys in their working form; `None` if one is missing or misshapen, which
-    /// [`Options::check`] has named.
-    #[must_use]
-    pub fn open(&self) -> Option<Keys> {
-        let vault = read_key(&self.vault)?;
-        let sealing =
-            |purpose, key: &[u8; 32]| SealingKeys::new(purpose, vec![SealingKey::new(0, key)]).ok();
-        Some(Keys {
-            peppers: self.peppers()?,
-            provider: sealing(Purpose::ProviderCredential, &read_key(&self.provider)?)?,
-            recoverable: sealing(Purpose::RecoverableSecret, &vault)?,
-            password: sealing(Purpose::PasswordHash, &vault)?,
-            signing: SigningKey::from_seed(&read_key(&self.signing)?),
-            session: vault,
+    /// The keys in their working form.
+    ///
+    /// # Errors
+    /// What is wrong with one of them, which [`Options::check`] has named.
+    pub fn open(&self) -> Result<Keys, String> {
+        let vault = self.vault_sealing.expose();
+        Ok(Keys {
+            peppers: keyring::peppers(self.peppers.expose())?,
+            provider: keyring::sealing(
+                Purpose::ProviderCredential,
+                self.provider_sealing.expose(),
+            )?,
+            recoverable: keyring::sealing(Purpose::RecoverableSecret, vault)?,
+            password: keyring::sealing(Purpose::PasswordHash, vault)?,
+            signing: keyring::signing(self.signing.expose())?,
         })
     }
-
-    fn peppers(&self) -> Option<Peppers> {
-        let version = PepperVersion(self.pepper_version);
-        let mut peppers = vec![Pepper::new(version, &read_key(&self.pepper)?).ok()?];
-        if let Some(key) = read_key(&self.previous_pepper) {
-            let before = PepperVersion(self.pepper_version.checked_sub(1)?);
-            peppers.push(Pepper::new(before, &key).ok()?);
-        }
-        Peppers::new(peppers).ok()
-    }
-}
-
-fn read_key(secret: &Secret) -> Option<[u8; 32]> {
-    let text = secret.expose();
-    if text.len() != KEY_DIGITS || !text.is_ascii() {
-        return None;
-    }
-    let mut key = [0_u8; 32];
-    for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(key)
 }

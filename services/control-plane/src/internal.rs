@@ -23,6 +23,7 @@ use turnpike_wire::join::{
     HEADS_PATH, HeadsReply, JOIN_PATH, JoinReply, JoinRequest, LEAVE_PATH, SNAPSHOT_PATH,
     StreamHead,
 };
+use turnpike_wire::keyring::hex;
 use turnpike_wire::snapshot::framed;
 
 use crate::app::App;
@@ -152,8 +153,4 @@ impl IntoResponse for Failure {
         let body = serde_json::json!({ "code": code, "detail": self.to_string() });
         (status, Json(body)).into_response()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

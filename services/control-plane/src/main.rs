@@ -22,11 +22,19 @@ const FINISH_MS: u64 = 5_000;
 struct Command {
     #[command(flatten)]
     arguments: config::Arguments,
+    /// `redb:DIR`, or `fdb:CLUSTER_FILE` where FoundationDB is built in
+    #[arg(long)]
+    store: Option<String>,
+    /// `nats://HOST:PORT`
+    #[arg(long)]
+    bus: Option<String>,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let arguments = Command::parse().arguments;
+    let Command { mut arguments, store, bus: to } = Command::parse();
+    arguments.set.extend(store.map(|value| format!("store={value}")));
+    arguments.set.extend(to.map(|value| format!("bus={value}")));
     let loaded = config::load::<ControlPlaneOptions>(&arguments)?;
     if arguments.check_config {
         return Ok(config::print(&loaded.options)?);

@@ -29,7 +29,7 @@ const POLL_MS: u64 = 250;
 const RETRY_MS: u64 = 200;
 
 /// Publishes the feed of the store whenever this process has the role, until `stop`.
-pub async fn run(app: Arc<App>, stop: CancellationToken) {
+pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
     let role = Role::new(Arc::clone(app.streams().kv()), app.clock.clone(), "relay");
     while !stop.is_cancelled() {
         let won = stop.run_until_cancelled(role.win()).await;

@@ -68,8 +68,8 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// A key is missing or misshapen.
-    #[error("the keys of the house cannot be used: each is 64 hexadecimal digits")]
-    Keys,
+    #[error("the keys of the house cannot be used: one {0}")]
+    Keys(String),
 }
 
 /// Builds the shared parts and brings the directory in step. Starts nothing.
@@ -78,7 +78,7 @@ pub enum StartError {
 /// [`StartError`].
 pub async fn build(parts: Parts) -> Result<(Arc<App>, turnpike_domain::id::Position), StartError> {
     let Parts { kv, bus, clock, options } = parts;
-    let keys = options.keys.open().ok_or(StartError::Keys)?;
+    let keys = options.keys.open().map_err(StartError::Keys)?;
     let incarnation = incarnation::ensure(&*kv, clock.now()).await?;
     let streams = Arc::new(Streams::new(Arc::clone(&kv)));
     let app = Arc::new(App {

@@ -12,6 +12,7 @@ pub mod form;
 pub mod heartbeat;
 pub mod hex;
 pub mod join;
+pub mod keyring;
 pub mod record;
 pub mod seal;
 pub mod secret;
