@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::event::ModelSpec;
+use crate::id::ProviderId;
 use crate::limit::Fit;
 use crate::meter::{Prices, upper_bound};
 use crate::money::Multiplier;
@@ -90,7 +91,7 @@ pub struct Way<'a> {
     /// The provider.
     pub provider: &'a Provider,
     /// Its id.
-    pub provider_id: crate::id::ProviderId,
+    pub provider_id: ProviderId,
     /// The model's name there, if it is another.
     pub upstream_model: Option<&'a str>,
     /// Share among ways of the same preference.

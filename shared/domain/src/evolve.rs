@@ -33,8 +33,8 @@ pub enum Touched {
     Other,
 }
 
-/// Applies an event to the organisation whose stream it stands in. The caller has checked that it is
-/// the next one; `hash` is the chain's hash of it.
+/// Applies an event to the organisation whose stream it stands in. The caller has checked that it
+/// is the next one; `hash` is the chain's hash of it.
 pub fn organisation(
     state: &mut Organisation,
     record: &Record,

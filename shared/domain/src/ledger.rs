@@ -1,8 +1,8 @@
 //! The ledger of budgets: what each account has settled, holds and has lost sight of.
 //!
 //! Money and tokens are counted the same way, each in rows of its own. A row belongs to an account
-//! and a window; a new window has a zero row by definition. A lease is granted on a whole path, from
-//! the leaf to the wallet, and moves every row of it at once.
+//! and a window; a new window has a zero row by definition. A lease is granted on a whole path,
+//! from the leaf to the wallet, and moves every row of it at once.
 
 mod holding;
 mod lease;
@@ -89,7 +89,8 @@ impl Row {
 }
 
 impl Level {
-    /// What may still be granted; never negative, although a lowered cap can lie below what is used.
+    /// What may still be granted; never negative, although a lowered cap can lie below what is
+    /// used.
     #[must_use]
     pub fn available(&self) -> i64 {
         self.cap.amount.map_or(i64::MAX, |cap| cap.saturating_sub(self.row.used()).max(0))

@@ -80,7 +80,8 @@ impl fmt::Display for Refusal {
             Self::NotFound { noun } => write!(f, "there is no such {noun} here"),
             Self::NameTaken { noun, name } => write!(f, "another {noun} is named {name:?}"),
             Self::RotationRequired => f.write_str(
-                "the key was revoked as compromised: activate it with `rotate`, which gives it a new secret",
+                "the key was revoked as compromised: activate it with `rotate`, \
+                 which gives it a new secret",
             ),
             Self::StateConflict { reason } => f.write_str(reason),
             Self::VersionMismatch { current } => {

@@ -42,16 +42,19 @@ pub fn slug_problem(slug: &str) -> Option<&'static str> {
     }
 }
 
-/// Says what is wrong with an e-mail address, if it cannot be one.
+/// Says what is wrong with an e-mail address, if it cannot be one. Whether it can be reached shows
+/// when the invitation is answered.
 #[must_use]
 pub fn email_problem(email: &str) -> Option<&'static str> {
-    let shape = email.split_once('@').is_some_and(|(user, host)| {
-        !user.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
-            || (!user.is_empty() && host == "localhost")
-    });
-    if email.len() > 254 || email.chars().any(|c| c.is_whitespace() || c.is_control()) || !shape {
-        Some("must be an e-mail address")
-    } else {
-        None
-    }
+    // RFC 5321 §4.5.3.1.3: a path has at most 256 characters, two of them its brackets.
+    const MAX_EMAIL_BYTES: usize = 254;
+    let dotted = |host: &str| {
+        host == "localhost" || (host.contains('.') && host.split('.').all(|part| !part.is_empty()))
+    };
+    let shape = email
+        .split_once('@')
+        .is_some_and(|(user, host)| !user.is_empty() && !host.contains('@') && dotted(host));
+    let plain = !email.chars().any(|c| c.is_whitespace() || c.is_control());
+    let sound = email.len() <= MAX_EMAIL_BYTES && plain && shape;
+    (!sound).then_some("must be an e-mail address")
 }

@@ -7,8 +7,8 @@ use crate::scope::Scopes;
 use crate::secret::{Sealed, StoredSecret};
 use crate::time::Timestamp;
 
-/// A new secret: the stored form, and the sealed form that is kept only where the organisation keeps
-/// secrets recoverable.
+/// A new secret: the stored form, and the sealed form that is kept only where the organisation
+/// keeps secrets recoverable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreshSecret {
     /// What is stored.

@@ -59,7 +59,8 @@ pub(super) fn change_role(world: World<'_>, by: By<'_>, id: MemberId, role: Role
     Ok(vec![Event::MemberRoleChanged { member: id, role }])
 }
 
-/// The member's tokens go too: they act for nobody any more. The keys stay, for others to take over.
+/// The member's tokens go too: they act for nobody any more. The keys stay, for others to take
+/// over.
 pub(super) fn remove(world: World<'_>, by: By<'_>, id: MemberId) -> Decision {
     manage(world.organisation, by, id)?;
     keep_an_owner(world.organisation, id)?;

@@ -24,11 +24,16 @@ use crate::house::{
     viewer,
 };
 
+/// How many cases a law is tried on. A failing one becomes a rule with a name, not a file of seeds.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 fn id() -> impl Strategy<Value = u128> {
     1_u128..4
 }
 
-pub(crate) fn name() -> impl Strategy<Value = Box<str>> {
+fn name() -> impl Strategy<Value = Box<str>> {
     select(vec!["one", "two", "three", "", "first"]).prop_map(Into::into)
 }
 
@@ -40,7 +45,7 @@ fn reset() -> impl Strategy<Value = Reset> {
     select(vec![Reset::None, Reset::Daily, Reset::Weekly, Reset::Monthly])
 }
 
-pub(crate) fn limits() -> impl Strategy<Value = Limits> {
+fn limits() -> impl Strategy<Value = Limits> {
     let cost = option::of((0_i64..100).prop_map(NanoUsd));
     let percents = prop_oneof![Just(vec![50, 80, 100]), Just(Vec::new())];
     (cost, option::of(0_u64..100), reset(), percents).prop_map(
@@ -114,7 +119,7 @@ fn patch() -> impl Strategy<Value = KeyPatch> {
         })
 }
 
-pub(crate) fn account() -> impl Strategy<Value = Account> {
+fn account() -> impl Strategy<Value = Account> {
     prop_oneof![
         Just(Account::Wallet),
         id().prop_map(|project| Account::Project(ProjectId(project))),

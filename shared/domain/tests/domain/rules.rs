@@ -12,5 +12,6 @@ mod platform;
 mod project;
 mod provider;
 mod settle;
+mod text;
 mod token;
 mod wallet;

@@ -11,6 +11,8 @@ use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::state::Cap;
 use turnpike_domain::time::{Reset, Window};
 
+use crate::arbitrary::cases;
+
 const GATEWAYS: usize = 3;
 const KEYS: usize = 3;
 
@@ -304,7 +306,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn nobody_spends_more_than_there_is(

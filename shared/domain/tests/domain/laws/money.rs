@@ -9,6 +9,8 @@ use turnpike_domain::money::{Multiplier, NanoUsd, Price};
 use turnpike_domain::settle::{MAX_BELIEVED_TOKENS, Observed, Reservation, settle};
 use turnpike_domain::spend::Source;
 
+use crate::arbitrary::cases;
+
 fn price() -> impl Strategy<Value = Price> {
     (0_i64..100_000_000_000).prop_map(Price)
 }
@@ -70,7 +72,7 @@ fn multiplier() -> impl Strategy<Value = Multiplier> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn no_honest_usage_costs_more_than_its_bound(

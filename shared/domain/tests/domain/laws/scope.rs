@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use turnpike_domain::scope::{Allow, Cidr, Scopes};
 
-use crate::arbitrary::{SPOKEN_OF, scopes};
+use crate::arbitrary::{SPOKEN_OF, cases, scopes};
 
 const ADDRESSES: [&str; 7] = [
     "10.1.2.3",
@@ -47,7 +47,7 @@ fn rights(scopes: &Scopes) -> Vec<(&'static str, String)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(cases(2_000))]
 
     #[test]
     fn within_is_reflexive_and_everything_is_within_all(scopes in scopes()) {
@@ -89,7 +89,11 @@ proptest! {
     }
 
     #[test]
-    fn ranges_hold_what_their_parts_hold(bytes: [u8; 4], prefix in 0_u8..=32, shorter in 0_u8..=32) {
+    fn ranges_hold_what_their_parts_hold(
+        bytes: [u8; 4],
+        prefix in 0_u8..=32,
+        shorter in 0_u8..=32,
+    ) {
         let address = IpAddr::from(bytes);
         let range = Cidr::new(address, prefix).expect("a prefix of v4");
         prop_assert!(range.holds(address));
@@ -152,7 +156,7 @@ fn an_empty_list_of_names_holds_nothing() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn mcp_that_is_off_is_off(scopes in scopes(), server in select(&SPOKEN_OF[..])) {

@@ -7,7 +7,7 @@ use turnpike_domain::evolve;
 use turnpike_domain::id::OrgId;
 use turnpike_domain::state::{Organisation, Platform};
 
-use crate::arbitrary::event;
+use crate::arbitrary::{cases, event};
 use crate::house::{House, NOW, ORG, hash, position, record};
 
 fn fold(state: &mut Organisation, events: &[Event]) {
@@ -31,7 +31,7 @@ fn is_idempotent(event: &Event) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn evolving_is_total_and_always_moves_the_head(events in vec(event(), 0..60)) {

@@ -235,83 +235,28 @@ fn an_expired_key_can_be_rotated() {
 #[test]
 fn a_key_goes_through_its_states() {
     use RevokeReason::{Compromised, Other, Unused};
-    // What leads to the state, then what each command is answered in it:
-    // disable, enable, rotate, revoke (unused, other, compromised), activate, activate and rotate.
-    type Row<'a> = (&'a [Command], [&'a str; 8]);
-    let revoked = |reason| vec![Command::RevokeKey { key: KEY, reason }];
-    let (unused, compromised) = (revoked(Unused), revoked(Compromised));
-    let table: [Row<'_>; 4] = [
-        (
-            &[],
-            [
-                "KeyDisabled",
-                "nothing",
-                "KeyRotated",
-                "KeyRevoked",
-                "KeyRevoked",
-                "KeyRevoked",
-                "nothing",
-                "state_conflict",
-            ],
-        ),
-        (
-            &[DISABLE],
-            [
-                "nothing",
-                "KeyEnabled",
-                "KeyRotated",
-                "KeyRevoked",
-                "KeyRevoked",
-                "KeyRevoked",
-                "KeyActivated",
-                "KeyRotated KeyActivated",
-            ],
-        ),
-        (
-            &unused,
-            [
-                "state_conflict",
-                "state_conflict",
-                "state_conflict",
-                "nothing",
-                "KeyRevoked",
-                "KeyRevoked",
-                "KeyActivated",
-                "KeyRotated KeyActivated",
-            ],
-        ),
-        (
-            &compromised,
-            [
-                "state_conflict",
-                "state_conflict",
-                "state_conflict",
-                "state_conflict",
-                "state_conflict",
-                "nothing",
-                "rotation_required",
-                "KeyRotated KeyActivated",
-            ],
-        ),
+    const NO: &str = "state_conflict";
+    const FRESH: &str = "KeyRotated KeyActivated";
+    // Active, inactive, revoked, revoked as compromised.
+    let states = [vec![], vec![DISABLE], vec![revoke(Unused)], vec![revoke(Compromised)]];
+    let table = [
+        (DISABLE, ["KeyDisabled", "nothing", NO, NO]),
+        (ENABLE, ["nothing", "KeyEnabled", NO, NO]),
+        (rotate(2, 0), ["KeyRotated", "KeyRotated", NO, NO]),
+        (revoke(Unused), ["KeyRevoked", "KeyRevoked", "nothing", NO]),
+        (revoke(Other), ["KeyRevoked", "KeyRevoked", "KeyRevoked", NO]),
+        (revoke(Compromised), ["KeyRevoked", "KeyRevoked", "KeyRevoked", "nothing"]),
+        (activate(None), ["nothing", "KeyActivated", "KeyActivated", "rotation_required"]),
+        (activate(Some(2)), [NO, FRESH, FRESH, FRESH]),
+        (DELETE, ["KeyDeleted"; 4]),
     ];
-    for (before, answers) in table {
+    for (place, before) in states.into_iter().enumerate() {
         let mut house = House::furnished();
         for command in before {
-            house.done(member(), command.clone());
+            house.done(member(), command);
         }
-        let asked = [
-            DISABLE,
-            ENABLE,
-            rotate(2, 0),
-            revoke(Unused),
-            revoke(Other),
-            revoke(Compromised),
-            activate(None),
-            activate(Some(2)),
-        ];
-        let rows = asked.into_iter().zip(answers);
-        house.answers(rows.map(|(command, said)| (member(), command, said)).collect());
-        house.answers(vec![(member(), DELETE, "KeyDeleted")]);
+        let rows = table.iter().map(|(command, said)| (member(), command.clone(), said[place]));
+        house.answers(rows.collect());
     }
 }
 

@@ -83,100 +83,68 @@ fn hostile_figures_saturate() {
     assert!(!all.adds_up());
 }
 
+/// Observed, then tokens of input and output, cost, whose word it is.
+type Row = (Observed, u64, u64, i64, Source);
+
+#[track_caller]
+fn settles(table: &[Row], suspect: bool) {
+    for (observed, input, output, cost, source) in table {
+        let settled = settle(&RESERVED, observed, Some(&plain()), ONE);
+        let found = (settled.usage.input, settled.usage.output, settled.cost);
+        assert_eq!(found, (*input, *output, NanoUsd(*cost)), "{observed:?}");
+        assert_eq!((settled.source, settled.suspect), (*source, suspect), "{observed:?}");
+    }
+}
+
+const SENT: Observed =
+    Observed { reported: None, malformed: false, counted_output: None, sent: true, refused: false };
+const REFUSED: Observed = Observed { refused: true, ..SENT };
+
+fn reporting(input: u64, output: u64) -> Observed {
+    Observed { reported: Some(usage(input, output)), ..SENT }
+}
+
 #[test]
 fn every_end_of_a_request_settles() {
-    let nothing = Observed::default();
-    let sent = Observed { sent: true, ..nothing };
-    let refused = Observed { refused: true, ..sent };
-    let said = |input, output| Some(usage(input, output));
-    let huge = said(MAX_BELIEVED_TOKENS + 1, 5);
-    let excess = Some(Usage { cached_input: 20, ..usage(10, 5) });
     use Source::{Counted, Estimated, Provider};
-    let table = [
-        ("never sent", nothing, (0, 0), 0, Counted, false),
-        ("refused before an answer", refused, (0, 0), 0, Counted, false),
-        ("answered", Observed { reported: said(10, 5), ..sent }, (10, 5), 20, Provider, false),
-        (
-            "answered above the reservation",
-            Observed { reported: said(1_000, 500), ..sent },
-            (1_000, 500),
-            2_000,
-            Provider,
-            false,
-        ),
-        (
-            "refused, but charged for",
-            Observed { reported: said(10, 0), ..refused },
-            (10, 0),
-            10,
-            Provider,
-            false,
-        ),
-        ("counted", Observed { counted_output: Some(9), ..sent }, (100, 9), 118, Counted, false),
-        (
-            "gone before the first token",
-            Observed { counted_output: Some(0), ..sent },
-            (100, 0),
-            100,
-            Counted,
-            false,
-        ),
-        ("no word at all", sent, (100, 50), 999, Estimated, false),
-        (
-            "a report that cannot be read",
-            Observed { malformed: true, ..sent },
-            (100, 50),
-            999,
-            Estimated,
-            true,
-        ),
-        (
-            "a report of nothing",
-            Observed { reported: said(0, 0), ..sent },
-            (100, 50),
-            999,
-            Estimated,
-            true,
-        ),
-        (
-            "a report of nothing beside a count",
-            Observed { reported: said(0, 0), counted_output: Some(9), ..sent },
-            (100, 9),
-            118,
-            Counted,
-            true,
-        ),
-        (
-            "nothing used by what was refused",
-            Observed { reported: said(0, 0), ..refused },
-            (0, 0),
-            0,
-            Counted,
-            false,
-        ),
-        (
-            "a huge report",
-            Observed { reported: huge, ..sent },
-            (MAX_BELIEVED_TOKENS, 5),
-            1_000_000_010,
-            Provider,
-            true,
-        ),
-        (
-            "parts above their whole",
-            Observed { reported: excess, ..sent },
-            (10, 5),
-            30,
-            Provider,
-            true,
-        ),
-    ];
-    for (what, observed, (input, output), cost, source, suspect) in table {
-        let settled = settle(&RESERVED, &observed, Some(&plain()), ONE);
-        let found = (settled.usage.input, settled.usage.output, settled.cost);
-        assert_eq!(found, (input, output, NanoUsd(cost)), "{what}");
-        assert_eq!((settled.source, settled.suspect), (source, suspect), "{what}");
-    }
+    let counted = |output| Observed { counted_output: Some(output), ..SENT };
+    let charged = Observed { refused: true, ..reporting(10, 0) };
+    let idle = Observed { refused: true, ..reporting(0, 0) };
+    settles(
+        &[
+            (Observed::default(), 0, 0, 0, Counted),
+            (REFUSED, 0, 0, 0, Counted),
+            (reporting(10, 5), 10, 5, 20, Provider),
+            // More than was reserved is still what the provider asks for.
+            (reporting(1_000, 500), 1_000, 500, 2_000, Provider),
+            (charged, 10, 0, 10, Provider),
+            (idle, 0, 0, 0, Counted),
+            (counted(9), 100, 9, 118, Counted),
+            (counted(0), 100, 0, 100, Counted),
+            (SENT, 100, 50, 999, Estimated),
+        ],
+        false,
+    );
+}
+
+#[test]
+fn a_report_without_sense_is_bounded_or_replaced_and_flagged() {
+    use Source::{Counted, Estimated, Provider};
+    let unreadable = Observed { malformed: true, ..SENT };
+    let nothing_but_counted = Observed { counted_output: Some(9), ..reporting(0, 0) };
+    let excess = Some(Usage { cached_input: 20, ..usage(10, 5) });
+    let excess = Observed { reported: excess, ..SENT };
+    let most = MAX_BELIEVED_TOKENS;
+    settles(
+        &[
+            (unreadable, 100, 50, 999, Estimated),
+            (reporting(0, 0), 100, 50, 999, Estimated),
+            (nothing_but_counted, 100, 9, 118, Counted),
+            (reporting(most + 1, 5), most, 5, 1_000_000_010, Provider),
+            (excess, 10, 5, 30, Provider),
+        ],
+        true,
+    );
 }
 
 #[test]
