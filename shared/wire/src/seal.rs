@@ -26,6 +26,8 @@ pub enum Purpose {
     RecoverableSecret,
     /// A password's hash: opened by the control plane at login.
     PasswordHash,
+    /// What a session's cookie says: opened by the control plane at each request.
+    Session,
 }
 
 /// The keys of one purpose: the newest seals, all of them open. Who is not to open a purpose is
@@ -135,6 +137,7 @@ fn associated(purpose: Purpose, version: [u8; VERSION_BYTES]) -> Vec<u8> {
         Purpose::ProviderCredential => b"turnpike provider credential ",
         Purpose::RecoverableSecret => b"turnpike recoverable secret ",
         Purpose::PasswordHash => b"turnpike password hash ",
+        Purpose::Session => b"turnpike session ",
     };
     [label, &version].concat()
 }
