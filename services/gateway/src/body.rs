@@ -3,5 +3,5 @@
 mod relay;
 mod request;
 
-pub use relay::{Cut, Limits, Means, Relay, Tap};
+pub use relay::{Cut, Limits, Means, Relay, Tap, next_piece};
 pub use request::{ReadError, ReadLimits, read};

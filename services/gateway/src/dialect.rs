@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Method;
 use turnpike_domain::admit::Denial;
 use turnpike_domain::meter::Usage;
+use turnpike_domain::state::ProviderKind;
 
 use crate::sse::{Event, Fate};
 
@@ -59,8 +60,6 @@ pub enum StreamMeter {
 pub struct Problem<'a> {
     /// The rule.
     pub denial: Denial,
-    /// The status, where a setting of the organisation changes it.
-    pub status: u16,
     /// A sentence for a person.
     pub message: &'a str,
     /// The figures behind it, as a JSON object.
@@ -88,6 +87,14 @@ pub fn target<'a>(method: &Method, path: &'a str) -> Result<Target<'a>, Denial> 
 }
 
 impl Dialect {
+    /// The kind of provider that speaks it.
+    #[must_use]
+    pub const fn spoken_by(self) -> ProviderKind {
+        match self {
+            Self::OpenAi => ProviderKind::OpenAi,
+        }
+    }
+
     /// The body of an error answer, as this dialect's SDKs read it.
     #[must_use]
     pub fn error_body(self, problem: &Problem<'_>) -> Bytes {
@@ -111,6 +118,30 @@ impl Call {
     pub const fn upstream_path(self) -> &'static str {
         match self {
             Self::OpenAi(endpoint) => endpoint.path(),
+        }
+    }
+
+    /// Whether an answer is made of output tokens.
+    #[must_use]
+    pub const fn makes_output(self) -> bool {
+        match self {
+            Self::OpenAi(endpoint) => endpoint.makes_output(),
+        }
+    }
+
+    /// Whether a stream of it has to be asked for its usage.
+    #[must_use]
+    pub const fn takes_include_usage(self) -> bool {
+        match self {
+            Self::OpenAi(endpoint) => endpoint.streams_chunks(),
+        }
+    }
+
+    /// The top-level field of a whole answer that holds its usage.
+    #[must_use]
+    pub const fn usage_field(self) -> &'static str {
+        match self {
+            Self::OpenAi(_) => "usage",
         }
     }
 

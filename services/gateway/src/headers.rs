@@ -76,10 +76,10 @@ fn passed(from: &HeaderMap, list: &[HeaderName]) -> HeaderMap {
     to
 }
 
-/// A header value made of an id or a number, which has no forbidden bytes.
+/// A header value of an id or a number, which have no forbidden bytes.
 #[must_use]
-pub fn value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+pub fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]

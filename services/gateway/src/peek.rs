@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::memmem;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -46,6 +47,8 @@ struct Fields<'a> {
     max_output_tokens: Option<u64>,
     #[serde(default)]
     n: Option<u64>,
+    #[serde(default)]
+    best_of: Option<u64>,
     #[serde(borrow, default)]
     previous_response_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -91,7 +94,7 @@ pub struct Peek<'a> {
     pub wants_usage: bool,
     /// The output maximum, in tokens; the largest where several fields give one.
     pub max_output_tokens: Option<u64>,
-    /// How many answers were asked for; 1 where nothing is said.
+    /// How many answers are made: `n`, or `best_of`, for each prompt; at least 1.
     pub answers: u64,
     /// Whether a top-level field refers to content that the provider holds.
     refers_elsewhere: bool,
@@ -118,6 +121,7 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, NotARequest> {
     let usage_edit = usage_edit(body, fields.stream_options)?;
     // A prompt that is an object is a template held by the provider; a string or list is content.
     let template = fields.prompt.is_some_and(|prompt| prompt.get().starts_with('{'));
+    let prompts = fields.prompt.map_or(Ok(1), prompts)?;
     Ok(Peek {
         model: name.0,
         stream: fields.stream.unwrap_or(false),
@@ -126,7 +130,7 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, NotARequest> {
             .max_tokens
             .max(fields.max_completion_tokens)
             .max(fields.max_output_tokens),
-        answers: fields.n.unwrap_or(1),
+        answers: fields.n.max(fields.best_of).unwrap_or(1).max(1).saturating_mul(prompts),
         refers_elsewhere: fields.previous_response_id.is_some()
             || fields.conversation.is_some()
             || template,
@@ -144,6 +148,17 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 fn place(body: &[u8], value: &RawValue) -> Range<usize> {
     let start = value.get().as_ptr().addr() - body.as_ptr().addr();
     start..start + value.get().len()
+}
+
+/// How many prompts a `prompt` holds: a list of texts or of token lists is many, a list of tokens
+/// is one.
+fn prompts(prompt: &RawValue) -> Result<u64, serde_json::Error> {
+    let inner = prompt.get().strip_prefix('[').map(str::trim_start);
+    if !inner.is_some_and(|inner| inner.starts_with(['"', '['])) {
+        return Ok(1);
+    }
+    let list: Vec<IgnoredAny> = serde_json::from_str(prompt.get())?;
+    Ok(u64::try_from(list.len()).unwrap_or(u64::MAX))
 }
 
 fn usage_edit(body: &[u8], options: Option<&RawValue>) -> Result<UsageEdit, NotARequest> {
@@ -289,6 +304,20 @@ mod tests {
         let plain = peek(br#"{"model":"a\u002fb","n":null,"stream":null}"#).unwrap();
         assert_eq!(plain.model, "a/b");
         assert_eq!((plain.stream, plain.wants_usage, plain.answers), (false, false, 1));
+    }
+
+    #[test]
+    fn every_answer_that_is_made_counts() {
+        let cases = [
+            (r#"{"model":"a","n":2,"best_of":5,"prompt":"x"}"#, 5),
+            (r#"{"model":"a","n":2,"prompt":["x","y"]}"#, 4),
+            (r#"{"model":"a","prompt":[ [1,2],[3] ]}"#, 2),
+            (r#"{"model":"a","prompt":[1,2,3]}"#, 1),
+            (r#"{"model":"a","n":0,"prompt":[]}"#, 1),
+        ];
+        for (body, answers) in cases {
+            assert_eq!(peek(body.as_bytes()).unwrap().answers, answers, "{body}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One core's listener: takes connections, speaks HTTP/1.1 and HTTP/2, drains when it is told to.
 
+mod run;
 mod stall;
 #[cfg(test)]
 mod tests;
@@ -25,23 +26,13 @@ use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_runtime::serve::accept;
 use turnpike_runtime::tasks::Tasks;
 
+pub use run::serve_core;
 use stall::Stall;
 
-/// Connections that one core serves at a time; more wait in the kernel's queue. Twice what the
-/// largest test of open streams needs, at 40 kB each.
-const MAX_CONNECTIONS: usize = 20_000;
-/// From the first byte of a request's head to its last, and between two requests: slow heads and
-/// idle connections are closed. SDKs keep theirs for less.
-const HEAD_TIMEOUT_MS: u64 = 60_000;
 /// The first bytes of a connection, which tell HTTP/1.1 from HTTP/2.
 const FIRST_BYTES_TIMEOUT_MS: u64 = 30_000;
 /// A caller who takes none of an answer for this long is gone.
 const STALLED_WRITE_MS: u64 = 60_000;
-/// Bytes of a request's head: SDKs send under 2 kB. Hyper's own limit of 100 headers stands beside
-/// it; setting that one would cost an allocation a request.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// The same limit for HTTP/2, decompressed.
-const MAX_HEADER_LIST_BYTES: u32 = 32 * 1024;
 /// Bytes that a connection buffers in each direction.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// Streams of one HTTP/2 connection at a time.
@@ -55,9 +46,24 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// How HTTP/2 begins (RFC 9113, 3.4); no HTTP/1.1 method does.
 const HTTP2_PREFACE: &[u8] = b"PRI ";
 
+/// What one core's listener takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections at a time; more wait in the kernel's queue.
+    pub max_connections: usize,
+    /// Bytes of a request's head. Hyper's own limit of 100 headers stands beside it; setting that
+    /// one would cost an allocation a request.
+    pub max_head_bytes: usize,
+    /// Milliseconds for the head of a request, counted from the end of the one before: an idle
+    /// connection is closed after the same time.
+    pub head_timeout_ms: u64,
+}
+
 /// What a listener needs from its core.
 #[derive(Clone)]
 pub struct Means {
+    /// What it takes.
+    pub bounds: Bounds,
     /// For every limit of time.
     pub clock: SharedClock,
     /// Where connections run. They drain when these are asked to stop.
@@ -76,7 +82,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let handle = Rc::new(handle);
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let room = Arc::new(Semaphore::new(means.bounds.max_connections));
     let stopping = means.tasks.stopping();
     loop {
         let next = async {
@@ -113,10 +119,10 @@ where
         async move { Ok::<_, Infallible>(answering.await) }
     });
     let ended = if speaks_http2 {
-        let connection = http2_builder(&means.tasks).serve_connection(stream, service);
+        let connection = http2_builder(&means).serve_connection(stream, service);
         until_stopped(connection, http2::Connection::graceful_shutdown, &stopping).await
     } else {
-        let connection = http1_builder().serve_connection(stream, service);
+        let connection = http1_builder(means.bounds).serve_connection(stream, service);
         until_stopped(connection, http1::Connection::graceful_shutdown, &stopping).await
     };
     if let Err(error) = ended {
@@ -141,24 +147,25 @@ where
     connection.await
 }
 
-fn http1_builder() -> http1::Builder {
+fn http1_builder(bounds: Bounds) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(HEAD_TIMEOUT_MS))
-        .max_header_size(MAX_HEAD_BYTES)
+        .header_read_timeout(Duration::from_millis(bounds.head_timeout_ms))
+        .max_header_size(bounds.max_head_bytes)
         .max_buf_size(MAX_BUFFER_BYTES);
     builder
 }
 
-fn http2_builder(tasks: &Tasks) -> http2::Builder<OnThisCore> {
-    let mut builder = http2::Builder::new(OnThisCore(tasks.clone()));
+fn http2_builder(means: &Means) -> http2::Builder<OnThisCore> {
+    let mut builder = http2::Builder::new(OnThisCore(means.tasks.clone()));
+    let max_head_bytes = u32::try_from(means.bounds.max_head_bytes).unwrap_or(u32::MAX);
     builder
         .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_millis(HEAD_TIMEOUT_MS))
+        .keep_alive_interval(Duration::from_millis(means.bounds.head_timeout_ms))
         .keep_alive_timeout(Duration::from_millis(FIRST_BYTES_TIMEOUT_MS))
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_header_list_size(max_head_bytes)
         .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);

@@ -98,6 +98,12 @@ impl Scanner {
         self.keep(chunk, kept_from, event_at, &mut out);
     }
 
+    /// Whether the stream stands between two events, so that one may be added.
+    #[must_use]
+    pub const fn is_between_events(&self) -> bool {
+        self.pending.is_empty() && !self.in_line && !self.overlong
+    }
+
     /// Ends the stream: what is unfinished is judged as if an empty line had come, then given on.
     pub fn finish(
         &mut self,

@@ -2,20 +2,28 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
-use turnpike_domain::id::ProviderId;
+use turnpike_domain::id::{EpochId, KeyId, OrgId, ProviderId, RequestId};
+use turnpike_domain::money::{Multiplier, NanoUsd};
+use turnpike_domain::settle::Reservation;
+use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::{deadline, system};
 use turnpike_runtime::connector::{Connector, ConnectorOptions};
+use turnpike_runtime::entropy;
 use turnpike_runtime::serve::listen;
 use turnpike_runtime::tasks::Tasks;
 
+use crate::lane::{Lane, Opening, Room};
+use crate::phase::admit::Admitted;
 use crate::upstream::{Bounds, Pool, Remote};
 
 /// More than any step of a test takes.
@@ -100,18 +108,51 @@ impl Connection {
 pub(crate) struct TestCore {
     pub(crate) pool: Rc<Pool>,
     pub(crate) tasks: Tasks,
+    lane: Rc<Lane>,
+    _folder: TempDir,
+}
+
+impl TestCore {
+    fn new() -> Self {
+        let tasks = Tasks::new("test");
+        let options = ConnectorOptions { allow_private: true, ..ConnectorOptions::default() };
+        let connector = Connector::new(&options, system()).unwrap();
+        let pool = Pool::new(connector, system(), tasks.clone(), NonZeroUsize::MIN);
+        let folder = TempDir::new().unwrap();
+        let epoch = EpochId(entropy::id(system().now()));
+        let room = Room::new(1 << 20, 1);
+        let lane = Rc::new(Lane::create(system(), folder.path(), epoch, room).unwrap());
+        Self { pool, tasks, lane, _folder: folder }
+    }
+
+    /// The right to one call.
+    pub(crate) fn admitted(&self) -> Admitted {
+        let opening = Opening {
+            request: RequestId(entropy::number()),
+            at: Timestamp(0),
+            org: OrgId(1),
+            key: KeyId(1),
+            key_seq: 1,
+            token: None,
+            model: "m".into(),
+            provider: ProviderId(1),
+            price_version: 0,
+            prices: None,
+            multiplier: Multiplier::default(),
+            reservation: Reservation { input: 1, output: 1, cost: NanoUsd::ZERO },
+            lease: None,
+            started_us: 0,
+        };
+        Admitted::for_test(self.lane.open(opening).unwrap())
+    }
 }
 
 /// Runs `test` as on a core.
 pub(crate) fn on_a_core<F: Future<Output = ()>>(test: impl FnOnce(TestCore) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let tasks = Tasks::new("test");
-        let options = ConnectorOptions { allow_private: true, ..ConnectorOptions::default() };
-        let connector = Connector::new(&options, system()).unwrap();
-        let pool = Pool::new(connector, system(), tasks.clone(), 1);
         let clock = system();
-        let ended = deadline(&*clock, PATIENCE_MS, test(TestCore { pool, tasks })).await;
+        let ended = deadline(&*clock, PATIENCE_MS, test(TestCore::new())).await;
         assert!(ended.is_some(), "the test took too long");
     });
 }

@@ -7,6 +7,7 @@ mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ use turnpike_domain::state::ProviderSpec;
 use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_runtime::connector::{ConnectError, Connector, Transport};
 use turnpike_runtime::tasks::Tasks;
+
+use crate::phase::admit::Admitted;
 
 pub use answer::AnswerBody;
 pub use origin::{NotAnOrigin, Origin};
@@ -135,8 +138,14 @@ impl Pool {
     /// An empty pool for one of `cores` cores, whose idle connections are closed in time. Must be
     /// called on the core's own runtime.
     #[must_use]
-    pub fn new(connector: Connector, clock: SharedClock, tasks: Tasks, cores: u32) -> Rc<Self> {
-        let shared = Rc::new(Shared { connector, clock, tasks, cores: cores.max(1) });
+    pub fn new(
+        connector: Connector,
+        clock: SharedClock,
+        tasks: Tasks,
+        cores: NonZeroUsize,
+    ) -> Rc<Self> {
+        let cores = u32::try_from(cores.get()).unwrap_or(u32::MAX);
+        let shared = Rc::new(Shared { connector, clock, tasks, cores });
         let pool = Rc::new(Self { remotes: RefCell::default(), shared });
         let swept = Rc::downgrade(&pool);
         let (clock, stopping) = (pool.shared.clock.clone(), pool.shared.tasks.stopping());
@@ -192,8 +201,8 @@ impl Drop for Slot {
 }
 
 impl Remote {
-    /// Sends a request to `path` and waits for the head of the answer. `sending` is called before
-    /// the first byte can leave.
+    /// Sends a request to `path` and waits for the head of the answer. What was admitted is told
+    /// before the first byte can leave.
     ///
     /// A request is sent again, on a fresh connection, only if the kept connection had closed
     /// before any of it was written: a provider never works twice for one request.
@@ -202,16 +211,16 @@ impl Remote {
     /// [`Failure`], which knows whether the provider may have got the request.
     pub async fn send(
         self: &Rc<Self>,
+        admitted: &Admitted,
         path: &str,
         mut request: Request<Full<Bytes>>,
         bounds: Bounds,
-        sending: impl Fn(),
     ) -> Result<Response<AnswerBody>, Failure> {
         let slot = self.slot(bounds.max_concurrency).ok_or(Failure::Busy)?;
         *request.uri_mut() = self.origin.uri(path);
         request.headers_mut().insert(HOST, self.origin.host_header());
         if let Some(sender) = self.take_idle() {
-            sending();
+            admitted.sent();
             match self.exchange(sender, request, slot, bounds).await {
                 Err(Refused::Unsent { request: again, slot, .. }) => {
                     let sender = self.connect(bounds.connect_timeout_ms).await?;
@@ -221,7 +230,7 @@ impl Remote {
             }
         }
         let sender = self.connect(bounds.connect_timeout_ms).await?;
-        sending();
+        admitted.sent();
         self.exchange(sender, request, slot, bounds).await.map_err(Into::into)
     }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use turnpike_runtime::clock::{BoxFuture, SharedClock, deadline};
+use turnpike_runtime::clock::{BoxFuture, Clock, SharedClock, deadline};
 use turnpike_runtime::tasks::Tasks;
 
 use crate::upstream::AnswerBody;
@@ -91,6 +91,13 @@ impl<T: Tap> Relay<T> {
         Self { flow: Some(Flow { answer, tap }), out: VecDeque::new(), silence, limits, means }
     }
 
+    /// With pieces that the tap has seen already, and that go first.
+    #[must_use]
+    pub fn after(mut self, seen: VecDeque<Bytes>) -> Self {
+        self.out = seen;
+        self
+    }
+
     fn complete(&mut self) {
         if let Some(mut flow) = self.flow.take() {
             flow.tap.complete(&mut self.out);
@@ -149,9 +156,15 @@ impl<T: Tap> Body for Relay<T> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.flow {
-            Some(flow) if !flow.tap.changes() => flow.answer.size_hint(),
-            Some(_) | None => SizeHint::default(),
+        let waiting = self.out.iter().map(Bytes::len).sum::<usize>();
+        let coming = match &self.flow {
+            None => Some(0),
+            Some(flow) if flow.tap.changes() => None,
+            Some(flow) => flow.answer.size_hint().exact(),
+        };
+        match (coming, u64::try_from(waiting)) {
+            (Some(coming), Ok(waiting)) => SizeHint::with_exact(waiting.saturating_add(coming)),
+            (None, _) | (_, Err(_)) => SizeHint::default(),
         }
     }
 }
@@ -193,17 +206,41 @@ async fn drain<T: Tap>(flow: Flow<T>, limits: Limits, clock: &SharedClock) {
     let mut nowhere = VecDeque::new();
     let mut left = limits.drain_bytes;
     loop {
-        match deadline(&**clock, limits.idle_timeout_ms, answer.frame()).await {
-            None => return tap.cut(&Cut::Silent),
-            Some(None) => return tap.complete(&mut nowhere),
-            Some(Some(Err(error))) => return tap.cut(&Cut::Broken(error)),
-            Some(Some(Ok(frame))) => {
-                let Ok(piece) = frame.into_data() else { continue };
+        match next_piece(&mut answer, &**clock, limits.idle_timeout_ms).await {
+            Err(how) => return tap.cut(&how),
+            Ok(None) => return tap.complete(&mut nowhere),
+            Ok(Some(piece)) => {
                 let Some(rest) = left.checked_sub(piece.len()) else { return };
                 left = rest;
                 tap.pass(piece, &mut nowhere);
                 nowhere.clear();
             }
+        }
+    }
+}
+
+/// The next piece of an answer; `None` at its end.
+///
+/// # Errors
+/// [`Cut`].
+pub async fn next_piece(
+    answer: &mut AnswerBody,
+    clock: &dyn Clock,
+    idle_timeout_ms: u64,
+) -> Result<Option<Bytes>, Cut> {
+    loop {
+        // What is here already needs no timer.
+        let frame = match futures_util::poll!(answer.frame()) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                deadline(clock, idle_timeout_ms, answer.frame()).await.ok_or(Cut::Silent)?
+            }
+        };
+        match frame.transpose()?.map(Frame::into_data) {
+            None => return Ok(None),
+            Some(Ok(piece)) => return Ok(Some(piece)),
+            // Trailers are the provider's own, and stay here.
+            Some(Err(_)) => {}
         }
     }
 }

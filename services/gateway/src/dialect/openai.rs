@@ -177,7 +177,6 @@ mod tests {
     fn an_error_has_the_shape_that_the_sdks_read() {
         let body = error_body(&Problem {
             denial: Denial::ModelNotFound,
-            status: 404,
             message: "there is no model \"x\"",
             metadata: json!({"retryable": false}),
         });

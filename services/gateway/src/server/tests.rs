@@ -10,6 +10,9 @@ use turnpike_runtime::serve::listen;
 
 use super::*;
 
+const BOUNDS: Bounds =
+    Bounds { max_connections: 100, max_head_bytes: 16 * 1024, head_timeout_ms: 10_000 };
+
 /// Serves on a port of its own, with the path as the answer.
 fn start(means: &Means) -> SocketAddr {
     let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
@@ -24,7 +27,7 @@ fn start(means: &Means) -> SocketAddr {
 }
 
 fn means(clock: SharedClock) -> Means {
-    Means { clock, tasks: Tasks::new("test") }
+    Means { bounds: BOUNDS, clock, tasks: Tasks::new("test") }
 }
 
 async fn local<F: Future<Output = ()>>(test: F) {
@@ -73,7 +76,7 @@ async fn http2_is_spoken_where_the_caller_begins_with_it() {
 async fn a_head_beyond_its_limits_is_refused() {
     local(async {
         let address = start(&means(system()));
-        let long = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(MAX_HEAD_BYTES));
+        let long = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(BOUNDS.max_head_bytes));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101));
         for request in [long, many] {
             let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,7 +1,5 @@
 //! The pool against real sockets: reuse, closed connections, timeouts, limits.
 
-use std::cell::Cell;
-
 use http_body_util::BodyExt;
 use tokio::join;
 
@@ -34,14 +32,11 @@ fn a_connection_is_used_again_when_its_answer_was_read() {
             connection.answer("four").await;
         };
         let ask = async {
-            for answer in ["one", "", "two", "three", "four"] {
-                let sent = Cell::new(0);
-                let count = || sent.set(sent.get() + 1);
-                assert_eq!(
-                    text(remote.send("/v1/x", post("a"), BOUNDS, count).await).await,
-                    answer
-                );
-                assert_eq!(sent.get(), 1);
+            for expected in ["one", "", "two", "three", "four"] {
+                let admitted = core.admitted();
+                let answer = remote.send(&admitted, "/v1/x", post("a"), BOUNDS).await;
+                assert_eq!(text(answer).await, expected);
+                assert!(admitted.is_sent());
             }
         };
         join!(serve, ask);
@@ -62,7 +57,10 @@ fn a_connection_that_closed_while_idle_is_replaced() {
         };
         let ask = async {
             for _ in 0..2 {
-                assert_eq!(text(remote.send("/", post("a"), BOUNDS, || {}).await).await, "yes");
+                assert_eq!(
+                    text(remote.send(&core.admitted(), "/", post("a"), BOUNDS).await).await,
+                    "yes"
+                );
             }
         };
         join!(serve, ask);
@@ -81,8 +79,12 @@ fn a_request_that_was_written_is_never_sent_twice() {
             connection.request().await;
         };
         let ask = async {
-            assert_eq!(text(remote.send("/", post("a"), BOUNDS, || {}).await).await, "yes");
-            let failure = remote.send("/", post("b"), BOUNDS, || {}).await.err().unwrap();
+            assert_eq!(
+                text(remote.send(&core.admitted(), "/", post("a"), BOUNDS).await).await,
+                "yes"
+            );
+            let failure =
+                remote.send(&core.admitted(), "/", post("b"), BOUNDS).await.err().unwrap();
             assert!(matches!(failure, Failure::Lost(_)) && failure.sent(), "{failure}");
         };
         join!(serve, ask);
@@ -101,7 +103,8 @@ fn a_silent_provider_runs_out_of_time() {
             connection.closed().await;
         };
         let ask = async {
-            let failure = remote.send("/", post("a"), bounds, || {}).await.err().unwrap();
+            let failure =
+                remote.send(&core.admitted(), "/", post("a"), bounds).await.err().unwrap();
             assert!(matches!(failure, Failure::AnswerTimeout));
             assert!(failure.sent() && failure.is_timeout());
         };
@@ -115,10 +118,10 @@ fn nobody_there_means_nothing_was_sent() {
         let provider = Provider::new();
         let remote = provider.remote(&core.pool);
         drop(provider);
-        let sent = Cell::new(false);
-        let failure = remote.send("/", post("a"), BOUNDS, || sent.set(true)).await.err().unwrap();
+        let admitted = core.admitted();
+        let failure = remote.send(&admitted, "/", post("a"), BOUNDS).await.err().unwrap();
         assert!(matches!(failure, Failure::Connect(_)), "{failure}");
-        assert!(!failure.sent() && !sent.get());
+        assert!(!failure.sent() && !admitted.is_sent());
     });
 }
 
@@ -138,12 +141,16 @@ fn no_more_run_at_a_time_than_the_setting_says() {
             second.answer("two").await;
         };
         let ask = async {
-            let running = remote.send("/", post("a"), bounds, || {}).await.unwrap();
-            let refused = remote.send("/", post("b"), bounds, || {}).await.err().unwrap();
+            let running = remote.send(&core.admitted(), "/", post("a"), bounds).await.unwrap();
+            let refused =
+                remote.send(&core.admitted(), "/", post("b"), bounds).await.err().unwrap();
             assert!(matches!(refused, Failure::Busy));
             // Unread, so the connection is closed and not used again.
             drop(running);
-            assert_eq!(text(remote.send("/", post("c"), bounds, || {}).await).await, "two");
+            assert_eq!(
+                text(remote.send(&core.admitted(), "/", post("c"), bounds).await).await,
+                "two"
+            );
         };
         join!(serve, ask);
     });

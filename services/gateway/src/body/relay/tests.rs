@@ -72,7 +72,8 @@ async fn relay<F: Future<Output = ()>>(
         connection.request().await;
         answer(connection).await;
     };
-    let ask = async { remote.send("/", post("a"), BOUNDS, || {}).await.unwrap().into_body() };
+    let admitted = core.admitted();
+    let ask = async { remote.send(&admitted, "/", post("a"), BOUNDS).await.unwrap().into_body() };
     let ((), body) = join!(serve, ask);
     let (told, (ended, ends)) = (Told::default(), oneshot::channel());
     let witness = Witness { told: Rc::clone(&told), changes, ended: Some(ended) };

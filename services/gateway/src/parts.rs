@@ -1,0 +1,25 @@
+//! What one core serves with.
+
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::Core;
+use crate::lane::Lane;
+
+/// The parts of one core, made on its own runtime.
+pub struct CoreParts {
+    /// What all cores share.
+    pub core: Arc<Core>,
+    /// This core's way to the spool.
+    pub lane: Rc<Lane>,
+    /// This core's listener on the shared port.
+    pub listener: TcpListener,
+    /// How many cores share the port and every limit of the process.
+    pub cores: NonZeroUsize,
+    /// Cancelled when no more requests are to be taken.
+    pub stop: CancellationToken,
+}

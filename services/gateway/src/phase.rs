@@ -1,0 +1,108 @@
+//! The life of a request as named phases: identify, admit, forward, observe, settle.
+//!
+//! What is absent here: a database, a lock that another core holds, a figure about money. Rules are
+//! the domain's, state is the core's and the lane's; a phase asks them and does what they say.
+
+pub mod admit;
+mod forward;
+mod identify;
+mod linger;
+mod observe;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use turnpike_domain::admit::Denial;
+use turnpike_domain::id::RequestId;
+use turnpike_runtime::entropy;
+use turnpike_runtime::tasks::Tasks;
+
+pub use observe::Observer;
+
+use crate::body::{self, ReadError, ReadLimits};
+use crate::core::{Core, Denied, Entry};
+use crate::dialect::{Dialect, Target, target};
+use crate::headers;
+use crate::lane::Lane;
+use crate::respond::{self, Outgoing};
+use crate::upstream::Pool;
+
+/// What the requests of one core share; no other thread touches it.
+pub struct Site {
+    /// What all cores share.
+    pub core: Arc<Core>,
+    /// This core's way to the spool.
+    pub lane: Rc<Lane>,
+    /// This core's connections to providers.
+    pub pool: Rc<Pool>,
+    /// Where abandoned answers are read to their end.
+    pub tasks: Tasks,
+}
+
+/// A request whose credential is good, without its body.
+struct Arrival {
+    request: RequestId,
+    /// Steady microseconds when the head had arrived.
+    started_us: u64,
+    entry: Entry,
+    address: std::net::IpAddr,
+}
+
+/// Answers one request. Every way out has an answer.
+pub async fn answer(
+    site: Rc<Site>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Response<Outgoing> {
+    let id = RequestId(entropy::id(site.core.now()));
+    let handled = handle(&site, id, request, peer).await;
+    let mut response = handled.unwrap_or_else(|denied| respond::denied(Dialect::OpenAi, &denied));
+    response.headers_mut().insert(headers::REQUEST_ID, headers::value(id.to_string()));
+    response
+}
+
+async fn handle(
+    site: &Rc<Site>,
+    id: RequestId,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response<Outgoing>, Denied> {
+    let core = &*site.core;
+    let started_us = core.clock().boot_us();
+    let (head, body) = request.into_parts();
+    let entry = identify::identify(core, &head.headers)?;
+    let address = identify::address(peer, &head.headers, &core.options().trusted_proxies);
+    let arrival = Arrival { request: id, started_us, entry, address };
+    let refused = |denial| arrival.entry.denied(denial, core.now());
+    match target(&head.method, head.uri.path()).map_err(refused)? {
+        Target::Models => Ok(respond::models(core, &arrival.entry, address)),
+        Target::Model(name) => respond::model(core, &arrival.entry, address, name).map_err(refused),
+        Target::OwnKey => Ok(respond::own_key(core, &arrival.entry)),
+        Target::Call(call) => {
+            let limits = ReadLimits {
+                max_bytes: core.options().max_body_bytes,
+                timeout_ms: core.options().body_timeout_ms,
+            };
+            let read = body::read(&head.headers, body, limits, &**core.clock()).await;
+            let body =
+                read.map_err(|error| refused(denial_of(&error)).with_message(error.to_string()))?;
+            let job = admit::admit(site, arrival, call, head.headers, body)?;
+            site.lane.written().await.map_err(|denial| job.denied(denial, core.now()))?;
+            linger::linger(site, job).await
+        }
+    }
+}
+
+const fn denial_of(error: &ReadError) -> Denial {
+    match error {
+        ReadError::TooLarge(_) => Denial::RequestTooLarge,
+        ReadError::Timeout => Denial::RequestTimeout,
+        ReadError::Broken | ReadError::Encoding => Denial::InvalidRequest,
+    }
+}

@@ -1,0 +1,161 @@
+//! What the gateway itself answers: refusals, the models of a key, the key.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use turnpike_domain::admit::{Denial, offer};
+use turnpike_wire::api::key::{LimitsForm, ScopesForm};
+use turnpike_wire::time::rfc3339;
+
+use crate::body::{Cut, Relay};
+use crate::core::{Core, Denied, Entry};
+use crate::dialect::{Dialect, Problem};
+use crate::headers;
+use crate::phase::Observer;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The body of an answer.
+pub struct Outgoing(Kind);
+
+enum Kind {
+    Whole(Full<Bytes>),
+    Stream(Box<Relay<Observer>>),
+}
+
+impl Outgoing {
+    /// A body that is here.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        Self(Kind::Whole(Full::new(bytes)))
+    }
+
+    /// A body that is still coming.
+    #[must_use]
+    pub fn stream(relay: Relay<Observer>) -> Self {
+        Self(Kind::Stream(Box::new(relay)))
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match &mut self.get_mut().0 {
+            Kind::Whole(bytes) => {
+                Pin::new(bytes).poll_frame(context).map_err(|never| match never {})
+            }
+            Kind::Stream(relay) => Pin::new(relay.as_mut()).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.is_end_stream(),
+            Kind::Stream(relay) => relay.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.size_hint(),
+            Kind::Stream(relay) => relay.size_hint(),
+        }
+    }
+}
+
+/// A refusal, in the words of the caller's dialect.
+#[must_use]
+pub fn denied(dialect: Dialect, denied: &Denied) -> Response<Outgoing> {
+    let status = denied.status();
+    let retryable = denied.denial.retryable();
+    let problem = Problem {
+        denial: denied.denial,
+        message: &denied.message,
+        metadata: json!({
+            "retryable": retryable,
+            "decision_id": denied.decision.to_string(),
+        }),
+    };
+    let mut response = Response::new(Outgoing::whole(dialect.error_body(&problem)));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    let map = response.headers_mut();
+    map.insert(CONTENT_TYPE, JSON);
+    map.insert(headers::ERROR_CODE, HeaderValue::from_static(denied.denial.code()));
+    // Where the status alone would tell an SDK the opposite.
+    let says = matches!(denied.denial.status(), 402).then_some(retryable);
+    if let Some(retry) = says {
+        map.insert(
+            headers::SHOULD_RETRY,
+            HeaderValue::from_static(if retry { "true" } else { "false" }),
+        );
+    }
+    if let Some(seconds) = denied.retry_after_s {
+        map.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// The models that the key may call, in OpenAI's shape.
+#[must_use]
+pub fn models(core: &Core, entry: &Entry, address: IpAddr) -> Response<Outgoing> {
+    let platform = core.platform();
+    let callable =
+        |name: &str| offer(&platform, &entry.org.organisation, &entry.key, name, address).is_ok();
+    let names = platform.models.keys().filter(|name| callable(name));
+    let data: Vec<Value> = names.map(|name| model_object(name)).collect();
+    success(&json!({"object": "list", "data": data}))
+}
+
+/// One model, if the key may call it.
+///
+/// # Errors
+/// [`Denial::ModelNotFound`]: a model that the key may not call is none to it.
+pub fn model(
+    core: &Core,
+    entry: &Entry,
+    address: IpAddr,
+    name: &str,
+) -> Result<Response<Outgoing>, Denial> {
+    offer(&core.platform(), &entry.org.organisation, &entry.key, name, address)
+        .map_err(|_| Denial::ModelNotFound)?;
+    Ok(success(&model_object(name)))
+}
+
+/// OpenAI's model object. When a model was made is the operator's business.
+fn model_object(name: &str) -> Value {
+    json!({"id": name, "object": "model", "created": 0, "owned_by": "turnpike"})
+}
+
+/// What the key is and what limits it.
+#[must_use]
+pub fn own_key(core: &Core, entry: &Entry) -> Response<Outgoing> {
+    let (key, profile) = (&entry.key, &entry.key.profile);
+    success(&json!({
+        "id": key.id.to_string(),
+        "name": profile.name,
+        "organisation_id": entry.org_id().to_string(),
+        "project_id": profile.project.map(|project| project.to_string()),
+        "status": key.status(core.now(), entry.exhausted).name(),
+        "expires_at": profile.expires_at.map(rfc3339),
+        "limits": LimitsForm::from(&profile.limits),
+        "scopes": ScopesForm::from(&profile.scopes),
+    }))
+}
+
+fn success(body: &Value) -> Response<Outgoing> {
+    let mut response = Response::new(Outgoing::whole(Bytes::from(body.to_string())));
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}

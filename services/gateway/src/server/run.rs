@@ -1,0 +1,51 @@
+//! Runs one core: its listener, its pool, its requests, and their end.
+
+use std::rc::Rc;
+
+use turnpike_runtime::connector::{Connector, ConnectorOptions, TlsError};
+use turnpike_runtime::tasks::Tasks;
+
+use super::{Bounds, Means, serve};
+use crate::parts::CoreParts;
+use crate::phase::{Site, answer};
+use crate::upstream::Pool;
+
+/// What requests that were told to end at their next await get for it, in milliseconds.
+const ABORT_MS: u64 = 1_000;
+
+/// Serves until the parts are told to stop, then lets what runs come to its end for as long as the
+/// options allow. Every request is settled when this returns. Must be called on the core's own
+/// runtime.
+///
+/// # Errors
+/// [`TlsError`] if the system's roots cannot be used.
+pub async fn serve_core(parts: CoreParts) -> Result<(), TlsError> {
+    let CoreParts { core, lane, listener, cores, stop } = parts;
+    let options = core.options().clone();
+    let clock = core.clock().clone();
+    let connector = Connector::new(
+        &ConnectorOptions { allow_private: options.allow_private, ..ConnectorOptions::default() },
+        clock.clone(),
+    )?;
+    let tasks = Tasks::new("requests");
+    let pool = Pool::new(connector, clock.clone(), tasks.clone(), cores);
+    let site = Rc::new(Site { core, lane, pool, tasks: tasks.clone() });
+    let means = Means {
+        bounds: Bounds {
+            max_connections: options.max_connections.div_ceil(cores.get()),
+            max_head_bytes: options.max_head_bytes,
+            head_timeout_ms: options.head_timeout_ms,
+        },
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+    };
+    let handle = move |request, peer| answer(Rc::clone(&site), request, peer);
+    let serving = serve(listener, handle, means);
+    tokio::join!(serving, async {
+        stop.cancelled().await;
+        if !tasks.drain(&*clock, options.drain_ms).await {
+            tasks.drain(&*clock, ABORT_MS).await;
+        }
+    });
+    Ok(())
+}
