@@ -1,6 +1,7 @@
 //! The port of its own: what was served, and the script for all requests.
 //!
-//! `GET /served` answers with [`super::served::Totals`]. `PUT /script` sets the script in its body
+//! `GET /served` answers with [`super::served::Totals`], and `GET /served/requests` with those of
+//! each request that was named by the header `x-turnpike-request-id` where scripts are obeyed. `PUT /script` sets the script in its body
 //! (see [`super::script`]) for every later request without one of its own, `DELETE /script` takes
 //! it away; both answer 204, or 404 where `echo` was not started as scripted.
 
@@ -32,6 +33,10 @@ pub(super) async fn answer(
     let (status, content) = match (head.method, head.uri.path()) {
         (Method::GET, "/served") => match serde_json::to_vec(&provider.served.totals()) {
             Ok(totals) => (StatusCode::OK, Bytes::from(totals)),
+            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Bytes::new()),
+        },
+        (Method::GET, "/served/requests") => match serde_json::to_vec(&provider.served.by_name()) {
+            Ok(named) => (StatusCode::OK, Bytes::from(named)),
             Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Bytes::new()),
         },
         (Method::PUT, "/script") => match read_script(body).await {

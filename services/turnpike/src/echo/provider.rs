@@ -27,6 +27,11 @@ const MOST_BODY_BYTES: usize = 32 * 1024 * 1024;
 /// Carries the script of one request.
 const SCRIPT_HEADER: &str = "x-echo-script";
 
+/// Names a request: what it was served can be asked for by this name where scripts are obeyed.
+const NAME_HEADER: &str = "x-turnpike-request-id";
+/// The longest name that is kept.
+const MOST_NAME_BYTES: usize = 100;
+
 /// The state of a running `echo`.
 pub(super) struct Provider {
     clock: SharedClock,
@@ -60,16 +65,34 @@ impl Provider {
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Broken> {
         let dialect = route::dialect(request.uri().path(), request.headers());
+        let name = self.name(request.headers());
         let (answered, script) = match self.script(request.headers()) {
             Ok(script) => (self.attempt(request, dialect, script).await?, script),
             Err(refusal) => (Err(refusal), Script::default()),
         };
         match answered {
-            Ok(answer) => Ok(self.send(answer, script).await),
+            Ok(answer) => Ok(self.send(answer, script, name).await),
             Err(refusal) => {
                 let body = Full::new(refusal.body(dialect)).map_err(|never| match never {});
                 Ok(response(refusal.status(), "application/json", body.boxed_unsync()))
             }
+        }
+    }
+
+    fn name(&self, headers: &HeaderMap) -> Option<Arc<str>> {
+        let name = headers.get(NAME_HEADER)?.to_str().ok()?;
+        (self.script.is_some() && name.len() <= MOST_NAME_BYTES).then(|| name.into())
+    }
+
+    /// Counts an answer that begins, or words that follow, for all and under the request's name.
+    fn count(&self, bill: Bill, begins: bool, name: Option<&Arc<str>>) {
+        if begins {
+            self.served.begin(bill);
+        } else {
+            self.served.words(bill.model, bill.output);
+        }
+        if let Some(name) = name {
+            self.served.name(name, bill);
         }
     }
 
@@ -127,23 +150,28 @@ impl Provider {
         Ok(reply::answer(&route, &request))
     }
 
-    async fn send(self: Arc<Self>, answer: Answer, script: Script) -> Response<Body> {
+    async fn send(
+        self: Arc<Self>,
+        answer: Answer,
+        script: Script,
+        name: Option<Arc<str>>,
+    ) -> Response<Body> {
         let content_type = answer.content_type;
         let body = match (answer.content, answer.bill) {
             (Content::Whole(bytes), bill) => {
                 if let Some(bill) = bill {
                     self.pace(bill.model, bill.output).await;
-                    self.served.begin(bill);
+                    self.count(bill, true, name.as_ref());
                 }
                 Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
             }
             (Content::Stream(frames), bill) => {
                 let model = bill.map_or(Model::One, |bill| bill.model);
                 if let Some(bill) = bill {
-                    self.served.begin(Bill { output: 0, ..bill });
+                    self.count(Bill { output: 0, ..bill }, true, name.as_ref());
                 }
-                Streaming { provider: self, frames, model, breaking: script.breaking, words: 0 }
-                    .into_body()
+                let breaking = script.breaking;
+                Streaming { provider: self, frames, model, breaking, words: 0, name }.into_body()
             }
         };
         response(StatusCode::OK, content_type, body)
@@ -164,6 +192,7 @@ struct Streaming {
     model: Model,
     breaking: Option<Break>,
     words: u64,
+    name: Option<Arc<str>>,
 }
 
 impl Streaming {
@@ -190,7 +219,8 @@ impl Streaming {
         }
         let frame = self.frames.next()?;
         self.provider.pace(self.model, frame.words).await;
-        self.provider.served.words(self.model, frame.words);
+        let bill = Bill { model: self.model, input: 0, cached: 0, output: frame.words };
+        self.provider.count(bill, false, self.name.as_ref());
         self.words += frame.words;
         Some(Ok(frame.bytes))
     }

@@ -1,6 +1,8 @@
 //! What `echo` truly served: the oracle that bills are compared with.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use turnpike_domain::money::{Multiplier, exact, round_up};
@@ -43,6 +45,8 @@ pub struct Totals {
 pub struct Served {
     requests: AtomicU64,
     tokens: [Counts; Model::ALL.len()],
+    /// The same by the name that the caller gave its request; kept where scripts are obeyed.
+    named: Mutex<BTreeMap<Arc<str>, Bill>>,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +71,33 @@ impl Served {
         self.counts(model).output.fetch_add(words, Ordering::Relaxed);
     }
 
+    /// Counts under a request's name what was counted for all.
+    pub fn name(&self, name: &Arc<str>, bill: Bill) {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = named.entry(Arc::clone(name)).or_insert(Bill {
+            input: 0,
+            cached: 0,
+            output: 0,
+            ..bill
+        });
+        counted.input = counted.input.saturating_add(bill.input);
+        counted.cached = counted.cached.saturating_add(bill.cached);
+        counted.output = counted.output.saturating_add(bill.output);
+    }
+
+    /// What each named request was served.
+    #[must_use]
+    pub fn by_name(&self) -> BTreeMap<Arc<str>, Totals> {
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let totals = |bill: &Bill| Totals {
+            requests: 1,
+            input_tokens: bill.input,
+            output_tokens: bill.output,
+            cost_usd: round_up(price(bill.model, bill.input, bill.cached, bill.output)).to_string(),
+        };
+        named.iter().map(|(name, bill)| (Arc::clone(name), totals(bill))).collect()
+    }
+
     /// The counts as they stand.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -76,15 +107,7 @@ impl Served {
             let input = counts.input.load(Ordering::Relaxed);
             let cached = counts.cached.load(Ordering::Relaxed);
             let output = counts.output.load(Ordering::Relaxed);
-            let prices = model.prices();
-            let terms = [
-                (input.saturating_sub(cached), prices.input),
-                (cached, prices.cached),
-                (output, prices.output),
-            ];
-            for (tokens, price) in terms {
-                cost += exact(tokens, price, Multiplier::default());
-            }
+            cost += price(model, input, cached, output);
             input_tokens += input;
             output_tokens += output;
         }
@@ -104,6 +127,17 @@ impl Served {
             Model::Unpriced => unpriced,
         }
     }
+}
+
+/// The price of tokens in the exact unit of [`exact`].
+fn price(model: Model, input: u64, cached: u64, output: u64) -> i128 {
+    let prices = model.prices();
+    let terms = [
+        (input.saturating_sub(cached), prices.input),
+        (cached, prices.cached),
+        (output, prices.output),
+    ];
+    terms.iter().map(|(tokens, price)| exact(*tokens, *price, Multiplier::default())).sum()
 }
 
 #[cfg(test)]
