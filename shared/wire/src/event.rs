@@ -6,6 +6,8 @@
 
 use serde_json::{Map, Value};
 use turnpike_domain::event::Event;
+use turnpike_domain::limit::Unit;
+use turnpike_domain::money::NanoUsd;
 
 use crate::cbor::{Malformed, Reader, Writer};
 use crate::form::Json;
@@ -56,14 +58,12 @@ macro_rules! events {
             }
         }
 
-        /// The event's data as JSON.
-        #[must_use]
-        pub fn json(event: &Event) -> Value {
+        fn fields(event: &Event) -> Map<String, Value> {
             match event {
                 $(Event::$case { $($field),* } => {
                     let mut map = Map::new();
                     $(map.insert($json.to_owned(), $field.json());)*
-                    Value::Object(map)
+                    map
                 })+
             }
         }
@@ -123,4 +123,21 @@ events! {
     "ProviderChanged" 1 ProviderChanged { 1 provider "provider_id", 2 spec "spec" }
     "PlanChanged" 1 PlanChanged { 1 plan "plan_id", 2 spec "spec" }
     "ModelPriced" 1 ModelPriced { 1 model "model", 2 spec "spec" }
+}
+
+/// The event's data as JSON. Amounts of budgets are decimal strings where their unit is USD, and
+/// integers where it is tokens.
+#[must_use]
+pub fn json(event: &Event) -> Value {
+    let mut fields = fields(event);
+    if fields.get("unit") == Some(&Unit::Usd.json()) {
+        for name in ["cap", "settled", "amount"] {
+            if let Some(amount) = fields.get_mut(name)
+                && let Some(nano) = amount.as_i64()
+            {
+                *amount = NanoUsd(nano).json();
+            }
+        }
+    }
+    Value::Object(fields)
 }

@@ -69,15 +69,32 @@ form!(McpScope {
 form!(Scopes { 1 models "models", 2 providers "providers", 3 addresses "ips", 4 mcp "mcp" });
 
 form!(KeyProfile {
-    1 name "name",
-    2 owner "owner_id",
-    3 project "project_id",
-    4 plan "plan_id",
-    5 expires_at "expires_at",
-    6 limits "limits",
-    7 scopes "scopes",
-    8 metadata "metadata",
+    1 name,
+    2 owner,
+    3 project,
+    4 plan,
+    5 expires_at,
+    6 limits,
+    7 scopes,
+    8 metadata,
 });
+
+/// With the metadata as the JSON that its text holds.
+impl Json for KeyProfile {
+    fn json(&self) -> Value {
+        let metadata = self.metadata.as_ref().map(|text| serde_json::from_str::<Value>(text));
+        json!({
+            "name": self.name.json(),
+            "owner_id": self.owner.json(),
+            "project_id": self.project.json(),
+            "plan_id": self.plan.json(),
+            "expires_at": self.expires_at.json(),
+            "limits": self.limits.json(),
+            "scopes": self.scopes.json(),
+            "metadata": metadata.and_then(Result::ok),
+        })
+    }
+}
 
 form!(PlanSpec { 1 name "name", 2 models "models", 3 multiplier "multiplier" });
 

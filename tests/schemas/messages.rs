@@ -1,0 +1,239 @@
+//! One of each message between processes, for its golden.
+
+use std::sync::Arc;
+
+use turnpike_domain::id::{
+    EphemeralId, EpochId, GatewayId, IncarnationId, KeyId, LeaseId, MemberId, OrgId, PlanId,
+    Position, ProjectId, ProviderId, RequestId, TokenId, TopUpId,
+};
+use turnpike_domain::limit::{Account, Unit};
+use turnpike_domain::meter::Usage;
+use turnpike_domain::money::{Multiplier, NanoUsd};
+use turnpike_domain::secret::{Sealed, SecretKind};
+use turnpike_domain::spend::{Source, Spend};
+use turnpike_domain::state::{
+    Cap, Gateway, Head, Hit, Key, Member, MemberState, Model, Organisation, Plan, Platform,
+    PreviousSecret, Project, Provider, RevokeReason, Role, Standing, Token, TopUp, Wallet,
+};
+use turnpike_domain::time::{Reset, Timestamp, Window};
+use turnpike_wire::form::{decode, encode};
+use turnpike_wire::heartbeat::{Heartbeat, MovedHead, Receipt};
+use turnpike_wire::sign::SigningKey;
+use turnpike_wire::snapshot::{
+    Assembly, Frames, Splitter, State, Taken, framed, organisation, platform,
+};
+use turnpike_wire::spend::{Booked, batch, booked, read_batch};
+
+use crate::samples;
+
+const AT: Timestamp = Timestamp(1_795_000_000_000);
+const EPOCH: EpochId = EpochId(0xe0);
+const TAKEN: Taken = Taken { incarnation: IncarnationId(0x1c), at: AT };
+
+fn signing_key() -> SigningKey {
+    SigningKey::from_seed(&[1; 32])
+}
+
+/// The name of each golden and what it should hold.
+pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
+    let spends = [turnpike_wire::spend::encode(&spend()), turnpike_wire::spend::encode(&least())];
+    let complete_to = Some(AT);
+    let mark = Booked { epoch: EPOCH, number: 9, complete_to, ended: true, gap: true };
+    let receipt = Receipt { epoch: EPOCH, position: Position(1 << 90), at: AT };
+    let key = signing_key();
+    vec![
+        ("spend.v1.cbor", batch(EPOCH, 8, &spends, true)),
+        ("booked.v1.cbor", encode(&mark)),
+        ("heartbeat.v1.cbor", heartbeat().sign(&key)),
+        ("receipt.v1.cbor", encode(&receipt)),
+        ("snapshot-organisation.v1.frames", stream(organisation(&example(), TAKEN, &key))),
+        ("snapshot-platform.v1.frames", stream(platform(&operator(), TAKEN, &key))),
+    ]
+}
+
+/// Checks that a golden means what was written into it.
+pub(crate) fn read(name: &str, bytes: &[u8]) {
+    match name {
+        "spend.v1.cbor" => {
+            let records = read_batch(bytes).unwrap().records;
+            let spends: Vec<_> =
+                records.iter().map(|one| turnpike_wire::spend::decode(&one.0).unwrap()).collect();
+            assert_eq!(spends, [spend(), least()]);
+        }
+        "booked.v1.cbor" => assert_eq!(booked(bytes).unwrap().number, 9),
+        "heartbeat.v1.cbor" => {
+            assert_eq!(Heartbeat::verify(bytes, &signing_key().verifying_key()), Ok(heartbeat()))
+        }
+        "receipt.v1.cbor" => {
+            assert_eq!(decode::<Receipt>(bytes).unwrap().position, Position(1 << 90));
+        }
+        "snapshot-organisation.v1.frames" => {
+            assert_eq!(state(bytes), State::Organisation(Box::new(example())));
+        }
+        _ => assert_eq!(state(bytes), State::Platform(Box::new(operator())), "{name}"),
+    }
+}
+
+fn stream(frames: Frames<'_>) -> Vec<u8> {
+    frames.flat_map(|frame| framed(&frame)).collect()
+}
+
+fn state(stream: &[u8]) -> State {
+    let mut splitter = Splitter::default();
+    splitter.push(stream);
+    let mut assembly = Assembly::new(signing_key().verifying_key());
+    loop {
+        let frame = splitter.next_frame().unwrap().unwrap();
+        if let Some(snapshot) = assembly.take(frame).unwrap() {
+            assert!(!splitter.is_cut());
+            return snapshot.state;
+        }
+    }
+}
+
+fn spend() -> Spend {
+    Spend {
+        request: RequestId(0x4e),
+        at: AT,
+        key: KeyId(4),
+        key_seq: 70_000,
+        token: Some(EphemeralId(0xe9)),
+        model: "echo-1".into(),
+        provider: ProviderId(8),
+        status: 200,
+        usage: Usage {
+            input: 9,
+            output: 8,
+            cached_input: 7,
+            cache_write: 6,
+            reasoning: 5,
+            audio_input: 4,
+            audio_output: 3,
+            image_input: 2,
+            image_output: 1,
+        },
+        source: Source::Provider,
+        suspect: true,
+        price_version: 3,
+        multiplier: Multiplier(1_250_000),
+        cost: NanoUsd(12_345),
+        reserved: NanoUsd(5_000_000_000),
+        reserved_tokens: 8_192,
+        lease: Some(LeaseId(0x1e)),
+        latency_ms: 1_234,
+    }
+}
+
+fn least() -> Spend {
+    Spend {
+        token: None,
+        usage: Usage::default(),
+        source: Source::Estimated,
+        suspect: false,
+        multiplier: Multiplier::default(),
+        lease: None,
+        ..spend()
+    }
+}
+
+fn heartbeat() -> Heartbeat {
+    Heartbeat {
+        incarnation: IncarnationId(0x1c),
+        number: 8,
+        previous: 7,
+        at: AT,
+        position: Position(1 << 90),
+        heads: vec![MovedHead { org: OrgId(1), seq: 5, hash: [6; 32] }],
+    }
+}
+
+fn head() -> Head {
+    Head { seq: 9, hash: [6; 32], position: Position(1 << 90) }
+}
+
+/// An organisation with one of each thing.
+fn example() -> Organisation {
+    let secret = || samples::secret("sk-tp-AbCd…wxyz");
+    let mut state = Organisation::new(OrgId(1));
+    state.head = head();
+    state.name = "Example".into();
+    state.settings = samples::settings();
+    state.created_at = AT;
+    state.settings_seq = 2;
+    state.allowed_plans = Some(vec![PlanId(5)]);
+    state.default_plan = Some(PlanId(5));
+    let member = |state| Member {
+        email: "ada@example.com".into(),
+        name: "Ada".into(),
+        role: Role::Owner,
+        state,
+        created_at: AT,
+        seq: 3,
+    };
+    let invited = member(MemberState::Invited { invitation: secret() });
+    let joined = member(MemberState::Joined { password: Sealed([7; 60].into()) });
+    state.members = [(MemberId(2), invited), (MemberId(3), joined)].into();
+    let limits = samples::limits();
+    let project = Project { name: "Team".into(), limits, created_at: AT, seq: 4 };
+    state.projects = [(ProjectId(3), project)].into();
+    let key = Key {
+        id: KeyId(4),
+        profile: samples::profile(),
+        secret: secret(),
+        previous: Some(Box::new(PreviousSecret { secret: secret(), until: AT })),
+        recoverable: Some(Sealed([8; 113].into())),
+        standing: Standing { disabled: true, revoked: Some(RevokeReason::Other) },
+        generation: 2,
+        created_at: AT,
+        rotated_at: Some(AT),
+        seq: 5,
+    };
+    state.key_names = [(key.profile.name.clone(), key.id)].into();
+    state.keys = [(key.id, Arc::new(key))].into();
+    state.tokens = tokens();
+    state.providers = providers();
+    state.gateways = gateways();
+    let amount = NanoUsd(25_000_000_000);
+    let top_up = TopUp { id: TopUpId(10), at: AT, amount, note: "invoice 7".into() };
+    state.wallet = Wallet { topped_up: amount, top_ups: vec![top_up], exhausted: true };
+    let cap = Cap { amount: Some(amount.0), reset: Reset::Weekly, revision: 3 };
+    let hit = Hit { window: Window(0), revision: 3, percent: 80, exhausted: false };
+    state.caps = [((Account::Key(KeyId(4)), Unit::Usd), cap)].into();
+    state.hits = [((Account::Wallet, Unit::Tokens), hit)].into();
+    state
+}
+
+fn operator() -> Platform {
+    Platform {
+        head: head(),
+        plans: [(PlanId(5), Plan { spec: samples::plan(), seq: 1 })].into(),
+        models: [("echo-1".into(), Model { spec: samples::model(), price_version: 2 })].into(),
+        providers: providers(),
+        tokens: tokens(),
+        gateways: gateways(),
+    }
+}
+
+fn tokens() -> std::collections::BTreeMap<TokenId, Token> {
+    let token = Token {
+        name: "edge".into(),
+        kind: SecretKind::Gateway,
+        role: Role::Viewer,
+        owner: Some(MemberId(3)),
+        secret: samples::secret("gk-tp-AbCd…wxyz"),
+        expires_at: Some(AT),
+        created_at: AT,
+        seq: 6,
+    };
+    [(TokenId(6), token)].into()
+}
+
+fn providers() -> std::collections::BTreeMap<ProviderId, Provider> {
+    [(ProviderId(8), Provider { spec: samples::provider_spec(), seq: 7 })].into()
+}
+
+fn gateways() -> std::collections::BTreeMap<GatewayId, Gateway> {
+    let (name, token) = ("edge-1".into(), TokenId(6));
+    let gateway = Gateway { name, token, joined_at: AT, left: true, fenced: true, seq: 8 };
+    [(GatewayId(7), gateway)].into()
+}
