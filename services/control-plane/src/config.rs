@@ -28,10 +28,35 @@ pub struct ControlPlaneOptions {
     pub max_body_bytes: usize,
     /// The most milliseconds to finish open requests when stopping.
     pub drain_ms: u64,
+    /// What a control plane does on an empty store.
+    pub first_start: FirstStartOptions,
     /// Keys.
     pub keys: KeyOptions,
     /// Logging.
     pub log: TelemetryOptions,
+}
+
+/// What a control plane does on an empty store.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FirstStartOptions {
+    /// The folder that the first credentials are written to, one file each, readable by this user
+    /// alone: `management-token`, `join-token`, `owner-password`. Empty: nothing is made.
+    pub write_to: String,
+    /// The first organisation's name.
+    pub organisation: String,
+    /// Its owner's address.
+    pub owner_email: String,
+}
+
+impl Default for FirstStartOptions {
+    fn default() -> Self {
+        Self {
+            write_to: String::new(),
+            organisation: "default".into(),
+            owner_email: "owner@localhost".into(),
+        }
+    }
 }
 
 /// The keys of the house, directly or as `file:/path`. But for the last, each is `VERSION:HEX`, several
@@ -59,6 +84,8 @@ pub struct Keys {
     pub recoverable: SealingKeys,
     /// Seals password hashes.
     pub password: SealingKeys,
+    /// Seals what session cookies say.
+    pub session: SealingKeys,
     /// Signs what gateways must believe.
     pub signing: SigningKey,
 }
@@ -74,6 +101,7 @@ impl Default for ControlPlaneOptions {
             // A bulk import is the largest body; anything else is far smaller.
             max_body_bytes: 8 << 20,
             drain_ms: 10_000,
+            first_start: FirstStartOptions::default(),
             keys: KeyOptions::default(),
             log: TelemetryOptions::default(),
         }
@@ -130,6 +158,7 @@ impl KeyOptions {
             )?,
             recoverable: keyring::sealing(Purpose::RecoverableSecret, vault)?,
             password: keyring::sealing(Purpose::PasswordHash, vault)?,
+            session: keyring::sealing(Purpose::Session, vault)?,
             signing: keyring::signing(self.signing.expose())?,
         })
     }

@@ -1,6 +1,8 @@
 //! Running a control plane: its parts started in order, and stopped in order.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 
 use axum::Router;
@@ -19,6 +21,7 @@ use turnpike_store::streams::Streams;
 use turnpike_store::{incarnation, log};
 
 use crate::app::App;
+use crate::bootstrap::{self, BootstrapError, FirstStart, Shown};
 use crate::config::ControlPlaneOptions;
 use crate::directory::Directory;
 use crate::presence::Presence;
@@ -67,6 +70,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The first start did not end.
+    #[error("the first start did not end: {0}")]
+    FirstStart(#[from] BootstrapError),
     /// A key is missing or misshapen.
     #[error("the keys of the house cannot be used: one {0}")]
     Keys(String),
@@ -104,6 +110,7 @@ pub async fn build(parts: Parts) -> Result<(Arc<App>, turnpike_domain::id::Posit
 /// [`StartError`].
 pub async fn run(parts: Parts) -> Result<Running, StartError> {
     let (app, from) = build(parts).await?;
+    first_start(&app).await?;
     let (listener, address) = listen(app.options.listen)?;
     let (admin, admin_address) = listen(app.options.admin_listen)?;
     let metrics = Metrics::new();
@@ -121,6 +128,35 @@ pub async fn run(parts: Parts) -> Result<Running, StartError> {
     });
     probes.set_ready(true, "serving");
     Ok(Running { app, address, admin_address, probes, tasks })
+}
+
+/// Makes what a new house needs, if the operator said where to write the credentials.
+async fn first_start(app: &App) -> Result<(), BootstrapError> {
+    let options = &app.options.first_start;
+    if options.write_to.is_empty() {
+        return Ok(());
+    }
+    let folder = std::path::Path::new(&options.write_to);
+    std::fs::create_dir_all(folder)?;
+    let wanted = FirstStart {
+        organisation: options.organisation.clone(),
+        owner_email: options.owner_email.clone(),
+    };
+    let made = bootstrap::first_start(app, &wanted, |shown, text| {
+        let name = match shown {
+            Shown::OwnerPassword => "owner-password",
+            Shown::ManagementToken => "management-token",
+            Shown::JoinToken => "join-token",
+        };
+        let mut file = std::fs::OpenOptions::new();
+        file.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = file.open(folder.join(name))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    let made = made.await?;
+    tracing::info!(org = %made.org, "the first organisation stands");
+    Ok(())
 }
 
 impl Running {
