@@ -188,6 +188,12 @@ impl Executor {
     }
 }
 
+/// The seq that followed when the command of a row was carried out: its own first event's, if it
+/// had any.
+pub(crate) fn next_event(row: &[u8]) -> Result<u64, StoreError> {
+    Ok(CommandRow::read(row)?.first_seq)
+}
+
 /// What every event of one command shares.
 struct Meta {
     org: OrgId,

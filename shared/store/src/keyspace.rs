@@ -6,7 +6,9 @@
 //! Organisation ids are UUIDv7 or zero, so the first byte tells the three apart.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use turnpike_domain::id::{CommandId, EpochId, GatewayId, IncarnationId, KeyId, OrgId, Position};
+use turnpike_domain::id::{
+    CommandId, EpochId, GatewayId, KeyId, LeaseId, OrgId, Position, RequestId,
+};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::time::{Timestamp, Window};
 
@@ -54,7 +56,9 @@ pub(crate) fn event(org: OrgId, seq: u64) -> Bytes {
 /// The events from `first` to `last`, both included.
 #[must_use]
 pub(crate) fn events(org: OrgId, first: u64, last: u64, limit: usize) -> Scan {
-    let end = last.checked_add(1).map_or_else(|| after(table(org, Table::Event)), |next| event(org, next));
+    let end = last
+        .checked_add(1)
+        .map_or_else(|| after(table(org, Table::Event)), |next| event(org, next));
     Scan { begin: event(org, first), end, limit, reverse: false }
 }
 
@@ -64,6 +68,12 @@ pub(crate) fn command(org: OrgId, id: CommandId) -> Bytes {
     let mut key = table(org, Table::Command);
     key.put_slice(&id.bytes());
     key.freeze()
+}
+
+/// All commands of an organisation.
+#[must_use]
+pub(crate) fn commands(org: OrgId, limit: usize) -> Scan {
+    whole(org, Table::Command, limit)
 }
 
 /// One chunk of the snapshot at `seq`. Chunk 0 is written last and makes the others count.
@@ -206,7 +216,7 @@ pub(crate) fn read_key_total(key: &[u8]) -> Option<KeyId> {
 
 /// A record of the request log. Request ids are UUIDv7, so they sort by time.
 #[must_use]
-pub(crate) fn request(org: OrgId, request: turnpike_domain::id::RequestId) -> Bytes {
+pub(crate) fn request(org: OrgId, request: RequestId) -> Bytes {
     let mut key = table(org, Table::Request);
     key.put_slice(&request.bytes());
     key.freeze()
@@ -214,11 +224,7 @@ pub(crate) fn request(org: OrgId, request: turnpike_domain::id::RequestId) -> By
 
 /// The request log, newest first, of requests before `before` (all, if `None`).
 #[must_use]
-pub(crate) fn requests(
-    org: OrgId,
-    before: Option<turnpike_domain::id::RequestId>,
-    limit: usize,
-) -> Scan {
+pub(crate) fn requests(org: OrgId, before: Option<RequestId>, limit: usize) -> Scan {
     let mut scan = whole(org, Table::Request, limit);
     if let Some(before) = before {
         scan.end = request(org, before);
@@ -239,7 +245,7 @@ pub(crate) fn aside(org: OrgId, gateway: GatewayId, epoch: EpochId, number: u64)
 
 /// The word of a gateway on one lease.
 #[must_use]
-pub(crate) fn lease(org: OrgId, gateway: GatewayId, lease: turnpike_domain::id::LeaseId) -> Bytes {
+pub(crate) fn lease(org: OrgId, gateway: GatewayId, lease: LeaseId) -> Bytes {
     let mut key = table(org, Table::Lease);
     key.put_slice(&gateway.bytes());
     key.put_slice(&lease.bytes());
@@ -398,9 +404,4 @@ fn put_account(key: &mut BytesMut, account: Account, unit: Unit) {
         Unit::Usd => b'u',
         Unit::Tokens => b't',
     });
-}
-
-/// The incarnation's bytes as an id.
-pub(crate) fn read_incarnation(value: &[u8]) -> Option<IncarnationId> {
-    Some(IncarnationId::from_bytes(value.try_into().ok()?))
 }

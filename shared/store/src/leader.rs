@@ -25,6 +25,8 @@ pub const ANSWER_MS: u64 = 3_000;
 pub const TAKE_OVER_MS: u64 = 5_000;
 /// How often a candidate looks.
 const LOOK_MS: u64 = 500;
+/// Tries of one common renewal: another is needed only when a term was lost at that very moment.
+const MAX_RENEWALS: u32 = 4;
 
 /// A role that one process has at a time.
 #[derive(Clone)]
@@ -86,13 +88,7 @@ impl Role {
         owner: u64,
         fence: Option<u64>,
     ) -> Result<bool, StoreError> {
-        let mut renewal = BytesMut::with_capacity(24);
-        renewal.put_u64(owner);
-        renewal.put_u128(entropy::number());
-        let mut writes = vec![Write::Put {
-            key: keyspace::renewal(&self.name),
-            value: renewal.freeze(),
-        }];
+        let mut writes = vec![self.renewal(owner)];
         writes.extend(fence.map(|number| Write::Put {
             key: keyspace::fence(&self.name),
             value: Bytes::copy_from_slice(&number.to_be_bytes()),
@@ -106,6 +102,49 @@ impl Role {
             Err(error) => Err(error.into()),
         }
     }
+
+    fn renewal(&self, owner: u64) -> Write {
+        let mut value = BytesMut::with_capacity(24);
+        value.put_u64(owner);
+        value.put_u128(entropy::number());
+        Write::Put { key: keyspace::renewal(&self.name), value: value.freeze() }
+    }
+}
+
+/// Renews many terms of one process in one commit. Answers those that were lost to others.
+///
+/// # Errors
+/// [`StoreError`] if the store failed; no term is known to be lost or renewed then, and the owner
+/// may try again until [`Term::may_answer`] says no.
+pub async fn renew_all(terms: &[Arc<Term>]) -> Result<Vec<Arc<Term>>, StoreError> {
+    let Some(first) = terms.first() else { return Ok(Vec::new()) };
+    let Role { kv, clock, .. } = &first.role;
+    for _ in 0..MAX_RENEWALS {
+        let sent_ms = clock.boot_ms();
+        let snapshot = kv.snapshot().await?;
+        let (mut kept, mut lost) = (Vec::new(), Vec::new());
+        for term in terms {
+            match term.check(&*snapshot).await {
+                Ok(()) => kept.push(term),
+                Err(StoreError::Fenced) => lost.push(Arc::clone(term)),
+                Err(error) => return Err(error),
+            }
+        }
+        let unchanged = kept.iter().map(|term| term.guard()).collect();
+        let writes = kept.iter().map(|term| term.role.renewal(term.fence)).collect();
+        match kv.commit(Batch { read_at: snapshot.version(), unchanged, writes }).await {
+            Ok(_) => {
+                for term in kept {
+                    term.renewed_ms.store(sent_ms, Ordering::Release);
+                }
+                return Ok(lost);
+            }
+            // One of them was lost meanwhile: look again which.
+            Err(CommitError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(StoreError::Contended)
 }
 
 impl Term {
@@ -178,8 +217,7 @@ impl Term {
         }
         let writes =
             vec![Write::Put { key: keyspace::renewal(&self.role.name), value: Bytes::new() }];
-        let batch =
-            Batch { read_at: snapshot.version(), unchanged: vec![self.guard()], writes };
+        let batch = Batch { read_at: snapshot.version(), unchanged: vec![self.guard()], writes };
         if let Err(error) = self.role.kv.commit(batch).await {
             tracing::debug!(role = self.role.name, %error, "the role was not given up");
         }

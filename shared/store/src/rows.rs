@@ -33,6 +33,8 @@ pub struct Total {
 pub struct Place {
     /// The last booked number; 0: none.
     pub number: u64,
+    /// Up to which number the records were published to outside consumers when it was last moved.
+    pub published: u64,
     /// The gateway has said that no further record will come.
     pub ended: bool,
     /// When it was last moved.
@@ -80,19 +82,23 @@ impl Total {
 
 impl Place {
     pub(crate) fn bytes(&self) -> Bytes {
-        let mut value = BytesMut::with_capacity(18);
+        let mut value = BytesMut::with_capacity(26);
         value.put_u8(VERSION);
         value.put_u64(self.number);
+        value.put_u64(self.published);
         value.put_u8(u8::from(self.ended));
         value.put_u64(self.at.0);
         value.freeze()
     }
 
     pub(crate) fn read(value: &[u8]) -> Result<Self, StoreError> {
-        let mut rest = of_version(value, 17, "place")?;
-        let number = rest.get_u64();
-        let ended = rest.get_u8() != 0;
-        Ok(Self { number, ended, at: Timestamp(rest.get_u64()) })
+        let mut rest = of_version(value, 25, "place")?;
+        Ok(Self {
+            number: rest.get_u64(),
+            published: rest.get_u64(),
+            ended: rest.get_u8() != 0,
+            at: Timestamp(rest.get_u64()),
+        })
     }
 }
 

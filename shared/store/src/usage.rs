@@ -61,10 +61,7 @@ pub async fn hours(
 ///
 /// # Errors
 /// [`StoreError`] if they cannot be read.
-pub async fn keys(
-    snapshot: &dyn Snapshot,
-    org: OrgId,
-) -> Result<Vec<(KeyId, Total)>, StoreError> {
+pub async fn keys(snapshot: &dyn Snapshot, org: OrgId) -> Result<Vec<(KeyId, Total)>, StoreError> {
     let entries = walk(snapshot, keyspace::key_totals(org, PAGE)).await?;
     let read = |(key, value): &Entry| {
         let id = keyspace::read_key_total(key)
@@ -78,11 +75,7 @@ pub async fn keys(
 ///
 /// # Errors
 /// [`StoreError`] if they cannot be read.
-pub async fn key(
-    snapshot: &dyn Snapshot,
-    org: OrgId,
-    key: KeyId,
-) -> Result<Total, StoreError> {
+pub async fn key(snapshot: &dyn Snapshot, org: OrgId, key: KeyId) -> Result<Total, StoreError> {
     let value = snapshot.get(&keyspace::key_total(org, key)).await?;
     value.map_or_else(|| Ok(Total::default()), |value| Total::read(&value))
 }
@@ -91,10 +84,7 @@ pub async fn key(
 ///
 /// # Errors
 /// [`StoreError`] if they cannot be read.
-pub async fn places(
-    snapshot: &dyn Snapshot,
-    org: OrgId,
-) -> Result<Vec<EpochPlace>, StoreError> {
+pub async fn places(snapshot: &dyn Snapshot, org: OrgId) -> Result<Vec<EpochPlace>, StoreError> {
     let entries = walk(snapshot, keyspace::places(org, PAGE)).await?;
     let read = |(key, value): &Entry| {
         let (gateway, epoch) =
