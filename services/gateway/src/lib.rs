@@ -1,1 +1,31 @@
-//! Placeholder.
+//! The gateway: keys in memory, every scope and limit enforced, answers streamed, usage metered.
+
+mod audit;
+mod mirror;
+mod receipts;
+mod spool;
+mod table;
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod testing;
+
+pub mod body;
+pub mod config;
+pub mod core;
+pub mod dialect;
+pub mod field;
+pub mod headers;
+pub mod lane;
+pub mod limit;
+pub mod outbox;
+pub mod parts;
+pub mod peek;
+pub mod phase;
+pub mod respond;
+pub mod run;
+pub mod server;
+pub mod sse;
+pub mod upstairs;
+pub mod upstream;
+pub mod view;

@@ -1,0 +1,253 @@
+//! What all cores share: the mirror's tables, read without locks.
+
+mod denied;
+mod freshness;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use secrecy::{ExposeSecret, SecretString};
+use turnpike_domain::admit::{Denial, key_works};
+use turnpike_domain::id::{GatewayId, OrgId};
+use turnpike_domain::secret::SecretKind;
+use turnpike_domain::state::{Key, LimitStatus, Platform, Provider};
+use turnpike_domain::time::Timestamp;
+use turnpike_runtime::clock::SharedClock;
+use turnpike_runtime::metrics::Metrics;
+use turnpike_wire::secret::{Peppers, Presented};
+
+pub use denied::Denied;
+
+use crate::config::ServeOptions;
+use crate::table::{Slot, Table};
+use crate::view::OrgView;
+use freshness::Freshness;
+
+/// What requests read. The mirror writes it.
+pub struct Core {
+    clock: SharedClock,
+    options: ServeOptions,
+    peppers: Peppers,
+    gateway: GatewayId,
+    pub(crate) table: Table,
+    platform: ArcSwap<Platform>,
+    /// Opened credentials by their sealed form: an opened one can never be taken for another's.
+    credentials: ArcSwap<HashMap<Box<[u8]>, ProviderCredential>>,
+    freshness: Freshness,
+}
+
+/// A key as the request path sees it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The organisation, without its keys.
+    pub org: Arc<OrgView>,
+    /// The key.
+    pub key: Arc<Key>,
+    /// One of the key's own budgets is used up.
+    pub exhausted: bool,
+}
+
+/// A provider's API key, opened. It does not print.
+#[derive(Clone, Debug)]
+pub struct ProviderCredential(Arc<SecretString>);
+
+impl Core {
+    /// Nothing is known yet: every key is answered with `control_plane_stale`.
+    #[must_use]
+    pub fn new(
+        clock: SharedClock,
+        options: ServeOptions,
+        peppers: Peppers,
+        gateway: GatewayId,
+    ) -> Self {
+        let freshness = Freshness::new(&*clock);
+        Self {
+            clock,
+            options,
+            peppers,
+            gateway,
+            table: Table::default(),
+            platform: ArcSwap::default(),
+            credentials: ArcSwap::default(),
+            freshness,
+        }
+    }
+
+    /// The key of a credential, if its secret is the right one and the key works.
+    ///
+    /// A secret that does not fit is told apart from one that could not be checked: while the
+    /// mirror is stale, a secret that it does not know may have been made meanwhile.
+    ///
+    /// # Errors
+    /// [`Denial::WrongCredentialKind`], [`Denial::Unauthorized`], [`Denial::ControlPlaneStale`],
+    /// and those of [`key_works`].
+    pub fn identify(&self, presented: &Presented<'_>) -> Result<Entry, Denied> {
+        if presented.kind != SecretKind::Model {
+            return Err(self
+                .denied(Denial::WrongCredentialKind)
+                .with_message(belongs(presented.kind)));
+        }
+        let slot = self.table.get(&presented.public_id);
+        let stored = slot.as_ref().and_then(|slot| slot.secret(presented.public_id));
+        let right = self.peppers.verify(stored, presented);
+        let Some(slot) = slot.filter(|_| right) else {
+            let stale = self.is_stale();
+            let denial = if stale { Denial::ControlPlaneStale } else { Denial::Unauthorized };
+            return Err(self.denied(denial));
+        };
+        self.entry(slot, presented)
+    }
+
+    /// Plans, models and the platform's providers.
+    #[must_use]
+    pub fn platform(&self) -> Guard<Arc<Platform>> {
+        self.platform.load()
+    }
+
+    /// The API key of a provider; `None` if it has none, or if it could not be opened.
+    #[must_use]
+    pub fn credential(&self, provider: &Provider) -> Option<ProviderCredential> {
+        let sealed = provider.spec.credential.as_ref()?;
+        self.credentials.load().get(&sealed.0).cloned()
+    }
+
+    /// Keys in the table; one whose rotation overlaps counts twice.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The mirror's time: the control plane's, carried on by this machine's steady clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.freshness.now(&*self.clock)
+    }
+
+    /// This machine's clock, for waits and latencies.
+    #[must_use]
+    pub const fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// How requests are taken and sent on.
+    #[must_use]
+    pub const fn options(&self) -> &ServeOptions {
+        &self.options
+    }
+
+    /// This gateway.
+    #[must_use]
+    pub const fn gateway(&self) -> GatewayId {
+        self.gateway
+    }
+
+    /// Registers what is asked for by name: keys and freshness.
+    pub fn watch(self: &Arc<Self>, metrics: &Metrics) {
+        let core = Arc::clone(self);
+        metrics.watch_gauge("mirror_keys", "Keys in the mirror", move || {
+            i64::try_from(core.keys()).unwrap_or(i64::MAX)
+        });
+        let core = Arc::clone(self);
+        let help = "Milliseconds since the mirror was completely known";
+        metrics.watch_gauge("mirror_age_ms", help, move || {
+            i64::try_from(core.now().since(core.fresh_at())).unwrap_or(i64::MAX)
+        });
+    }
+
+    /// A denial of a request whose key is not known.
+    #[must_use]
+    pub fn denied(&self, denial: Denial) -> Denied {
+        Denied::new(denial, self.now())
+    }
+
+    /// Whether the mirror has had no news for five seconds.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.freshness.is_stale(self.now())
+    }
+
+    /// Up to when the mirror is completely known, but for streams that are behind.
+    pub(crate) fn fresh_at(&self) -> Timestamp {
+        self.freshness.fresh_at()
+    }
+
+    /// The control plane said that it is `now`.
+    pub(crate) fn set_now(&self, now: Timestamp) {
+        self.freshness.set_now(&*self.clock, now);
+    }
+
+    pub(crate) fn set_fresh_at(&self, at: Timestamp) {
+        self.freshness.set_fresh_at(at);
+    }
+
+    pub(crate) fn set_platform(&self, platform: Platform) {
+        self.platform.store(Arc::new(platform));
+    }
+
+    pub(crate) fn set_credentials(&self, opened: HashMap<Box<[u8]>, ProviderCredential>) {
+        self.credentials.store(Arc::new(opened));
+    }
+
+    fn entry(&self, slot: Slot, presented: &Presented<'_>) -> Result<Entry, Denied> {
+        let now = self.now();
+        let org = slot.org.view();
+        let bound = org.organisation.settings.max_staleness_ms;
+        let stale =
+            bound.is_some_and(|bound| now.since(slot.org.fresh_at(self.fresh_at())) > bound);
+        let checked = if stale || slot.held {
+            Err(Denial::ControlPlaneStale)
+        } else {
+            key_works(&slot.key, presented.public_id, now)
+        };
+        match checked {
+            Ok(()) => Ok(Entry { org, exhausted: slot.used_up.holds(now), key: slot.key }),
+            Err(denial) => Err(Denied::new(denial, now).of(&org, &slot.key)),
+        }
+    }
+}
+
+impl Entry {
+    /// A denial of a request with this key.
+    #[must_use]
+    pub fn denied(&self, denial: Denial, now: Timestamp) -> Denied {
+        Denied::new(denial, now).of(&self.org, &self.key)
+    }
+
+    /// The organisation.
+    #[must_use]
+    pub fn org_id(&self) -> OrgId {
+        self.org.organisation.id
+    }
+
+    /// The status with which a used-up budget is refused.
+    #[must_use]
+    pub fn limit_status(&self) -> LimitStatus {
+        self.org.organisation.settings.limit_status
+    }
+}
+
+impl ProviderCredential {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(Arc::new(text.into()))
+    }
+
+    /// The API key, to be written into a request to its provider. Do not keep it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+const fn belongs(kind: SecretKind) -> &'static str {
+    match kind {
+        SecretKind::Model => "A model key belongs here.",
+        SecretKind::Management => {
+            "This is a management token: it belongs to the management API, not to a gateway."
+        }
+        SecretKind::Gateway => {
+            "This is a gateway's join token: it belongs into the gateway's configuration."
+        }
+        SecretKind::Invitation => "This is an invitation: it belongs to the console.",
+    }
+}

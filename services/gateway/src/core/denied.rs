@@ -1,0 +1,102 @@
+//! A refusal on its way to the caller.
+
+use std::borrow::Cow;
+
+use turnpike_domain::admit::Denial;
+use turnpike_domain::id::{DecisionId, KeyId, OrgId};
+use turnpike_domain::state::{Key, LimitStatus};
+use turnpike_domain::time::Timestamp;
+use turnpike_runtime::entropy;
+
+use crate::view::OrgView;
+
+/// Why a request was refused, and what its answer says of it. Each dialect gives it its envelope.
+#[derive(Clone, Debug)]
+pub struct Denied {
+    /// Code and status.
+    pub denial: Denial,
+    /// A sentence for people.
+    pub message: Cow<'static, str>,
+    /// By this the refusal is explained.
+    pub decision: DecisionId,
+    /// Whose key it was and which, once that is known.
+    pub subject: Option<(OrgId, KeyId)>,
+    /// The status with which used-up budgets are refused.
+    pub limit_status: LimitStatus,
+    /// After how many seconds the same request may pass, if that is known.
+    pub retry_after_s: Option<u64>,
+}
+
+impl Denied {
+    /// A refusal that says only what its code says.
+    #[must_use]
+    pub fn new(denial: Denial, now: Timestamp) -> Self {
+        Self {
+            denial,
+            message: Cow::Borrowed(sentence(denial)),
+            decision: DecisionId(entropy::id(now)),
+            subject: None,
+            limit_status: LimitStatus::default(),
+            retry_after_s: None,
+        }
+    }
+
+    /// With another sentence.
+    #[must_use]
+    pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.message = message.into();
+        self
+    }
+
+    /// With the key that was refused.
+    #[must_use]
+    pub fn of(mut self, org: &OrgView, key: &Key) -> Self {
+        self.subject = Some((org.organisation.id, key.id));
+        self.limit_status = org.organisation.settings.limit_status;
+        self
+    }
+
+    /// The HTTP status: budgets follow the organisation's setting.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match (self.denial, self.limit_status) {
+            (Denial::QuotaExceeded | Denial::BillingShortfall, LimitStatus::TooManyRequests) => 429,
+            (denial, LimitStatus::TooManyRequests | LimitStatus::PaymentRequired) => {
+                denial.status()
+            }
+        }
+    }
+}
+
+const fn sentence(denial: Denial) -> &'static str {
+    match denial {
+        Denial::Unauthorized => "The API key is missing, malformed or unknown.",
+        Denial::WrongCredentialKind => "This credential does not belong here.",
+        Denial::KeyDisabled => "The API key is switched off.",
+        Denial::KeyExpired => "The API key has expired.",
+        Denial::KeyRevoked => "The API key was revoked.",
+        Denial::BillingShortfall => "The organisation has no money left.",
+        Denial::QuotaExceeded => "A cost or token limit is used up.",
+        Denial::InFlightBudgetExhausted => {
+            "What is left of the budget is held by running requests; try again shortly."
+        }
+        Denial::ModelNotAllowed => "The API key may not call this model.",
+        Denial::ProviderNotAllowed => "The API key may not use any provider of this model.",
+        Denial::IpNotAllowed => "The API key may not be used from this address.",
+        Denial::McpNotAllowed => "The API key may not use this MCP server or tool.",
+        Denial::ModelNotFound => "There is no such model.",
+        Denial::NotFound => "There is nothing at this path.",
+        Denial::MethodNotAllowed => "This path does not take this method.",
+        Denial::RequestTooLarge => "The request is too large.",
+        Denial::RequestTimeout => "The request did not arrive in time.",
+        Denial::InvalidRequest => "The request cannot be read.",
+        Denial::RateLimited => "Too many requests or tokens in a minute.",
+        Denial::ProviderError => "The provider failed.",
+        Denial::ProviderTimeout => "The provider did not answer in time.",
+        Denial::ControlPlaneStale => {
+            "The gateway has had no news for too long to check this key; try again."
+        }
+        Denial::LimitAuthorityUnavailable => "The limits of this key could not be checked.",
+        Denial::Overloaded => "The gateway has too much to do; try again.",
+    }
+}

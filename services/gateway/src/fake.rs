@@ -1,0 +1,279 @@
+//! A control plane for the tests of this crate: a list of events, folded as everywhere.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use turnpike_bus::seam::{BoxFuture, Bus, Publish, Topic};
+use turnpike_domain::event::{Actor, Event, KeyProfile, Record, Who};
+use turnpike_domain::evolve;
+use turnpike_domain::id::{
+    CommandId, EventId, GatewayId, IncarnationId, KeyId, OrgId, PlanId, Position,
+};
+use turnpike_domain::limit::Limits;
+use turnpike_domain::scope::Scopes;
+use turnpike_domain::secret::{PepperVersion, SecretKind};
+use turnpike_domain::state::{Organisation, Platform, Settings};
+use turnpike_domain::time::Timestamp;
+use turnpike_wire::heartbeat::{Heartbeat, MovedHead};
+use turnpike_wire::record::{self, FIRST_HASH};
+use turnpike_wire::seal::{Purpose, SealingKey, SealingKeys};
+use turnpike_wire::secret::{Pepper, Peppers, PlainSecret, mint};
+use turnpike_wire::sign::SigningKey;
+use turnpike_wire::snapshot::{self, Assembly, Snapshot, Taken};
+
+use crate::upstairs::{Heads, Joined, Upstairs, UpstairsError};
+
+pub(crate) const ORG: OrgId = OrgId(11);
+pub(crate) const OTHER: OrgId = OrgId(12);
+pub(crate) const GATEWAY: GatewayId = GatewayId(21);
+/// When the tests' day begins.
+pub(crate) const DAY: Timestamp = Timestamp(1_795_000_000_000);
+
+pub(crate) fn peppers() -> Peppers {
+    Peppers::new(vec![Pepper::new(PepperVersion(1), &[7; 32]).unwrap()]).unwrap()
+}
+
+pub(crate) fn sealing() -> SealingKeys {
+    SealingKeys::new(Purpose::ProviderCredential, vec![SealingKey::new(1, &[8; 32])]).unwrap()
+}
+
+/// The secret of the `n`-th key; its `turn`-th after rotations.
+pub(crate) fn secret(n: u8, turn: u8) -> PlainSecret {
+    let mut entropy = [n; 48];
+    entropy[..2].copy_from_slice(&[turn, n]);
+    mint(SecretKind::Model, &entropy)
+}
+
+pub(crate) fn key(n: u8) -> KeyId {
+    KeyId(u128::from(n))
+}
+
+pub(crate) fn created(n: u8) -> Event {
+    let profile = KeyProfile {
+        name: format!("key {n}").into(),
+        owner: None,
+        project: None,
+        plan: PlanId(1),
+        expires_at: None,
+        limits: Limits::default(),
+        scopes: Scopes::default(),
+        metadata: None,
+    };
+    let secret = peppers().stored(&secret(n, 0));
+    Event::KeyCreated { key: key(n), profile: Box::new(profile), secret, recoverable: None }
+}
+
+pub(crate) fn rotated(n: u8, turn: u8) -> Event {
+    let secret = peppers().stored(&secret(n, turn));
+    Event::KeyRotated { key: key(n), secret, recoverable: None, overlap_until: None }
+}
+
+/// What the fake knows; shared by its clones.
+#[derive(Clone)]
+pub(crate) struct Fake(Arc<Mutex<Known>>);
+
+struct Known {
+    log: Vec<Logged>,
+    platform: Platform,
+    orgs: BTreeMap<OrgId, Organisation>,
+    incarnation: IncarnationId,
+    beat: u64,
+    moved: BTreeMap<OrgId, MovedHead>,
+    unreachable: bool,
+}
+
+/// An event as it is sent.
+#[derive(Clone)]
+pub(crate) struct Logged {
+    pub(crate) org: OrgId,
+    pub(crate) kind: String,
+    pub(crate) sent: Vec<u8>,
+}
+
+fn signing() -> SigningKey {
+    SigningKey::from_seed(&[9; 32])
+}
+
+pub(crate) fn joined() -> Joined {
+    Joined { gateway: GATEWAY, org: None, key: signing().verifying_key() }
+}
+
+impl Fake {
+    /// A store with two organisations and no keys.
+    pub(crate) fn new() -> Self {
+        let known = Known {
+            log: Vec::new(),
+            platform: Platform::default(),
+            orgs: BTreeMap::new(),
+            incarnation: IncarnationId(1),
+            beat: 0,
+            moved: BTreeMap::new(),
+            unreachable: false,
+        };
+        let fake = Self(Arc::new(Mutex::new(known)));
+        for org in [ORG, OTHER] {
+            let settings = Settings::default();
+            fake.commit(org, Event::OrgCreated { name: "Org".into(), settings });
+        }
+        fake
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Known) -> T) -> T {
+        work(&mut self.0.lock().unwrap())
+    }
+
+    /// Appends an event; answers with what the relay would send.
+    pub(crate) fn commit(&self, org: OrgId, event: Event) -> Logged {
+        self.with(|known| {
+            let position = Position(u128::try_from(known.log.len()).unwrap() + 1);
+            let head = match org {
+                OrgId::PLATFORM => known.platform.head,
+                org => known.orgs.entry(org).or_insert_with(|| Organisation::new(org)).head,
+            };
+            let record = Record {
+                id: EventId(position.0),
+                org,
+                seq: head.seq + 1,
+                at: DAY,
+                actor: Actor { who: Who::System, address: None },
+                command: CommandId(position.0),
+                event,
+            };
+            let before = if head.seq == 0 { FIRST_HASH } else { head.hash };
+            let stored = record::encode(&record, before).unwrap();
+            let sent = record::send(&stored.bytes, position, &stored.hash).unwrap();
+            match known.orgs.get_mut(&org) {
+                Some(state) => {
+                    evolve::organisation(state, &record, stored.hash, position);
+                }
+                None => {
+                    evolve::platform(&mut known.platform, &record, stored.hash, position);
+                }
+            }
+            known.moved.insert(org, MovedHead { org, seq: record.seq, hash: stored.hash });
+            let logged = Logged { org, kind: record.event.name().to_owned(), sent };
+            known.log.push(logged.clone());
+            logged
+        })
+    }
+
+    /// Appends an event and publishes it.
+    pub(crate) async fn tell(&self, bus: &dyn Bus, org: OrgId, event: Event) {
+        publish(bus, &self.commit(org, event)).await;
+    }
+
+    /// The heartbeat of this second.
+    pub(crate) async fn beat(&self, bus: &dyn Bus, at: Timestamp) {
+        let message = self.with(|known| {
+            known.beat += 1;
+            let beat = Heartbeat {
+                incarnation: known.incarnation,
+                number: known.beat,
+                previous: known.beat - 1,
+                at,
+                position: Position(u128::try_from(known.log.len()).unwrap()),
+                heads: std::mem::take(&mut known.moved).into_values().collect(),
+            };
+            beat.sign(&signing())
+        });
+        publish_on(bus, Topic::Heartbeat { org: OrgId::PLATFORM }, message).await;
+    }
+
+    pub(crate) fn set_unreachable(&self, unreachable: bool) {
+        self.with(|known| known.unreachable = unreachable);
+    }
+
+    /// The store is restored to what it was before the last `lost` events.
+    pub(crate) fn restore(&self, lost: usize) {
+        let kept = self.with(|known| {
+            let kept = known.log.len() - lost;
+            known.log.truncate(kept);
+            known.incarnation.0 += 1;
+            (known.platform, known.orgs) = (Platform::default(), BTreeMap::new());
+            std::mem::take(&mut known.log)
+        });
+        for logged in kept {
+            let received = record::receive(&logged.sent).unwrap();
+            self.commit(logged.org, received.record.unwrap().event);
+        }
+    }
+
+    pub(crate) fn organisation(&self, org: OrgId) -> Organisation {
+        self.with(|known| known.orgs[&org].clone())
+    }
+
+    pub(crate) fn orgs(&self) -> Vec<OrgId> {
+        self.with(|known| known.orgs.keys().copied().collect())
+    }
+
+    fn take(&self, org: Option<OrgId>) -> Result<Vec<Snapshot>, UpstairsError> {
+        self.with(|known| {
+            known.check()?;
+            let taken = Taken { incarnation: known.incarnation, at: DAY };
+            let (key, all) = (signing(), known.orgs.keys().copied());
+            let streams = match org {
+                Some(org) => vec![org],
+                None => std::iter::once(OrgId::PLATFORM).chain(all).collect(),
+            };
+            let mut snapshots = Vec::new();
+            for org in streams {
+                let mut assembly = Assembly::new(key.verifying_key());
+                let frames = match known.orgs.get(&org) {
+                    Some(state) => snapshot::organisation(state, taken, &key),
+                    None => snapshot::platform(&known.platform, taken, &key),
+                };
+                snapshots.extend(frames.filter_map(|frame| assembly.take(&frame).unwrap()));
+            }
+            Ok(snapshots)
+        })
+    }
+}
+
+impl Known {
+    fn check(&self) -> Result<(), UpstairsError> {
+        match self.unreachable {
+            true => Err(UpstairsError::Unreachable("on purpose".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn heads(&self) -> Heads {
+        let heads = self.orgs.values().map(|state| (state.id, state.head));
+        let heads = heads.chain([(OrgId::PLATFORM, self.platform.head)]);
+        let heads = heads.map(|(org, head)| MovedHead { org, seq: head.seq, hash: head.hash });
+        Heads { incarnation: self.incarnation, heads: heads.collect() }
+    }
+}
+
+impl Upstairs for Fake {
+    fn join(&self) -> BoxFuture<'_, Result<Joined, UpstairsError>> {
+        Box::pin(async { self.with(|known| known.check()).map(|()| joined()) })
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        _: &'a Joined,
+        org: Option<OrgId>,
+    ) -> BoxFuture<'a, Result<Vec<Snapshot>, UpstairsError>> {
+        Box::pin(async move { self.take(org) })
+    }
+
+    fn heads<'a>(&'a self, _: &'a Joined) -> BoxFuture<'a, Result<Heads, UpstairsError>> {
+        Box::pin(async { self.with(|known| known.check().map(|()| known.heads())) })
+    }
+
+    fn leave<'a>(&'a self, _: &'a Joined) -> BoxFuture<'a, Result<(), UpstairsError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Publishes an event as the relay does, but for the id: tests repeat on purpose.
+pub(crate) async fn publish(bus: &dyn Bus, logged: &Logged) {
+    let topic = Topic::Events { org: logged.org, kind: logged.kind.clone() };
+    publish_on(bus, topic, logged.sent.clone()).await;
+}
+
+pub(crate) async fn publish_on(bus: &dyn Bus, topic: Topic, payload: Vec<u8>) {
+    let (id, headers, payload) = (String::new(), Vec::new(), payload.into());
+    bus.publish(Publish { topic, id, headers, payload }).await.unwrap();
+}

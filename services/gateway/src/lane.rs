@@ -1,0 +1,136 @@
+//! One core's way from admission to the spool: no other thread touches it, so that it has no lock.
+
+mod epoch;
+mod ticket;
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+use turnpike_domain::admit::Denial;
+use turnpike_domain::id::EpochId;
+use turnpike_domain::spend::Spend;
+use turnpike_runtime::clock::SharedClock;
+use turnpike_wire::spend;
+
+pub(crate) use epoch::{Epoch, Waiting, take_over_all};
+pub use ticket::{Opening, Outcome, Ticket};
+
+/// Numbers and keeps the requests of one core.
+pub struct Lane {
+    clock: SharedClock,
+    room: Room,
+    epoch: RefCell<Epoch>,
+    /// Wakes the outbox: there are records to send.
+    records: Notify,
+}
+
+/// What one lane may keep on disk: its share of what older epochs have left.
+#[derive(Clone, Debug)]
+pub struct Room {
+    max_bytes: u64,
+    lanes: u64,
+    older_bytes: Arc<AtomicU64>,
+}
+
+impl Room {
+    /// `max_bytes` for all `lanes` together.
+    #[must_use]
+    pub fn new(max_bytes: u64, lanes: u64) -> Self {
+        Self { max_bytes, lanes: lanes.max(1), older_bytes: Arc::default() }
+    }
+
+    /// What one lane may use at the moment.
+    #[must_use]
+    pub fn lane_bytes(&self) -> u64 {
+        let older = self.older_bytes.load(Ordering::Relaxed);
+        self.max_bytes.saturating_sub(older) / self.lanes
+    }
+
+    /// Says what the files of older epochs take.
+    pub(crate) fn set_older_bytes(&self, bytes: u64) {
+        self.older_bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Lane {
+    /// A lane with an epoch of its own, whose files stand in `folder`.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn create(
+        clock: SharedClock,
+        folder: &Path,
+        epoch: EpochId,
+        room: Room,
+    ) -> std::io::Result<Self> {
+        let epoch = RefCell::new(Epoch::create(folder, epoch, room.lane_bytes())?);
+        Ok(Self { clock, room, epoch, records: Notify::new() })
+    }
+
+    /// This lane's epoch.
+    #[must_use]
+    pub fn epoch_id(&self) -> EpochId {
+        self.epoch.borrow().id()
+    }
+
+    /// Requests that were admitted and are not settled.
+    #[must_use]
+    pub fn open_requests(&self) -> usize {
+        self.epoch.borrow().open_requests()
+    }
+
+    /// Keeps room for the request's record and queues its opening line.
+    ///
+    /// # Errors
+    /// [`Denial::Overloaded`] if the spool is full or cannot be written.
+    pub fn open(self: &Rc<Self>, opening: Opening) -> Result<Ticket, Denial> {
+        let estimate = spend::encode(&opening.estimate());
+        let (org, request, limit) = (opening.org, opening.request, self.room.lane_bytes());
+        let opened = self.epoch.borrow_mut().open(org, request, estimate.into(), limit);
+        opened.map_err(|_| Denial::Overloaded)?;
+        Ok(Ticket::new(Rc::clone(self), opening))
+    }
+
+    /// Resolves when every opening line queued so far is in the file. Requests that are admitted
+    /// in the same turn of the loop share one write. Await it before the upstream call.
+    ///
+    /// # Errors
+    /// [`Denial::Overloaded`] if the spool cannot be written.
+    pub async fn written(&self) -> Result<(), Denial> {
+        let mine = self.epoch.borrow().queued();
+        // Lets the others of this turn queue theirs; the first that comes back writes for all.
+        tokio::task::yield_now().await;
+        let mut epoch = self.epoch.borrow_mut();
+        if epoch.written() >= mine {
+            return Ok(());
+        }
+        epoch.flush().map_err(|error| {
+            tracing::error!(%error, "the spool cannot be written");
+            Denial::Overloaded
+        })
+    }
+
+    /// Runs `work` on the epoch. For the outbox, which shares this thread.
+    pub(crate) fn with_epoch<T>(&self, work: impl FnOnce(&mut Epoch) -> T) -> T {
+        work(&mut self.epoch.borrow_mut())
+    }
+
+    /// Completes when a record was numbered since the last call.
+    pub(crate) async fn records(&self) {
+        self.records.notified().await;
+    }
+
+    const fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    fn book(&self, opening: &Opening, record: &Spend) {
+        let bytes = spend::encode(record);
+        self.epoch.borrow_mut().close(opening.org, opening.request, bytes.into());
+        self.records.notify_one();
+    }
+}

@@ -1,0 +1,240 @@
+//! One epoch: dense numbers per organisation, and the records that wait to be booked.
+
+mod recover;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+use turnpike_domain::id::{EpochId, OrgId, RequestId};
+
+use crate::spool::{Spool, SpoolFull};
+
+pub(crate) use recover::take_over_all;
+
+/// Records of one organisation that are on their way at a time: more would only be repeated when
+/// nobody books them, and a projector far away still has work for a second.
+const WINDOW_RECORDS: u64 = 5_000;
+
+/// The requests of one epoch, in files and in numbers.
+pub(crate) struct Epoch {
+    id: EpochId,
+    spool: Spool,
+    queues: BTreeMap<OrgId, Queue>,
+    /// Every queue ends at its last number: nothing more is admitted.
+    ended: bool,
+}
+
+/// The records of one organisation that the projector has not booked.
+#[derive(Default)]
+struct Queue {
+    /// The last number given.
+    last: u64,
+    /// The last number known to be booked; the first waiting record is the one after it.
+    booked: u64,
+    /// The last number that was sent since the last rewind.
+    sent: u64,
+    /// The end marker was sent since the last rewind; the projector has confirmed it.
+    end_sent: bool,
+    end_booked: bool,
+    /// Steady time of the last progress, or of the sending that began the present wait.
+    progress_ms: u64,
+    /// Steady time when a gap was last closed.
+    closed_gap_ms: u64,
+    /// Each with the segment that holds it.
+    records: VecDeque<(u32, Bytes)>,
+}
+
+/// What an outbox sends in one message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) org: OrgId,
+    /// The number of the first record, or the next number if there is none.
+    pub(crate) first: u64,
+    pub(crate) records: Vec<Bytes>,
+    /// These are the last of the epoch.
+    pub(crate) end: bool,
+}
+
+impl Epoch {
+    /// A new epoch, whose files may take `limit` bytes.
+    pub(crate) fn create(folder: &Path, id: EpochId, limit: u64) -> io::Result<Self> {
+        let spool = Spool::create(folder, id, 0, limit)?;
+        Ok(Self { id, spool, queues: BTreeMap::new(), ended: false })
+    }
+
+    pub(crate) const fn id(&self) -> EpochId {
+        self.id
+    }
+
+    /// See [`Spool::open`].
+    pub(crate) fn open(
+        &mut self,
+        org: OrgId,
+        request: RequestId,
+        estimate: Box<[u8]>,
+        limit: u64,
+    ) -> Result<(), SpoolFull> {
+        if self.ended { Err(SpoolFull) } else { self.spool.open(org, request, estimate, limit) }
+    }
+
+    /// Numbers a record and queues its closing line.
+    pub(crate) fn close(&mut self, org: OrgId, request: RequestId, record: Bytes) {
+        let queue = self.queues.entry(org).or_default();
+        queue.last += 1;
+        let segment = self.spool.close(org, request, queue.last, &record);
+        queue.records.push_back((segment, record));
+    }
+
+    /// Ends the epoch: each organisation's last number is final. Open requests must be closed.
+    pub(crate) fn end(&mut self) -> io::Result<()> {
+        for (org, queue) in &self.queues {
+            self.spool.end(*org, queue.last);
+        }
+        self.ended = true;
+        self.spool.flush()
+    }
+
+    /// Whether everything, the end included, is booked.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended && self.queues.values().all(|queue| queue.end_booked)
+    }
+
+    /// Whether an organisation has a message's worth of records to send.
+    pub(crate) fn has_full_message(&self, records: usize) -> bool {
+        self.queues.values().any(|queue| queue.unsent() >= records)
+    }
+
+    /// All that may be on its way and is not, in messages of at most `most` records. Marks it as
+    /// sent. Nothing while the file is behind: after a crash a number must mean the same record.
+    pub(crate) fn take_waiting(&mut self, most: usize, now_ms: u64) -> Vec<Waiting> {
+        let mut waiting = Vec::new();
+        if self.spool.written() < self.spool.queued() {
+            return waiting;
+        }
+        for (org, queue) in &mut self.queues {
+            while let Some(message) = queue.take(*org, most, self.ended, now_ms) {
+                waiting.push(message);
+            }
+        }
+        waiting
+    }
+
+    /// The projector has booked up to `number`. Answers whether anything was new.
+    pub(crate) fn booked(&mut self, org: OrgId, number: u64, end: bool, now_ms: u64) -> bool {
+        let Some(queue) = self.queues.get_mut(&org) else { return false };
+        // More than was ever numbered is no booking of ours.
+        if number > queue.last {
+            return false;
+        }
+        let new = queue.booked < number;
+        while queue.booked < number
+            && let Some((segment, _)) = queue.records.pop_front()
+        {
+            self.spool.booked(segment);
+            queue.booked += 1;
+        }
+        queue.sent = queue.sent.max(queue.booked);
+        let ends = end && self.ended && queue.booked == queue.last && !queue.end_booked;
+        queue.end_booked |= ends;
+        if new || ends {
+            queue.progress_ms = now_ms;
+        }
+        new || ends
+    }
+
+    /// Sends again what nobody has booked for `patience_ms`. Answers with the records rewound.
+    pub(crate) fn rewind(&mut self, now_ms: u64, patience_ms: u64) -> u64 {
+        let mut rewound = 0;
+        for queue in self.queues.values_mut() {
+            let waits = queue.sent > queue.booked || (queue.end_sent && !queue.end_booked);
+            if waits && now_ms.saturating_sub(queue.progress_ms) >= patience_ms {
+                rewound += queue.sent - queue.booked;
+                queue.sent = queue.booked;
+                queue.end_sent = false;
+            }
+        }
+        rewound
+    }
+
+    /// Sends again what the projector says it lacks of one organisation. At most once in `pause_ms`:
+    /// it says so of every message behind the gap.
+    pub(crate) fn close_gap(&mut self, org: OrgId, now_ms: u64, pause_ms: u64) {
+        let queue = self.queues.get_mut(&org);
+        let rested = |queue: &&mut Queue| now_ms.saturating_sub(queue.closed_gap_ms) >= pause_ms;
+        if let Some(queue) = queue.filter(rested) {
+            queue.closed_gap_ms = now_ms;
+            queue.sent = queue.booked;
+            queue.end_sent = false;
+        }
+    }
+
+    /// Records that wait to be booked.
+    pub(crate) fn unbooked(&self) -> u64 {
+        self.queues.values().map(|queue| queue.last - queue.booked).sum()
+    }
+
+    /// Writes what is queued, begins a new file when the present one is large, and deletes the
+    /// oldest ones that are booked.
+    pub(crate) fn tidy(&mut self) -> io::Result<()> {
+        self.spool.flush()?;
+        let queues = self.queues.iter();
+        self.spool.rotate(queues.map(|(org, queue)| (*org, queue.last, queue.booked)))?;
+        self.spool.trim()
+    }
+
+    /// Writes what is queued.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.spool.flush()
+    }
+
+    /// Deletes the files of an epoch that is over.
+    pub(crate) fn remove(&mut self) -> io::Result<()> {
+        self.spool.remove()
+    }
+
+    pub(crate) fn open_requests(&self) -> usize {
+        self.spool.open_requests()
+    }
+
+    pub(crate) fn queued(&self) -> u64 {
+        self.spool.queued()
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.spool.written()
+    }
+
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.spool.used_bytes()
+    }
+}
+
+impl Queue {
+    fn unsent(&self) -> usize {
+        let may_go = self.last.min(self.booked.saturating_add(WINDOW_RECORDS));
+        usize::try_from(may_go.saturating_sub(self.sent)).unwrap_or(usize::MAX)
+    }
+
+    fn take(&mut self, org: OrgId, most: usize, ended: bool, now_ms: u64) -> Option<Waiting> {
+        let count = self.unsent().min(most);
+        let end_waits = ended && !self.end_sent && !self.end_booked;
+        if count == 0 && !(end_waits && self.sent == self.last) {
+            return None;
+        }
+        if self.sent == self.booked {
+            self.progress_ms = now_ms;
+        }
+        let skipped = usize::try_from(self.sent - self.booked).ok()?;
+        let records = self.records.iter().skip(skipped).take(count);
+        let records: Vec<Bytes> = records.map(|(_, record)| record.clone()).collect();
+        let first = self.sent + 1;
+        self.sent += u64::try_from(records.len()).unwrap_or(0);
+        let end = ended && self.sent == self.last;
+        self.end_sent |= end;
+        Some(Waiting { org, first, records, end })
+    }
+}

@@ -1,0 +1,159 @@
+//! One admitted request: it is settled exactly once, however it ends.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use turnpike_domain::id::{EphemeralId, KeyId, LeaseId, OrgId, ProviderId, RequestId};
+use turnpike_domain::meter::Prices;
+use turnpike_domain::money::Multiplier;
+use turnpike_domain::settle::{Observed, Reservation, Settlement, settle};
+use turnpike_domain::spend::Spend;
+use turnpike_domain::time::Timestamp;
+
+use super::Lane;
+
+/// The status of a request whose end nobody reported: its caller is gone (nginx's 499).
+const STATUS_GONE: u16 = 499;
+
+/// All that is booked of a request but how it went.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The request.
+    pub request: RequestId,
+    /// When it was admitted, by the mirror's time.
+    pub at: Timestamp,
+    /// Whose it is.
+    pub org: OrgId,
+    /// The key that it was admitted on.
+    pub key: KeyId,
+    /// The key's last event.
+    pub key_seq: u64,
+    /// The ephemeral token, if one was used.
+    pub token: Option<EphemeralId>,
+    /// The model as the caller wrote it: at most a model name's 100 characters.
+    pub model: Box<str>,
+    /// Who is to serve it.
+    pub provider: ProviderId,
+    /// The version of `prices`; 0: unpriced.
+    pub price_version: u64,
+    /// The prices of the admission.
+    pub prices: Option<Prices>,
+    /// The plan's multiplier at the admission.
+    pub multiplier: Multiplier,
+    /// The most that it can use and cost.
+    pub reservation: Reservation,
+    /// The lease that it was reserved on, if its path has a cap.
+    pub lease: Option<LeaseId>,
+    /// Steady microseconds when the request's head had arrived.
+    pub started_us: u64,
+}
+
+/// How a request went.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// What was seen of it.
+    pub observed: Observed,
+    /// The HTTP status that the caller saw.
+    pub status: u16,
+}
+
+/// The right to one upstream call, and the duty to settle it.
+///
+/// Dropped without [`Ticket::settle`] (a cancelled task, a panic), the request is booked as an
+/// estimate if it was sent, and at nothing if it was not.
+pub struct Ticket {
+    lane: Rc<Lane>,
+    opening: Opening,
+    provider: Cell<ProviderId>,
+    sent: Cell<bool>,
+    settled: Cell<bool>,
+}
+
+impl Ticket {
+    pub(super) fn new(lane: Rc<Lane>, opening: Opening) -> Self {
+        let (provider, sent) = (Cell::new(opening.provider), Cell::new(false));
+        Self { lane, opening, provider, sent, settled: Cell::new(false) }
+    }
+
+    /// What was admitted.
+    #[must_use]
+    pub const fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// Another provider serves it.
+    pub fn reroute(&self, provider: ProviderId) {
+        self.provider.set(provider);
+    }
+
+    /// The provider has the whole request: from here on it may cost.
+    pub fn sent(&self) {
+        self.sent.set(true);
+    }
+
+    /// Books the request.
+    pub fn settle(self, outcome: Outcome) -> Settlement {
+        self.book(&outcome)
+    }
+
+    fn book(&self, outcome: &Outcome) -> Settlement {
+        self.settled.set(true);
+        let settlement = self.opening.settle(&outcome.observed);
+        let elapsed_us = self.lane.clock().boot_us().saturating_sub(self.opening.started_us);
+        let latency_ms = u32::try_from(elapsed_us / 1_000).unwrap_or(u32::MAX);
+        let record =
+            self.opening.record(self.provider.get(), outcome.status, latency_ms, &settlement);
+        self.lane.book(&self.opening, &record);
+        settlement
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.settled.get() {
+            let observed = Observed { sent: self.sent.get(), ..Observed::default() };
+            self.book(&Outcome { observed, status: STATUS_GONE });
+        }
+    }
+}
+
+impl Opening {
+    /// What is booked if nothing more is heard of the request: its reservation.
+    pub(super) fn estimate(&self) -> Spend {
+        let settlement = self.settle(&Observed { sent: true, ..Observed::default() });
+        self.record(self.provider, STATUS_GONE, 0, &settlement)
+    }
+
+    fn settle(&self, observed: &Observed) -> Settlement {
+        settle(&self.reservation, observed, self.prices.as_ref(), self.multiplier)
+    }
+
+    fn record(
+        &self,
+        provider: ProviderId,
+        status: u16,
+        latency_ms: u32,
+        settlement: &Settlement,
+    ) -> Spend {
+        Spend {
+            request: self.request,
+            at: self.at,
+            key: self.key,
+            key_seq: self.key_seq,
+            token: self.token,
+            model: self.model.clone(),
+            provider,
+            status,
+            usage: settlement.usage,
+            source: settlement.source,
+            suspect: settlement.suspect,
+            price_version: self.price_version,
+            multiplier: self.multiplier,
+            cost: settlement.cost,
+            reserved: self.reservation.cost,
+            reserved_tokens: self.reservation.input.saturating_add(self.reservation.output),
+            lease: self.lease,
+            latency_ms,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The gateway's process: options, build, run, drain.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+use turnpike_bus::nats::{NatsBus, NatsOptions};
+use turnpike_gateway::config::Config;
+use turnpike_gateway::run::{Parts, run};
+use turnpike_runtime::clock::system;
+use turnpike_runtime::config::{Arguments, load, print};
+use turnpike_runtime::{signals, telemetry};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Serves models to the holders of keys, and meters what they use
+#[derive(Parser)]
+#[command(version)]
+struct Command {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Command::parse().arguments;
+    let loaded = load::<Config>(&arguments)?;
+    if arguments.check_config {
+        return Ok(print(&loaded.options)?);
+    }
+    telemetry::start(&loaded.options.log)?;
+    for variable in loaded.unknown_variables {
+        tracing::warn!(variable, "a variable begins with TURNPIKE_ and is no option");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("the runtime could not be made")?;
+    runtime.block_on(async {
+        let stop = signals::watch().context("nobody may listen to signals")?;
+        serve(loaded.options, stop).await
+    })
+}
+
+async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    if config.is_local_bus() {
+        bail!("the local bus is for `turnpike dev`: set bus to nats://HOST:PORT");
+    }
+    let clock = system();
+    let nats = NatsOptions::new(&config.bus, &config.name);
+    let bus = NatsBus::connect(nats, Arc::clone(&clock)).await.context("bus")?;
+    let running = run(Parts { bus: Arc::new(bus), clock, config, stop }).await?;
+    tracing::info!(
+        gateway = %running.gateway_addr,
+        admin = %running.admin_addr,
+        id = %running.id,
+        "the gateway listens"
+    );
+    running.join().await;
+    Ok(())
+}

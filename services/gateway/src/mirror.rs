@@ -1,0 +1,195 @@
+//! Keeps every key of this gateway's organisations in memory, in step with the control plane.
+
+mod beats;
+mod disk;
+mod feeds;
+mod fetches;
+mod steps;
+pub(crate) mod world;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+use turnpike_bus::seam::{BoxFuture, Bus, Message, ReadError};
+use turnpike_domain::id::OrgId;
+use turnpike_runtime::clock::SharedClock;
+use turnpike_runtime::metrics::{Counter, Metrics};
+use turnpike_runtime::probes::Probes;
+use turnpike_wire::snapshot::Snapshot;
+
+use crate::audit::Audit;
+use crate::core::Core;
+use crate::receipts::Receipts;
+use crate::upstairs::{Heads, Joined, Upstairs, UpstairsError};
+use beats::Beats;
+use feeds::Feeds;
+use fetches::Fetches;
+use world::World;
+
+pub(crate) use disk::{Disk, Loaded, load};
+pub(crate) use fetches::backoff_ms;
+
+/// How often retries, lost events and staleness are looked at.
+const TICK_MS: u64 = 100;
+/// How often what has changed is written to the local disk.
+const SAVE_MS: u64 = 10_000;
+/// The wait before lost feeds are opened again.
+const REOPEN_MS: u64 = 500;
+/// Messages taken in one go before anything else is looked at.
+const MAX_IN_A_ROW: usize = 1_024;
+/// Idle organisations that are told of in one second; the others follow in the next.
+const RECEIPTS_A_BEAT: usize = 1_000;
+
+/// What the mirror is made of.
+pub(crate) struct MirrorParts {
+    pub(crate) core: Arc<Core>,
+    pub(crate) world: World,
+    pub(crate) upstairs: Arc<dyn Upstairs>,
+    pub(crate) joined: Joined,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) clock: SharedClock,
+    pub(crate) disk: Disk,
+    pub(crate) audit: Audit,
+    pub(crate) receipts: Receipts,
+    pub(crate) probes: Probes,
+    pub(crate) metrics: MirrorMetrics,
+}
+
+/// What is counted of the mirror.
+#[derive(Clone, Debug)]
+pub(crate) struct MirrorMetrics {
+    pub(crate) applied: Counter,
+    pub(crate) gaps: Counter,
+    pub(crate) alarms: Counter,
+    pub(crate) fetched: Counter,
+}
+
+impl MirrorMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            applied: metrics.counter("mirror_events", "Events applied by the mirror"),
+            gaps: metrics.counter("mirror_gaps", "Streams that had to be fetched again"),
+            alarms: metrics.counter(
+                "mirror_alarms",
+                "Events, heartbeats and snapshots that could not be read or were forged",
+            ),
+            fetched: metrics.counter("mirror_fetched", "Streams fetched from the control plane"),
+        }
+    }
+}
+
+/// The one task that writes the tables.
+pub(crate) struct Mirror {
+    parts: MirrorParts,
+    beats: Beats,
+    fetches: Fetches,
+    answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// All streams are being fetched, or must be, after this many failures.
+    everything: Everything,
+    heads_asked: bool,
+    next_save_ms: u64,
+    /// Organisations that are told of next.
+    told_next: VecDeque<OrgId>,
+}
+
+/// What the control plane answered to the mirror.
+enum Answer {
+    Everything(Result<Vec<Snapshot>, UpstairsError>),
+    Stream(OrgId, Result<Vec<Snapshot>, UpstairsError>),
+    Heads(u64, Result<Heads, UpstairsError>),
+}
+
+/// Whether all streams are to be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Everything {
+    Known,
+    Wanted { at_ms: u64, failures: u32 },
+    Running { failures: u32 },
+}
+
+impl Mirror {
+    pub(crate) fn new(parts: MirrorParts) -> Self {
+        let next_save_ms = parts.clock.boot_ms().saturating_add(SAVE_MS);
+        Self {
+            parts,
+            beats: Beats::default(),
+            fetches: Fetches::default(),
+            answers: FuturesUnordered::new(),
+            everything: Everything::Wanted { at_ms: 0, failures: 0 },
+            heads_asked: false,
+            next_save_ms,
+            told_next: VecDeque::new(),
+        }
+    }
+
+    /// Follows the control plane until `stop`.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = self.follow() => {}
+            }
+        }
+        self.save().await;
+    }
+
+    /// Opens the feeds and follows them until they are lost.
+    async fn follow(&mut self) {
+        let (bus, clock) = (Arc::clone(&self.parts.bus), Arc::clone(&self.parts.clock));
+        let mut feeds = match Feeds::open(&*bus, self.parts.joined.org).await {
+            Ok(feeds) => feeds,
+            Err(error) => {
+                tracing::warn!(%error, "the bus cannot be read");
+                self.tick();
+                return clock.sleep(REOPEN_MS).await;
+            }
+        };
+        // What was published before the feeds stood may be missing.
+        self.want_everything();
+        loop {
+            self.tick();
+            // Before the first snapshot events mean nothing: the feeds keep them.
+            let empty = self.parts.world.incarnation().is_none();
+            tokio::select! {
+                biased;
+                Some(answer) = self.answers.next() => self.answered(answer),
+                message = feeds.next(), if !empty => {
+                    if let Err(error) = self.read(message, &mut feeds) {
+                        tracing::warn!(%error, "the feeds are lost");
+                        return;
+                    }
+                }
+                () = clock.sleep(TICK_MS) => {}
+            }
+            if clock.boot_ms() >= self.next_save_ms {
+                self.save().await;
+            }
+        }
+    }
+
+    /// Takes a message and those that are here already.
+    fn read(
+        &mut self,
+        first: Result<Message, ReadError>,
+        feeds: &mut Feeds,
+    ) -> Result<(), ReadError> {
+        let mut next = Some(first);
+        for _ in 0..MAX_IN_A_ROW {
+            match next {
+                Some(Ok(message)) => self.message(&message),
+                Some(Err(ReadError::Trimmed)) => self.want_everything(),
+                Some(Err(lost)) => return Err(lost),
+                None => break,
+            }
+            next = feeds.ready();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

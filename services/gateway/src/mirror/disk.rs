@@ -1,0 +1,198 @@
+//! The mirror on the local disk, so that a gateway can start while the control plane is away.
+//!
+//! `DATA/mirror/` holds one file a stream in the form of a snapshot, and `identity`, which says who
+//! this gateway is and up to when all of it was fresh. Everything is signed with a key that is made
+//! of the join token: a file that was changed, or is of another gateway, is not read.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use turnpike_domain::id::{GatewayId, IncarnationId, OrgId};
+use turnpike_domain::state::{Organisation, Platform};
+use turnpike_domain::time::Timestamp;
+use turnpike_runtime::config::Secret;
+use turnpike_runtime::tasks;
+use turnpike_wire::form;
+use turnpike_wire::sign::{Signed, SigningKey, VerifyingKey};
+use turnpike_wire::snapshot::{self, Assembly, Snapshot, Splitter, Taken, framed};
+
+use super::world::World;
+use crate::upstairs::Joined;
+
+/// The folder within the data folder, and the file that speaks for the others.
+const FOLDER: &str = "mirror";
+const IDENTITY: &str = "identity";
+/// What a stream's file ends with.
+const SUFFIX: &str = ".snapshot";
+/// What the signing key is made of, beside the join token.
+const LABEL: &[u8] = b"turnpike gateway disk v1\0";
+
+/// The folder of one gateway.
+pub(crate) struct Disk {
+    folder: PathBuf,
+    key: SigningKey,
+    joined: Joined,
+    /// The seq up to which each stream is saved.
+    saved: BTreeMap<OrgId, u64>,
+    incarnation: Option<IncarnationId>,
+}
+
+/// What was found on the disk.
+pub(crate) struct Loaded {
+    pub(crate) joined: Joined,
+    /// The control plane's time up to which the streams were fresh.
+    pub(crate) fresh_at: Timestamp,
+    pub(crate) streams: Vec<Snapshot>,
+}
+
+struct Identity {
+    gateway: GatewayId,
+    org: Option<OrgId>,
+    key: [u8; 32],
+    fresh_at: Timestamp,
+}
+
+turnpike_wire::form!(Identity { 1 gateway, 2 org, 3 key, 4 fresh_at });
+
+enum Stream {
+    Organisation(Box<Organisation>),
+    Platform(Box<Platform>),
+}
+
+impl Disk {
+    /// The mirror's folder in `data`, for the gateway with this join token.
+    pub(crate) fn open(data: &Path, token: &Secret, joined: Joined) -> io::Result<Self> {
+        let folder = data.join(FOLDER);
+        std::fs::create_dir_all(&folder)?;
+        let key = signing_key(token);
+        Ok(Self { folder, key, joined, saved: BTreeMap::new(), incarnation: None })
+    }
+
+    /// Writes the streams that have changed, then the time up to which all were fresh.
+    pub(crate) async fn save(&mut self, world: &World, fresh_at: Timestamp) -> io::Result<()> {
+        let Some(incarnation) = world.incarnation() else { return Ok(()) };
+        if self.incarnation.replace(incarnation) != Some(incarnation) {
+            self.saved.clear();
+        }
+        let mut changed = Vec::new();
+        let mut heads = BTreeMap::new();
+        for org in std::iter::once(OrgId::PLATFORM).chain(world.orgs()) {
+            let seq = world.head(org).seq;
+            heads.insert(org, seq);
+            if self.saved.get(&org) == Some(&seq) {
+                continue;
+            }
+            changed.extend(match world.organisation(org) {
+                Some(state) => Some(Stream::Organisation(Box::new(state.clone()))),
+                None if org == OrgId::PLATFORM => {
+                    Some(Stream::Platform(Box::new(world.platform().clone())))
+                }
+                None => None,
+            });
+        }
+        let (folder, key, taken) =
+            (self.folder.clone(), self.key.clone(), Taken { incarnation, at: fresh_at });
+        let identity = self.identity(fresh_at);
+        let gone: Vec<OrgId> =
+            self.saved.keys().filter(|org| !heads.contains_key(org)).copied().collect();
+        let written = tasks::blocking("save mirror", move || {
+            for stream in &changed {
+                write_stream(&folder, stream, taken, &key)?;
+            }
+            for org in gone {
+                std::fs::remove_file(path(&folder, org))?;
+            }
+            write_file(&folder.join(IDENTITY), &identity)
+        });
+        written.await.map_err(io::Error::other)??;
+        self.saved = heads;
+        Ok(())
+    }
+
+    fn identity(&self, fresh_at: Timestamp) -> Vec<u8> {
+        let Joined { gateway, org, key } = self.joined;
+        let body = form::encode(&Identity { gateway, org, key: key.to_bytes(), fresh_at });
+        let signature = self.key.sign(Signed::Snapshot, &body);
+        [&signature[..], &body].concat()
+    }
+}
+
+/// What an earlier run has saved in `data`; `None` if there is nothing that can be believed.
+pub(crate) fn load(data: &Path, token: &Secret) -> Option<Loaded> {
+    let folder = data.join(FOLDER);
+    let key = signing_key(token).verifying_key();
+    let bytes = std::fs::read(folder.join(IDENTITY)).ok()?;
+    let (signature, body) = bytes.split_first_chunk::<64>()?;
+    let genuine = key.verify(Signed::Snapshot, body, signature).is_ok();
+    let identity = genuine.then(|| form::decode::<Identity>(body).ok()).flatten();
+    let Some(identity) = identity else {
+        tracing::warn!("the mirror on disk is damaged or of another join token: it is not used");
+        return None;
+    };
+    let joined = Joined {
+        gateway: identity.gateway,
+        org: identity.org,
+        key: VerifyingKey::from_bytes(&identity.key).ok()?,
+    };
+    let mut streams = Vec::new();
+    for file in std::fs::read_dir(&folder).ok()? {
+        let path = file.ok()?.path();
+        if path.to_str().is_some_and(|name| name.ends_with(SUFFIX)) {
+            match read_stream(&path, key) {
+                Ok(stream) => streams.push(stream),
+                Err(error) => {
+                    // An organisation that is missing would be answered with 401.
+                    tracing::error!(path = %path.display(), %error, "the mirror on disk is damaged");
+                    return Some(Loaded { joined, fresh_at: Timestamp(0), streams: Vec::new() });
+                }
+            }
+        }
+    }
+    Some(Loaded { joined, fresh_at: identity.fresh_at, streams })
+}
+
+fn signing_key(token: &Secret) -> SigningKey {
+    let mut hash = Sha256::new();
+    hash.update(LABEL);
+    hash.update(token.expose());
+    SigningKey::from_seed(&hash.finalize().into())
+}
+
+fn path(folder: &Path, org: OrgId) -> PathBuf {
+    folder.join(format!("{org}{SUFFIX}"))
+}
+
+fn write_stream(folder: &Path, stream: &Stream, taken: Taken, key: &SigningKey) -> io::Result<()> {
+    let (org, frames) = match stream {
+        Stream::Organisation(state) => (state.id, snapshot::organisation(state, taken, key)),
+        Stream::Platform(state) => (OrgId::PLATFORM, snapshot::platform(state, taken, key)),
+    };
+    let bytes: Vec<u8> = frames.flat_map(|frame| framed(&frame)).collect();
+    write_file(&path(folder, org), &bytes)
+}
+
+/// Replaces a file as a whole: a crash leaves the old one or the new one.
+fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let new = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    std::fs::rename(new, path)
+}
+
+fn read_stream(path: &Path, key: VerifyingKey) -> Result<Snapshot, String> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let (mut splitter, mut assembly) = (Splitter::default(), Assembly::new(key));
+    splitter.push(&bytes);
+    while let Some(frame) = splitter.next_frame().map_err(|error| error.to_string())? {
+        if let Some(whole) = assembly.take(frame).map_err(|error| error.to_string())? {
+            return Ok(whole);
+        }
+    }
+    Err("it is cut".to_owned())
+}

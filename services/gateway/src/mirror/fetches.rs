@@ -1,0 +1,81 @@
+//! Streams that are being fetched, with the events that wait for them.
+
+use std::collections::BTreeMap;
+
+use turnpike_domain::id::OrgId;
+use turnpike_runtime::entropy;
+use turnpike_wire::record::Received;
+
+/// Events of one stream that are kept while it is fetched. What comes after them makes another gap.
+const MAX_WAITING: usize = 10_000;
+/// The wait after the first failure; it doubles up to the last.
+const FIRST_RETRY_MS: u64 = 500;
+const LAST_RETRY_MS: u64 = 15_000;
+
+/// The streams that the mirror lacks.
+#[derive(Default)]
+pub(super) struct Fetches {
+    streams: BTreeMap<OrgId, Fetch>,
+}
+
+#[derive(Default)]
+struct Fetch {
+    running: bool,
+    failures: u32,
+    /// Not before this steady time.
+    at_ms: u64,
+    waiting: Vec<Received>,
+}
+
+impl Fetches {
+    /// `org` must be fetched.
+    pub(super) fn want(&mut self, org: OrgId) {
+        self.streams.entry(org).or_default();
+    }
+
+    /// Whether `org` is being fetched: its events must wait.
+    pub(super) fn holds(&self, org: OrgId) -> bool {
+        self.streams.contains_key(&org)
+    }
+
+    /// Keeps an event of a stream that is being fetched.
+    pub(super) fn keep(&mut self, received: Received) {
+        let fetch = self.streams.entry(received.org).or_default();
+        if fetch.waiting.len() < MAX_WAITING {
+            fetch.waiting.push(received);
+        }
+    }
+
+    /// The streams to fetch now; they count as running from here on.
+    pub(super) fn start(&mut self, now_ms: u64) -> Vec<OrgId> {
+        let ready = |fetch: &Fetch| !fetch.running && fetch.at_ms <= now_ms;
+        let mut started = Vec::new();
+        for (org, fetch) in self.streams.iter_mut().filter(|(_, fetch)| ready(fetch)) {
+            fetch.running = true;
+            started.push(*org);
+        }
+        started
+    }
+
+    /// `org` was fetched; answers with the events that waited, in the order of their seq.
+    pub(super) fn done(&mut self, org: OrgId) -> Vec<Received> {
+        let mut waiting = self.streams.remove(&org).unwrap_or_default().waiting;
+        waiting.sort_by_key(|received| received.seq);
+        waiting
+    }
+
+    /// `org` could not be fetched: it is tried again later.
+    pub(super) fn failed(&mut self, org: OrgId, now_ms: u64) {
+        let fetch = self.streams.entry(org).or_default();
+        fetch.running = false;
+        fetch.at_ms = now_ms.saturating_add(backoff_ms(fetch.failures));
+        fetch.failures = fetch.failures.saturating_add(1);
+    }
+}
+
+/// How long to wait after so many failures, with jitter: a thousand gateways fail at once.
+pub(crate) fn backoff_ms(failures: u32) -> u64 {
+    let longest = FIRST_RETRY_MS.checked_shl(failures.min(16)).unwrap_or(LAST_RETRY_MS);
+    let longest = longest.min(LAST_RETRY_MS);
+    longest / 2 + entropy::jitter_ms(longest / 2)
+}

@@ -1,0 +1,271 @@
+//! What the mirror does with each message, each answer and each moment.
+
+use std::sync::Arc;
+
+use turnpike_bus::seam::{Message, Topic};
+use turnpike_domain::id::OrgId;
+use turnpike_domain::state::Head;
+use turnpike_wire::heartbeat::Heartbeat;
+use turnpike_wire::record::{self, Received};
+use turnpike_wire::snapshot::{Snapshot, State};
+
+use super::world::{Applied, NotInstalled};
+use super::{Answer, Everything, Mirror, RECEIPTS_A_BEAT, SAVE_MS, backoff_ms};
+use crate::audit;
+use crate::upstairs::Heads;
+
+impl Mirror {
+    pub(super) fn message(&mut self, message: &Message) {
+        match &message.topic {
+            Topic::Events { org, .. } => match record::receive(&message.payload) {
+                Ok(received) if received.org == *org => self.event(received),
+                // What cannot be read leaves a gap, which is found by the next one.
+                Ok(_) => self.alarm("an event came on a topic that is not its own"),
+                Err(error) => self.alarm(&format!("an event cannot be read: {error}")),
+            },
+            Topic::Heartbeat { .. } => {
+                match Heartbeat::verify(&message.payload, &self.parts.joined.key) {
+                    Ok(beat) => self.heartbeat(&beat),
+                    Err(error) => self.alarm(&format!("a heartbeat was refused: {error}")),
+                }
+            }
+            Topic::Spend { .. }
+            | Topic::Booked { .. }
+            | Topic::Receipts { .. }
+            | Topic::Ledger { .. } => {}
+        }
+    }
+
+    /// Retries, asks for what is lost, and says how fresh the mirror is.
+    pub(super) fn tick(&mut self) {
+        let now_ms = self.parts.clock.boot_ms();
+        self.settle();
+        if let Everything::Wanted { at_ms, failures } = self.everything
+            && at_ms <= now_ms
+        {
+            self.everything = Everything::Running { failures };
+            let (upstairs, joined) = (Arc::clone(&self.parts.upstairs), self.parts.joined);
+            self.answers.push(Box::pin(async move {
+                Answer::Everything(upstairs.snapshot(&joined, None).await)
+            }));
+        }
+        if self.everything == Everything::Known {
+            for org in self.beats.lost(now_ms) {
+                self.fetches.want(org);
+            }
+            self.fetch(now_ms);
+            self.ask_heads();
+        }
+        let ready = !self.parts.core.is_stale();
+        if ready != self.parts.probes.is_ready() {
+            let reason = if ready { "the mirror is fresh" } else { "the mirror is stale" };
+            self.parts.probes.set_ready(ready, reason);
+        }
+    }
+
+    pub(super) fn answered(&mut self, answer: Answer) {
+        let now_ms = self.parts.clock.boot_ms();
+        match answer {
+            Answer::Everything(Ok(snapshots)) => self.everything(snapshots),
+            Answer::Everything(Err(error)) => {
+                tracing::warn!(%error, "the streams cannot be fetched");
+                if let Everything::Running { failures } = self.everything {
+                    let at_ms = now_ms.saturating_add(backoff_ms(failures));
+                    let failures = failures.saturating_add(1);
+                    self.everything = Everything::Wanted { at_ms, failures };
+                }
+            }
+            Answer::Stream(org, Ok(snapshots)) => self.stream(org, snapshots, now_ms),
+            Answer::Stream(org, Err(error)) => {
+                tracing::warn!(%org, %error, "a stream cannot be fetched");
+                self.fetches.failed(org, now_ms);
+            }
+            Answer::Heads(asked, answer) => {
+                self.heads_asked = false;
+                match answer {
+                    Ok(Heads { incarnation, heads }) => {
+                        if self.parts.world.incarnation() == Some(incarnation) {
+                            self.beats.heads(&self.parts.world, &heads, asked, now_ms);
+                        } else {
+                            self.other_life();
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "the heads cannot be fetched"),
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// All streams must be fetched, as soon as may be.
+    pub(super) fn want_everything(&mut self) {
+        if self.everything == Everything::Known {
+            self.everything = Everything::Wanted { at_ms: 0, failures: 0 };
+        }
+    }
+
+    /// Writes what has changed to the local disk.
+    pub(super) async fn save(&mut self) {
+        self.next_save_ms = self.parts.clock.boot_ms().saturating_add(SAVE_MS);
+        let fresh_at = self.parts.core.fresh_at();
+        if let Err(error) = self.parts.disk.save(&self.parts.world, fresh_at).await {
+            tracing::error!(%error, "the mirror cannot be saved on disk");
+        }
+    }
+
+    fn event(&mut self, received: Received) {
+        if self.fetches.holds(received.org) {
+            return self.fetches.keep(received);
+        }
+        let (org, seq, position) = (received.org, received.seq, received.position);
+        let described = received.record.as_ref().map(|record| (record.event.name(), record.at));
+        let described = described.ok();
+        match self.parts.world.apply(&received) {
+            Applied::Done(key) => {
+                self.parts.metrics.applied.inc();
+                if let (Some(key), Some((what, decided_at))) = (key, described) {
+                    let applied_at = self.parts.core.now();
+                    let entry =
+                        audit::Entry { what, org, key, seq, position, decided_at, applied_at };
+                    self.parts.audit.add(&entry);
+                }
+                if !self.parts.core.is_stale() {
+                    self.parts.receipts.reached(org, position, self.parts.core.now());
+                }
+            }
+            Applied::Known => {}
+            Applied::Gap => {
+                self.parts.metrics.gaps.inc();
+                tracing::info!(%org, seq, "a stream has a gap and is fetched");
+                self.fetches.want(org);
+                self.fetches.keep(received);
+            }
+            Applied::Held(unreadable) => {
+                self.alarm(&format!("{org} is held at its last good state: {unreadable}"));
+                // The control plane's own folding of the event may be readable.
+                self.fetches.want(org);
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, beat: &Heartbeat) {
+        if self.parts.world.incarnation() != Some(beat.incarnation) {
+            return self.other_life();
+        }
+        let now_ms = self.parts.clock.boot_ms();
+        if self.beats.hear(&self.parts.world, beat, now_ms) {
+            self.parts.core.set_now(beat.at);
+        }
+        self.settle();
+    }
+
+    /// The store was restored: nothing that is known may be believed for longer than staleness
+    /// allows.
+    fn other_life(&mut self) {
+        if self.everything == Everything::Known {
+            self.alarm("the store has begun another life; every stream is fetched again");
+            self.beats.start_again();
+            self.want_everything();
+        }
+    }
+
+    fn settle(&mut self) {
+        let Some(fresh) = self.beats.settle(&self.parts.world) else { return };
+        self.parts.core.set_fresh_at(fresh.at);
+        // Where nothing happened, this is how the control plane hears of us.
+        if self.told_next.is_empty() {
+            self.told_next.push_back(OrgId::PLATFORM);
+            self.told_next.extend(self.parts.world.orgs());
+        }
+        let some = RECEIPTS_A_BEAT.min(self.told_next.len());
+        for org in self.told_next.drain(..some) {
+            if !self.beats.is_behind(org) && !self.parts.world.is_held(org) {
+                self.parts.receipts.reached(org, fresh.position, fresh.at);
+            }
+        }
+    }
+
+    fn everything(&mut self, snapshots: Vec<Snapshot>) {
+        let life = snapshots.first().map(|snapshot| snapshot.taken.incarnation);
+        if life.is_none() {
+            return self.alarm("the control plane sent no stream at all");
+        }
+        self.everything = Everything::Known;
+        self.parts.metrics.fetched.inc_by(u64::try_from(snapshots.len()).unwrap_or(u64::MAX));
+        if life == self.parts.world.incarnation() {
+            for snapshot in snapshots {
+                // Events may have overtaken it.
+                if let Err(NotInstalled::OtherLife) = self.parts.world.install(snapshot) {
+                    self.want_everything();
+                }
+            }
+        } else {
+            self.parts.world.start_again(snapshots);
+            self.beats.start_again();
+        }
+    }
+
+    fn stream(&mut self, org: OrgId, snapshots: Vec<Snapshot>, now_ms: u64) {
+        self.parts.metrics.fetched.inc();
+        let before = self.parts.world.head(org);
+        let Some(snapshot) = snapshots.into_iter().find(|one| stream_of(&one.state) == org) else {
+            self.alarm(&format!("{org}: the control plane sent another stream"));
+            return self.fetches.failed(org, now_ms);
+        };
+        match self.parts.world.install(snapshot) {
+            Ok(()) => {
+                for received in self.fetches.done(org) {
+                    self.event(received);
+                }
+                self.tell(org, before);
+            }
+            Err(NotInstalled::Older) => {
+                self.alarm(&format!("{org}: the snapshot is older than the mirror"));
+                self.fetches.failed(org, now_ms);
+            }
+            Err(NotInstalled::OtherLife) => {
+                self.fetches.failed(org, now_ms);
+                self.other_life();
+            }
+        }
+    }
+
+    fn tell(&self, org: OrgId, before: Head) {
+        let head = self.parts.world.head(org);
+        if head.position > before.position && !self.parts.core.is_stale() {
+            self.parts.receipts.reached(org, head.position, self.parts.core.now());
+        }
+    }
+
+    fn fetch(&mut self, now_ms: u64) {
+        for org in self.fetches.start(now_ms) {
+            let (upstairs, joined) = (Arc::clone(&self.parts.upstairs), self.parts.joined);
+            self.answers.push(Box::pin(async move {
+                Answer::Stream(org, upstairs.snapshot(&joined, Some(org)).await)
+            }));
+        }
+    }
+
+    fn ask_heads(&mut self) {
+        if self.heads_asked || !self.beats.needs_heads() {
+            return;
+        }
+        self.heads_asked = true;
+        let asked = self.beats.ask();
+        let (upstairs, joined) = (Arc::clone(&self.parts.upstairs), self.parts.joined);
+        self.answers
+            .push(Box::pin(async move { Answer::Heads(asked, upstairs.heads(&joined).await) }));
+    }
+
+    fn alarm(&self, what: &str) {
+        self.parts.metrics.alarms.inc();
+        tracing::error!("{what}");
+    }
+}
+
+fn stream_of(state: &State) -> OrgId {
+    match state {
+        State::Organisation(organisation) => organisation.id,
+        State::Platform(_) => OrgId::PLATFORM,
+    }
+}

@@ -1,0 +1,340 @@
+//! The mirror's state: every stream folded up to its head, and the key table beside it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use turnpike_domain::event::Event;
+use turnpike_domain::evolve::{self, Touched};
+use turnpike_domain::id::{IncarnationId, KeyId, OrgId};
+use turnpike_domain::state::{Head, Key, Organisation, Platform, Provider};
+use turnpike_wire::record::{FIRST_HASH, Received, Unreadable};
+use turnpike_wire::seal::SealingKeys;
+use turnpike_wire::snapshot::{Snapshot, State};
+
+use crate::core::{Core, ProviderCredential};
+use crate::view::{OrgCell, OrgView};
+
+/// Everything that the mirror has folded. Only the mirror's task has it; what it changes is
+/// published to the [`Core`] in the same call.
+pub(crate) struct World {
+    core: Arc<Core>,
+    sealing: SealingKeys,
+    /// The life of the store that all of it belongs to; `None` before the first snapshot.
+    incarnation: Option<IncarnationId>,
+    platform: Platform,
+    orgs: BTreeMap<OrgId, Mirrored>,
+}
+
+struct Mirrored {
+    state: Organisation,
+    cell: Arc<OrgCell>,
+    /// Keys whose last event could not be read: they may have been stopped.
+    held: BTreeSet<KeyId>,
+    /// An event about something else could not be read.
+    quarantined: bool,
+}
+
+/// What became of a record.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// It is applied; the key that it changed, if it changed one.
+    Done(Option<KeyId>),
+    /// It was known.
+    Known,
+    /// It does not follow what is known: the stream must be fetched.
+    Gap,
+    /// It stands in the chain but cannot be read: the last good state is kept.
+    Held(Unreadable),
+}
+
+/// Why a snapshot was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotInstalled {
+    /// The mirror knows more already.
+    #[error("the snapshot is older than the mirror")]
+    Older,
+    /// The store was restored: every stream must be fetched.
+    #[error("the snapshot is of another life of the store")]
+    OtherLife,
+}
+
+impl World {
+    pub(crate) fn new(core: Arc<Core>, sealing: SealingKeys) -> Self {
+        Self {
+            core,
+            sealing,
+            incarnation: None,
+            platform: Platform::default(),
+            orgs: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) const fn incarnation(&self) -> Option<IncarnationId> {
+        self.incarnation
+    }
+
+    /// The head of a stream; that of nothing if the stream is not known.
+    pub(crate) fn head(&self, org: OrgId) -> Head {
+        if org == OrgId::PLATFORM {
+            return self.platform.head;
+        }
+        self.orgs.get(&org).map(|org| org.state.head).unwrap_or_default()
+    }
+
+    /// Every organisation that is known.
+    pub(crate) fn orgs(&self) -> impl Iterator<Item = OrgId> {
+        self.orgs.keys().copied()
+    }
+
+    pub(crate) fn organisation(&self, org: OrgId) -> Option<&Organisation> {
+        self.orgs.get(&org).map(|org| &org.state)
+    }
+
+    pub(crate) const fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// Whether something of the organisation could not be read.
+    pub(crate) fn is_held(&self, org: OrgId) -> bool {
+        self.orgs.get(&org).is_some_and(|org| org.quarantined || !org.held.is_empty())
+    }
+
+    /// Says whether events of the organisation are missing. What is held stays behind.
+    pub(crate) fn set_behind(&self, org: OrgId, behind: bool) {
+        let Some(mirrored) = self.orgs.get(&org) else { return };
+        if behind {
+            mirrored.cell.fall_behind(self.core.fresh_at());
+        } else if !self.is_held(org) {
+            mirrored.cell.catch_up();
+        }
+    }
+
+    /// Folds a record into its stream, if it is the next one.
+    pub(crate) fn apply(&mut self, received: &Received) -> Applied {
+        let head = self.head(received.org);
+        let follows = received.seq == head.seq.saturating_add(1);
+        if follows && received.prev_hash == chain(head) {
+            return self.follow(received);
+        }
+        // Below the head it is a repetition; another record at the head's own place is not.
+        let repeated =
+            received.seq < head.seq || (received.seq == head.seq && received.hash == head.hash);
+        if repeated { Applied::Known } else { Applied::Gap }
+    }
+
+    /// Takes a stream as a whole.
+    ///
+    /// # Errors
+    /// [`NotInstalled`].
+    pub(crate) fn install(&mut self, snapshot: Snapshot) -> Result<(), NotInstalled> {
+        let Snapshot { taken, state } = snapshot;
+        if self.incarnation.is_some_and(|life| life != taken.incarnation) {
+            return Err(NotInstalled::OtherLife);
+        }
+        match state {
+            State::Platform(platform) => {
+                if platform.head.seq < self.platform.head.seq {
+                    return Err(NotInstalled::Older);
+                }
+                self.platform = *platform;
+                self.publish_platform();
+            }
+            State::Organisation(state) => {
+                if state.head.seq < self.head(state.id).seq {
+                    return Err(NotInstalled::Older);
+                }
+                self.replace(*state);
+            }
+        }
+        self.incarnation = Some(taken.incarnation);
+        Ok(())
+    }
+
+    /// Starts again with another life of the store: whatever is not among `snapshots` is gone.
+    pub(crate) fn start_again(&mut self, snapshots: Vec<Snapshot>) {
+        self.incarnation = snapshots.first().map(|snapshot| snapshot.taken.incarnation);
+        let mut gone: BTreeSet<OrgId> = self.orgs.keys().copied().collect();
+        for Snapshot { state, .. } in snapshots {
+            match state {
+                State::Platform(platform) => self.platform = *platform,
+                State::Organisation(state) => {
+                    gone.remove(&state.id);
+                    self.replace(*state);
+                }
+            }
+        }
+        for org in gone {
+            self.forget(org);
+        }
+        self.publish_platform();
+    }
+
+    fn follow(&mut self, received: &Received) -> Applied {
+        let Received { org, position, hash, .. } = *received;
+        let record = match &received.record {
+            Ok(record) => record,
+            Err(unreadable) => {
+                self.hold(org, Head { seq: received.seq, hash, position }, unreadable.key);
+                return Applied::Held(unreadable.clone());
+            }
+        };
+        let (key, touched) = if org == OrgId::PLATFORM {
+            let touched = evolve::platform(&mut self.platform, record, hash, position);
+            self.publish_platform();
+            (None, touched)
+        } else {
+            let key = key_of(&record.event);
+            let mirrored = self.orgs.entry(org).or_insert_with(|| Mirrored::new(org));
+            let before = key.and_then(|key| mirrored.state.keys.get(&key).cloned());
+            let touched = evolve::organisation(&mut mirrored.state, record, hash, position);
+            mirrored.publish(&self.core, touched, before.as_deref());
+            (key, touched)
+        };
+        if touched == Touched::Routing {
+            self.publish_credentials();
+        }
+        Applied::Done(key)
+    }
+
+    /// Goes on behind an event that cannot be read.
+    fn hold(&mut self, org: OrgId, head: Head, key: Option<KeyId>) {
+        if org == OrgId::PLATFORM {
+            self.platform.head = head;
+            return;
+        }
+        let core = Arc::clone(&self.core);
+        let mirrored = self.orgs.entry(org).or_insert_with(|| Mirrored::new(org));
+        mirrored.state.head = head;
+        mirrored.cell.fall_behind(core.fresh_at());
+        match key {
+            Some(key) => {
+                mirrored.held.insert(key);
+                mirrored.publish(&core, Touched::Key(key), None);
+            }
+            None => {
+                mirrored.quarantined = true;
+                mirrored.publish(&core, Touched::Other, None);
+            }
+        }
+    }
+
+    /// Puts a state in the place of the one that is known, key by key.
+    fn replace(&mut self, state: Organisation) {
+        let core = Arc::clone(&self.core);
+        let mirrored = self.orgs.entry(state.id).or_insert_with(|| Mirrored::new(state.id));
+        let before = std::mem::replace(&mut mirrored.state, state);
+        mirrored.held.clear();
+        mirrored.quarantined = false;
+        mirrored.cell.catch_up();
+        for (id, old) in &before.keys {
+            if !mirrored.state.keys.contains_key(id) {
+                core.table.replace(&mirrored.cell, &mirrored.state, false, Some(old), None);
+            }
+        }
+        // The view first: no key may be seen with settings that are older than it.
+        mirrored.publish(&core, Touched::Routing, None);
+        for (id, key) in &mirrored.state.keys {
+            let old = before.keys.get(id).map(|old| &**old);
+            core.table.replace(&mirrored.cell, &mirrored.state, false, old, Some(key));
+        }
+        self.publish_credentials();
+    }
+
+    fn forget(&mut self, org: OrgId) {
+        if let Some(mirrored) = self.orgs.remove(&org) {
+            for key in mirrored.state.keys.values() {
+                self.core.table.replace(&mirrored.cell, &mirrored.state, false, Some(key), None);
+            }
+        }
+    }
+
+    fn publish_platform(&self) {
+        self.core.set_platform(self.platform.clone());
+    }
+
+    /// Opens the credentials of all providers. Routing changes seldom; requests find them open.
+    fn publish_credentials(&self) {
+        let owned = self.orgs.values().flat_map(|org| org.state.providers.values());
+        let mut opened = HashMap::new();
+        for Provider { spec, .. } in self.platform.providers.values().chain(owned) {
+            let Some(sealed) = &spec.credential else { continue };
+            let plain = self.sealing.open(sealed);
+            match plain.as_ref().map(|plain| std::str::from_utf8(plain)) {
+                Ok(Ok(text)) => {
+                    opened.insert(sealed.0.clone(), ProviderCredential::new(text));
+                }
+                Ok(Err(_)) => tracing::error!(provider = %spec.name, "the credential is no text"),
+                Err(error) => {
+                    tracing::error!(provider = %spec.name, %error, "a credential does not open");
+                }
+            }
+        }
+        self.core.set_credentials(opened);
+    }
+}
+
+impl Mirrored {
+    fn new(org: OrgId) -> Self {
+        let state = Organisation::new(org);
+        let cell = Arc::new(OrgCell::new(OrgView::of(&state, false)));
+        Self { state, cell, held: BTreeSet::new(), quarantined: false }
+    }
+
+    /// Shows the cores what was touched.
+    fn publish(&self, core: &Core, touched: Touched, before: Option<&Key>) {
+        match touched {
+            Touched::Key(key) => {
+                let held = self.held.contains(&key);
+                let after = self.state.keys.get(&key);
+                core.table.replace(&self.cell, &self.state, held, before, after);
+            }
+            Touched::Tokens => {}
+            Touched::Project(_) | Touched::Routing | Touched::Other => {
+                self.cell.set_view(OrgView::of(&self.state, self.quarantined));
+            }
+        }
+    }
+}
+
+const fn chain(head: Head) -> [u8; 32] {
+    if head.seq == 0 { FIRST_HASH } else { head.hash }
+}
+
+/// The key that an event changes: what the audit log names, and whose old secrets must go.
+pub(crate) const fn key_of(event: &Event) -> Option<KeyId> {
+    match event {
+        Event::KeyCreated { key, .. }
+        | Event::KeyChanged { key, .. }
+        | Event::KeyRotated { key, .. }
+        | Event::KeyDisabled { key }
+        | Event::KeyEnabled { key }
+        | Event::KeyRevoked { key, .. }
+        | Event::KeyActivated { key }
+        | Event::KeyDeleted { key } => Some(*key),
+        Event::OrgCreated { .. }
+        | Event::OrgSettingsChanged { .. }
+        | Event::MemberInvited { .. }
+        | Event::MemberJoined { .. }
+        | Event::MemberRoleChanged { .. }
+        | Event::MemberRemoved { .. }
+        | Event::ProjectCreated { .. }
+        | Event::ProjectChanged { .. }
+        | Event::ProjectDeleted { .. }
+        | Event::SecretRevealed { .. }
+        | Event::TokenCreated { .. }
+        | Event::TokenDeleted { .. }
+        | Event::PlanAssigned { .. }
+        | Event::QuotaHit { .. }
+        | Event::AlertRaised { .. }
+        | Event::WalletToppedUp { .. }
+        | Event::WalletExhausted { .. }
+        | Event::WalletRestored { .. }
+        | Event::GatewayJoined { .. }
+        | Event::GatewayLeft { .. }
+        | Event::GatewayFenced { .. }
+        | Event::LeaseAbandoned { .. }
+        | Event::ProviderChanged { .. }
+        | Event::PlanChanged { .. }
+        | Event::ModelPriced { .. } => None,
+    }
+}

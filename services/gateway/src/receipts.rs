@@ -1,0 +1,71 @@
+//! Tells the control plane how far the mirror is, so that callers can wait for the proof.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use turnpike_bus::seam::{Bus, Publish, Topic};
+use turnpike_domain::id::{EpochId, GatewayId, OrgId, Position};
+use turnpike_domain::time::Timestamp;
+use turnpike_runtime::clock::{SharedClock, deadline};
+use turnpike_wire::form;
+use turnpike_wire::heartbeat::Receipt;
+
+/// How long a receipt waits for others of the same organisation: a bulk command changes thousands
+/// of keys at once.
+const GATHER_MS: u64 = 5;
+/// Receipts on their way at a time.
+const IN_FLIGHT: usize = 64;
+/// A receipt that was not taken by then is overtaken by the next one.
+const PUBLISH_MS: u64 = 1_000;
+
+/// The receipts that wait to be sent; the latest of each organisation stands.
+#[derive(Clone, Default)]
+pub(crate) struct Receipts {
+    waiting: Arc<Mutex<BTreeMap<OrgId, (Position, Timestamp)>>>,
+    news: Arc<Notify>,
+}
+
+impl Receipts {
+    /// The mirror of `org` has reached `position`.
+    pub(crate) fn reached(&self, org: OrgId, position: Position, at: Timestamp) {
+        self.lock().insert(org, (position, at));
+        self.news.notify_one();
+    }
+
+    /// Sends until `stop`.
+    pub(crate) async fn run(
+        self,
+        bus: Arc<dyn Bus>,
+        clock: SharedClock,
+        (gateway, epoch): (GatewayId, EpochId),
+        stop: CancellationToken,
+    ) {
+        let gathered = async || {
+            self.news.notified().await;
+            clock.sleep(GATHER_MS).await;
+        };
+        while stop.run_until_cancelled(gathered()).await.is_some() {
+            let waiting = std::mem::take(&mut *self.lock());
+            let sent = stream::iter(waiting)
+                .map(|(org, (position, at))| {
+                    let payload = form::encode(&Receipt { epoch, position, at }).into();
+                    let topic = Topic::Receipts { org, gateway };
+                    bus.publish(Publish { topic, id: String::new(), headers: Vec::new(), payload })
+                })
+                .buffer_unordered(IN_FLIGHT)
+                .for_each(async |result| {
+                    if let Err(error) = result {
+                        tracing::debug!(%error, "a receipt was not taken");
+                    }
+                });
+            deadline(&*clock, PUBLISH_MS, sent).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<OrgId, (Position, Timestamp)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
