@@ -1,7 +1,9 @@
 //! Bodies: requests read once within limits, answers relayed frame by frame.
 
+mod budget;
 mod relay;
 mod request;
 
+pub use budget::{Budget, Hold};
 pub use relay::{Cut, Limits, Means, Relay, Tap, next_piece};
 pub use request::{ReadError, ReadLimits, read};

@@ -129,6 +129,14 @@ impl Call {
         }
     }
 
+    /// Whether its body is a form instead of JSON.
+    #[must_use]
+    pub const fn takes_form(self) -> bool {
+        match self {
+            Self::OpenAi(endpoint) => endpoint.takes_form(),
+        }
+    }
+
     /// Whether a stream of it has to be asked for its usage.
     #[must_use]
     pub const fn takes_include_usage(self) -> bool {

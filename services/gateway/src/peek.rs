@@ -3,6 +3,8 @@
 //! Everything else is skipped without being built. Edits are spliced into the raw bytes, so that a
 //! body goes upstream exactly as it came but for the edited values.
 
+mod form;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -11,6 +13,8 @@ use memchr::memmem;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+pub use form::peek_form;
 
 /// Why a body cannot be forwarded. All are a 400 `invalid_request`.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +29,9 @@ pub enum NotARequest {
     /// No model is named.
     #[error("the body must name a model")]
     NoModel,
+    /// Not a form, or one whose fields are not plain.
+    #[error("the body is not a valid form: {0}")]
+    Form(&'static str),
     /// `stream_options` is neither an object nor null.
     #[error("stream_options must be an object")]
     StreamOptions,
@@ -98,6 +105,8 @@ pub struct Peek<'a> {
     pub answers: u64,
     /// Whether a top-level field refers to content that the provider holds.
     refers_elsewhere: bool,
+    /// Values stand in it as they are, not as JSON.
+    is_form: bool,
     model_at: Range<usize>,
     usage_edit: UsageEdit,
     opening: usize,
@@ -134,6 +143,7 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, NotARequest> {
         refers_elsewhere: fields.previous_response_id.is_some()
             || fields.conversation.is_some()
             || template,
+        is_form: false,
         model_at: place(body, model),
         usage_edit,
         opening: brace + 1,
@@ -188,8 +198,6 @@ pub struct Edits<'a> {
     pub model: Option<&'a str>,
     /// Whether `stream_options.include_usage` is to be set.
     pub include_usage: bool,
-    /// An output maximum for a body without one: the field's name and the tokens.
-    pub output_maximum: Option<(&'static str, u64)>,
 }
 
 impl Peek<'_> {
@@ -198,9 +206,6 @@ impl Peek<'_> {
     pub fn edited(&self, body: &Bytes, edits: Edits<'_>) -> Bytes {
         let mut splices: Vec<(Range<usize>, String)> = Vec::new();
         let opening = self.opening..self.opening;
-        if let Some((field, tokens)) = edits.output_maximum {
-            splices.push((opening.clone(), format!("\"{field}\":{tokens},")));
-        }
         if edits.include_usage {
             match &self.usage_edit {
                 UsageEdit::Nothing => {}
@@ -217,7 +222,12 @@ impl Peek<'_> {
             }
         }
         if let Some(name) = edits.model {
-            splices.push((self.model_at.clone(), serde_json::Value::from(name).to_string()));
+            let written = if self.is_form {
+                name.to_owned()
+            } else {
+                serde_json::Value::from(name).to_string()
+            };
+            splices.push((self.model_at.clone(), written));
         }
         splice(body, splices)
     }
@@ -428,10 +438,8 @@ mod tests {
             let out = peek(&body).unwrap().edited(&body, Edits {
                 model: Some(&renamed),
                 include_usage: true,
-                output_maximum: Some(("max_tokens", 7)),
             });
             value["model"] = renamed.into();
-            value["max_tokens"] = 7.into();
             value["stream_options"]["include_usage"] = true.into();
             prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), value);
         }

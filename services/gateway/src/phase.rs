@@ -25,7 +25,7 @@ use turnpike_runtime::tasks::Tasks;
 
 pub use observe::Observer;
 
-use crate::body::{self, ReadError, ReadLimits};
+use crate::body::{self, Budget, ReadError, ReadLimits};
 use crate::core::{Core, Denied, Entry};
 use crate::dialect::{Dialect, Target, target};
 use crate::headers;
@@ -41,6 +41,8 @@ pub struct Site {
     pub lane: Rc<Lane>,
     /// This core's connections to providers.
     pub pool: Rc<Pool>,
+    /// This core's memory for request bodies.
+    pub bodies: Budget,
     /// Where abandoned answers are read to their end.
     pub tasks: Tasks,
 }
@@ -89,10 +91,11 @@ async fn handle(
                 max_bytes: core.options().max_body_bytes,
                 timeout_ms: core.options().body_timeout_ms,
             };
-            let read = body::read(&head.headers, body, limits, &**core.clock()).await;
+            let mut hold = site.bodies.hold();
+            let read = body::read(&head.headers, body, limits, &mut hold, &**core.clock()).await;
             let body =
                 read.map_err(|error| refused(denial_of(&error)).with_message(error.to_string()))?;
-            let job = admit::admit(site, arrival, call, head.headers, body)?;
+            let job = admit::admit(site, arrival, call, head.headers, (body, hold))?;
             site.lane.written().await.map_err(|denial| job.denied(denial, core.now()))?;
             linger::linger(site, job).await
         }
@@ -103,6 +106,7 @@ const fn denial_of(error: &ReadError) -> Denial {
     match error {
         ReadError::TooLarge(_) => Denial::RequestTooLarge,
         ReadError::Timeout => Denial::RequestTimeout,
+        ReadError::NoRoom => Denial::Overloaded,
         ReadError::Broken | ReadError::Encoding => Denial::InvalidRequest,
     }
 }

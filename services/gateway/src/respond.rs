@@ -93,13 +93,10 @@ pub fn denied(dialect: Dialect, denied: &Denied) -> Response<Outgoing> {
     let map = response.headers_mut();
     map.insert(CONTENT_TYPE, JSON);
     map.insert(headers::ERROR_CODE, HeaderValue::from_static(denied.denial.code()));
-    // Where the status alone would tell an SDK the opposite.
-    let says = matches!(denied.denial.status(), 402).then_some(retryable);
-    if let Some(retry) = says {
-        map.insert(
-            headers::SHOULD_RETRY,
-            HeaderValue::from_static(if retry { "true" } else { "false" }),
-        );
+    // Money: SDKs would never retry a 402 and always a 429, whichever the organisation chose.
+    if denied.denial.status() == StatusCode::PAYMENT_REQUIRED.as_u16() {
+        let again = if retryable { "true" } else { "false" };
+        map.insert(headers::SHOULD_RETRY, HeaderValue::from_static(again));
     }
     if let Some(seconds) = denied.retry_after_s {
         map.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -61,6 +61,15 @@ pub(crate) struct Connection {
 impl Connection {
     /// Reads one request with a body of known length, and answers its head and body.
     pub(crate) async fn request(&mut self) -> String {
+        self.next().await.expect("no request came")
+    }
+
+    /// Whether another request comes before the gateway closes the connection.
+    pub(crate) async fn is_asked(&mut self) -> bool {
+        self.next().await.is_some()
+    }
+
+    async fn next(&mut self) -> Option<String> {
         loop {
             let text = String::from_utf8_lossy(&self.read).into_owned();
             if let Some((head, body)) = text.split_once("\r\n\r\n") {
@@ -70,10 +79,12 @@ impl Connection {
                     .map_or(0, |length| length.parse().unwrap());
                 if body.len() >= length {
                     self.read.drain(..head.len() + 4 + length);
-                    return text;
+                    return Some(text);
                 }
             }
-            assert_ne!(self.stream.read_buf(&mut self.read).await.unwrap(), 0, "no request came");
+            if !matches!(self.stream.read_buf(&mut self.read).await, Ok(1..)) {
+                return None;
+            }
         }
     }
 

@@ -12,6 +12,8 @@ use http_body_util::BodyExt;
 use turnpike_runtime::clock::{Clock, deadline};
 use turnpike_runtime::tasks;
 
+use super::Hold;
+
 /// Compressed bodies up to this size, in bytes, are decompressed on the core itself: they take less
 /// time than the way to another thread and back.
 const INLINE_GZIP_BYTES: usize = 8 * 1024;
@@ -34,6 +36,9 @@ pub enum ReadError {
     /// It did not arrive in time.
     #[error("the body did not arrive in time")]
     Timeout,
+    /// The bodies of other requests take all the memory that there is for bodies.
+    #[error("the gateway holds as many bodies as it can")]
+    NoRoom,
     /// The caller went away, or broke the protocol.
     #[error("the body broke off")]
     Broken,
@@ -42,7 +47,7 @@ pub enum ReadError {
     Encoding,
 }
 
-/// Reads a whole body.
+/// Reads a whole body into memory that `hold` accounts for.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -50,33 +55,42 @@ pub async fn read<B>(
     headers: &HeaderMap,
     body: B,
     limits: ReadLimits,
+    hold: &mut Hold,
     clock: &dyn Clock,
 ) -> Result<Bytes, ReadError>
 where
     B: Body<Data = Bytes>,
 {
-    let mut collecting = pin!(collect(body, limits.max_bytes));
-    // Most bodies arrive with their head; those need no timer.
-    let collected = match futures_util::poll!(&mut collecting) {
-        Poll::Ready(collected) => collected,
-        Poll::Pending => {
-            deadline(clock, limits.timeout_ms, collecting).await.unwrap_or(Err(ReadError::Timeout))
-        }
-    }?;
+    let most = limits.max_bytes;
+    let collected = {
+        let mut collecting = pin!(collect(body, most, hold));
+        // Most bodies arrive with their head; those need no timer.
+        match futures_util::poll!(&mut collecting) {
+            Poll::Ready(collected) => collected,
+            Poll::Pending => deadline(clock, limits.timeout_ms, collecting)
+                .await
+                .unwrap_or(Err(ReadError::Timeout)),
+        }?
+    };
     match headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
-        None | Some(b"identity") => Ok(collected),
-        Some(b"gzip") if collected.len() <= INLINE_GZIP_BYTES => {
-            decompress(&collected, limits.max_bytes)
-        }
-        Some(b"gzip") => {
-            let work = move || decompress(&collected, limits.max_bytes);
-            tasks::blocking("gunzip", work).await.unwrap_or(Err(ReadError::Broken))
-        }
-        Some(_) => Err(ReadError::Encoding),
+        None | Some(b"identity") => return Ok(collected),
+        Some(b"gzip") => {}
+        Some(_) => return Err(ReadError::Encoding),
     }
+    let plain = if collected.len() <= INLINE_GZIP_BYTES {
+        decompress(&collected, most)
+    } else {
+        let work = move || decompress(&collected, most);
+        tasks::blocking("gunzip", work).await.unwrap_or(Err(ReadError::Broken))
+    }?;
+    if hold.take(plain.len()) { Ok(plain) } else { Err(ReadError::NoRoom) }
 }
 
-async fn collect<B: Body<Data = Bytes>>(body: B, max_bytes: usize) -> Result<Bytes, ReadError> {
+async fn collect<B: Body<Data = Bytes>>(
+    body: B,
+    max_bytes: usize,
+    hold: &mut Hold,
+) -> Result<Bytes, ReadError> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > max_bytes {
         return Err(ReadError::TooLarge(max_bytes));
@@ -88,6 +102,9 @@ async fn collect<B: Body<Data = Bytes>>(body: B, max_bytes: usize) -> Result<Byt
         let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
         if first.len().max(all.len()) + data.len() > max_bytes {
             return Err(ReadError::TooLarge(max_bytes));
+        }
+        if !hold.take(data.len()) {
+            return Err(ReadError::NoRoom);
         }
         // One frame, the usual case, is not copied.
         if first.is_empty() && all.is_empty() {
@@ -127,11 +144,17 @@ mod tests {
     use turnpike_runtime::clock::PausedClock;
 
     use super::*;
+    use crate::body::Budget;
 
     const LIMITS: ReadLimits = ReadLimits { max_bytes: 10, timeout_ms: 1_000 };
 
     fn clock() -> PausedClock {
         PausedClock::new(Timestamp(0))
+    }
+
+    async fn plain<B: Body<Data = Bytes>>(body: B) -> Result<Bytes, ReadError> {
+        let mut hold = Budget::new(1_000).hold();
+        read(&HeaderMap::new(), body, LIMITS, &mut hold, &clock()).await
     }
 
     fn pieces(pieces: &[&'static str]) -> impl Body<Data = Bytes, Error = Infallible> {
@@ -151,34 +174,34 @@ mod tests {
     async fn read_gzip(packed: Bytes, max_bytes: usize) -> Result<Bytes, ReadError> {
         let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
         let limits = ReadLimits { max_bytes, ..LIMITS };
-        read(&headers, Full::new(packed), limits, &clock()).await
+        let mut hold = Budget::new(100_000_000).hold();
+        read(&headers, Full::new(packed), limits, &mut hold, &clock()).await
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_frame_is_not_copied_and_several_are_joined() {
         let body = Bytes::from_static(b"0123456789");
-        let one = read(&HeaderMap::new(), Full::new(body.clone()), LIMITS, &clock()).await;
+        let one = plain(Full::new(body.clone())).await;
         assert_eq!(one.unwrap().as_ptr(), body.as_ptr());
-        let joined =
-            read(&HeaderMap::new(), pieces(&["01", "", "23", "4"]), LIMITS, &clock()).await;
+        let joined = plain(pieces(&["01", "", "23", "4"])).await;
         assert_eq!(joined.unwrap(), "01234");
     }
 
     #[tokio::test(start_paused = true)]
     async fn too_much_is_refused_whether_announced_or_not() {
         for body in [&["0123456789a"][..], &["012345", "6789a"][..]] {
-            let refused = read(&HeaderMap::new(), pieces(body), LIMITS, &clock()).await;
+            let refused = plain(pieces(body)).await;
             assert!(matches!(refused, Err(ReadError::TooLarge(10))));
         }
         let announced = Full::new(Bytes::from_static(b"0123456789a"));
-        let refused = read(&HeaderMap::new(), announced, LIMITS, &clock()).await;
+        let refused = plain(announced).await;
         assert!(matches!(refused, Err(ReadError::TooLarge(10))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stops_runs_out_of_time() {
         let stalled = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        let refused = read(&HeaderMap::new(), stalled, LIMITS, &clock()).await;
+        let refused = plain(stalled).await;
         assert!(matches!(refused, Err(ReadError::Timeout)));
     }
 
@@ -195,9 +218,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn bodies_share_a_budget_and_give_it_back() {
+        let budget = Budget::new(15);
+        let body = || Full::new(Bytes::from_static(b"0123456789"));
+        let (none, clock) = (HeaderMap::new(), clock());
+        let (mut first, mut second) = (budget.hold(), budget.hold());
+        assert!(read(&none, body(), LIMITS, &mut first, &clock).await.is_ok());
+        let refused = read(&none, body(), LIMITS, &mut second, &clock).await;
+        assert!(matches!(refused, Err(ReadError::NoRoom)));
+        drop(first);
+        assert!(read(&none, body(), LIMITS, &mut second, &clock).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn other_encodings_are_refused() {
         let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("br"))]);
-        let refused = read(&headers, Full::new(Bytes::new()), LIMITS, &clock()).await;
+        let mut hold = Budget::new(0).hold();
+        let refused = read(&headers, Full::new(Bytes::new()), LIMITS, &mut hold, &clock()).await;
         assert!(matches!(refused, Err(ReadError::Encoding)));
     }
 }

@@ -92,19 +92,10 @@ impl Endpoint {
         matches!(self, Self::ChatCompletions | Self::Completions | Self::Responses)
     }
 
-    /// The field that limits the output, where the body may be given one.
+    /// Whether its body is a form instead of JSON: it carries a file.
     #[must_use]
-    pub const fn output_maximum(self) -> Option<&'static str> {
-        match self {
-            Self::ChatCompletions => Some("max_completion_tokens"),
-            Self::Completions => Some("max_tokens"),
-            Self::Responses => Some("max_output_tokens"),
-            Self::Embeddings
-            | Self::Images
-            | Self::Speech
-            | Self::Transcriptions
-            | Self::Moderations => None,
-        }
+    pub const fn takes_form(self) -> bool {
+        matches!(self, Self::Transcriptions)
     }
 }
 

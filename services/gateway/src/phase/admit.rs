@@ -14,12 +14,13 @@ use turnpike_domain::time::Timestamp;
 use turnpike_runtime::entropy;
 
 use super::{Arrival, Site};
+use crate::body::Hold;
 use crate::core::Denied;
 use crate::dialect::Call;
 use crate::headers;
 use crate::lane::{Opening, Ticket};
 use crate::limit;
-use crate::peek::{Edits, Peek, peek};
+use crate::peek::{Edits, NotARequest, Peek, peek, peek_form};
 use crate::upstream::{Bounds, Remote};
 
 /// The right to one upstream call. Only [`admit`] makes it; it settles when it is dropped.
@@ -47,6 +48,8 @@ pub(super) struct Job {
     /// As the caller sent them.
     headers: HeaderMap,
     body: Bytes,
+    /// The memory that the body takes.
+    _hold: Hold,
 }
 
 /// One way, ready to be taken.
@@ -67,12 +70,12 @@ pub(super) fn admit(
     arrival: Arrival,
     call: Call,
     headers: HeaderMap,
-    body: Bytes,
+    (body, hold): (Bytes, Hold),
 ) -> Result<Job, Denied> {
     let (core, now) = (&*site.core, site.core.now());
     let entry = &arrival.entry;
     let refused = |denial| entry.denied(denial, now);
-    let read = peek(&body)
+    let read = read(call, &headers, &body)
         .map_err(|error| refused(Denial::InvalidRequest).with_message(error.to_string()))?;
     let platform = core.platform();
     let organisation = &entry.org.organisation;
@@ -103,7 +106,11 @@ pub(super) fn admit(
     let ticket = site.lane.open(opening).map_err(refused)?;
     let admitted = Admitted { ticket, progress: Rc::default() };
     drop(platform);
-    Ok(Job { admitted, call, hides_usage, route, arrival, headers, body })
+    Ok(Job { admitted, call, hides_usage, route, arrival, headers, body, _hold: hold })
+}
+
+fn read<'a>(call: Call, headers: &HeaderMap, body: &'a [u8]) -> Result<Peek<'a>, NotARequest> {
+    if call.takes_form() { peek_form(headers, body) } else { peek(body) }
 }
 
 fn demand(call: Call, read: &Peek<'_>, body: &[u8]) -> Demand {
@@ -159,7 +166,7 @@ impl Job {
     pub(super) fn turn(&mut self, site: &Site, tried: &mut Vec<ProviderId>) -> bool {
         let Arrival { entry, address, .. } = &self.arrival;
         let platform = site.core.platform();
-        let Ok(read) = peek(&self.body) else { return false };
+        let Ok(read) = read(self.call, &self.headers, &self.body) else { return false };
         let offer = offer(&platform, &entry.org.organisation, &entry.key, &read.model, *address);
         let parcel =
             Parcel { call: self.call, read: &read, headers: &self.headers, body: &self.body };
@@ -215,7 +222,6 @@ impl Parcel<'_> {
             Edits {
                 model: way.upstream_model.filter(|name| *name != self.read.model),
                 include_usage: self.asks_for_usage(),
-                output_maximum: None,
             },
         );
         let mut request = Request::new(Full::new(body));

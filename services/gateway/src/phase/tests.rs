@@ -64,6 +64,7 @@ impl House {
             core: Arc::new(shared),
             lane: Rc::clone(&lane),
             pool: Rc::clone(&core.pool),
+            bodies: Budget::new(1_000_000),
             tasks: core.tasks.clone(),
         });
         let listener = listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
@@ -320,6 +321,50 @@ fn a_caller_who_leaves_before_the_answer_pays_for_it() {
         answer_json(&mut connection, "200 OK", WHOLE).await;
         let [record] = &house.booked().await[..] else { panic!("one record") };
         assert_eq!((record.cost, record.source, record.status), (COST, Source::Provider, 499));
+    });
+}
+
+#[test]
+fn a_caller_may_leave_at_any_moment_and_leaves_nothing_open() {
+    const CALLERS: usize = 60;
+    on_a_core(|core| async move {
+        let house = House::new(&core);
+        let secret = fake::secret(1, 0);
+        let serve = async {
+            loop {
+                let mut connection = house.providers[0].connection().await;
+                core.tasks.spawn_local("provider", async move {
+                    while connection.is_asked().await {
+                        answer_json(&mut connection, "200 OK", WHOLE).await;
+                    }
+                });
+            }
+        };
+        let call = async {
+            for turns in 0..CALLERS {
+                let mut caller = TcpStream::connect(house.address).await.unwrap();
+                let request = chat_request(secret.expose(), r#"{"model":"plain"}"#);
+                caller.write_all(request.as_bytes()).await.unwrap();
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+            }
+            // The last caller stays, so that there is a record behind all the others.
+            assert!(house.chat(r#"{"model":"plain"}"#).await.ends_with(WHOLE));
+            while house.lane.open_requests() > 0 {
+                house.lane.records().await;
+            }
+        };
+        tokio::select! { () = serve => {}, () = call => {} }
+        let records = house.booked().await;
+        assert!(records.len() <= CALLERS + 1);
+        // Whoever was served pays for it, and nobody else pays anything.
+        let known = |record: &Spend| match record.source {
+            Source::Provider => record.cost == COST,
+            Source::Counted => record.cost == NanoUsd::ZERO,
+            Source::Estimated => false,
+        };
+        assert!(records.iter().all(known), "{records:?}");
     });
 }
 

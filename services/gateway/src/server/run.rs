@@ -6,10 +6,14 @@ use turnpike_runtime::connector::{Connector, ConnectorOptions, TlsError};
 use turnpike_runtime::tasks::Tasks;
 
 use super::{Bounds, Means, serve};
+use crate::body::Budget;
 use crate::parts::CoreParts;
 use crate::phase::{Site, answer};
 use crate::upstream::Pool;
 
+/// What the request bodies of one core may take in memory, in bytes, if one body alone may not take
+/// more: at 1 MB a body and 250 of them at a time.
+const BODIES_BYTES: usize = 256 * 1024 * 1024;
 /// What requests that were told to end at their next await get for it, in milliseconds.
 const ABORT_MS: u64 = 1_000;
 
@@ -29,7 +33,8 @@ pub async fn serve_core(parts: CoreParts) -> Result<(), TlsError> {
     )?;
     let tasks = Tasks::new("requests");
     let pool = Pool::new(connector, clock.clone(), tasks.clone(), cores);
-    let site = Rc::new(Site { core, lane, pool, tasks: tasks.clone() });
+    let bodies = Budget::new(BODIES_BYTES.max(options.max_body_bytes));
+    let site = Rc::new(Site { core, lane, pool, bodies, tasks: tasks.clone() });
     let means = Means {
         bounds: Bounds {
             max_connections: options.max_connections.div_ceil(cores.get()),
