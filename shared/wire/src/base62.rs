@@ -10,13 +10,13 @@ const BASE: u32 = 62;
 /// The widest number that is written: 256 bits of a secret.
 const MAX_BYTES: usize = 32;
 
-/// Writes the number in the last [`MAX_BYTES`] of `bytes` into `digits`, keeping as many of its low
-/// digits as there is room for.
+/// Writes the number that `bytes`, at most [`MAX_BYTES`], stand for into `digits`, keeping as many
+/// of its low digits as there is room for.
 pub(crate) fn write(bytes: &[u8], digits: &mut [u8]) {
-    let mut number = Zeroizing::new([0_u8; MAX_BYTES]);
-    for (place, byte) in number.iter_mut().rev().zip(bytes.iter().rev()) {
-        *place = *byte;
-    }
+    let mut scratch = Zeroizing::new([0_u8; MAX_BYTES]);
+    let len = bytes.len().min(MAX_BYTES);
+    let number = &mut scratch[..len];
+    number.copy_from_slice(&bytes[..len]);
     for digit in digits.iter_mut().rev() {
         let mut remainder = 0_u32;
         for place in number.iter_mut() {
