@@ -53,7 +53,14 @@ pub struct Receipt {
     pub at: Timestamp,
 }
 
-form!(Heartbeat { 1 incarnation, 2 number, 3 previous [default], 4 at, 5 position, 6 heads [default] });
+form!(Heartbeat {
+    1 incarnation,
+    2 number,
+    3 previous [default],
+    4 at,
+    5 position,
+    6 heads [default],
+});
 form!(MovedHead { 1 org, 2 seq, 3 hash });
 form!(Receipt { 1 epoch, 2 position, 3 at });
 

@@ -4,7 +4,7 @@
 //! A stored body is a map: 1 id, 2 organisation, 3 seq, 5 time, 6 actor, 7 command, 8 name, 9
 //! version, 10 data (a byte string that holds the event's own map), 11 the hash of the record
 //! before. Its hash is the SHA-256 of these bytes. What is sent is the same map with 4, the
-//! position, and 12, the hash: so a reader finds the body again by taking two fields out, and checks
+//! position, and 12, the hash: a reader finds the body again by taking two fields out, and checks
 //! the chain over bytes that it may not understand.
 
 mod shown;

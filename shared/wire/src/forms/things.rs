@@ -1,14 +1,15 @@
 //! Forms of what keys, plans, models, providers and settings are made of.
 
+use serde_json::{Value, json};
 use turnpike_domain::event::{Actor, KeyProfile, ModelSpec, PlanSpec, Who};
 use turnpike_domain::limit::{Account, Limits};
 use turnpike_domain::meter::{Prices, Usage};
 use turnpike_domain::scope::{McpScope, Scopes};
 use turnpike_domain::secret::StoredSecret;
 use turnpike_domain::state::{ProviderSpec, Route, Settings};
+use turnpike_domain::time::SECOND_MS;
 
-use serde_json::{Value, json};
-
+use crate::api::org::{LimitCode, Staleness};
 use crate::form::Json;
 use crate::{cases, form};
 
@@ -42,12 +43,25 @@ impl Json for StoredSecret {
 }
 
 form!(Settings {
-    1 limit_status "limit_status",
-    2 secret_reveal "secret_reveal",
-    3 max_staleness_ms "max_staleness_ms",
-    4 rate_fallback "rate_fallback",
-    5 wallet "wallet",
+    1 limit_status,
+    2 secret_reveal,
+    3 max_staleness_ms,
+    4 rate_fallback,
+    5 wallet,
 });
+
+/// In the words of the management API.
+impl Json for Settings {
+    fn json(&self) -> Value {
+        json!({
+            "limit_status": LimitCode(self.limit_status),
+            "secret_reveal": self.secret_reveal.json(),
+            "max_staleness_seconds": Staleness(self.max_staleness_ms.map(|ms| ms / SECOND_MS)),
+            "rate_fallback": self.rate_fallback.json(),
+            "wallet": self.wallet.json(),
+        })
+    }
+}
 
 form!(Limits {
     1 cost "cost_usd",
