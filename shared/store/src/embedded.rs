@@ -6,6 +6,12 @@
 //! When the disk refuses a write, what the file holds of that group is not known: its callers are
 //! told [`CommitError::Unknown`]. From then on the store is read-only until it is opened again,
 //! which finds every commit that was ever answered with `Ok`.
+//!
+//! Every commit keeps what redb needs to open the file at once after a crash (`set_quick_repair`).
+//! Measured with redb 4.4 on a 2-core machine: without it a file with 200 MB of rows, 1 GB in all,
+//! took 2.5 s to open after a crash and one with 800 MB of rows 5 to 8 s, with it 1 ms each. It
+//! costs a second flush: commits of 5 rows one after the other fell from 3,200/s to 2,000/s; groups
+//! of 300 rows (126 and 135/s) and of 2,500 (20 and 24/s) showed no difference.
 
 mod disk;
 #[cfg(test)]
@@ -50,8 +56,8 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the store in `directory`, which is made if it is not there. After a crash redb checks
-    /// and repairs the whole file first, so this may take a while: call it before serving.
+    /// Opens the store in `directory`, which is made if it is not there. Reads the disk on the
+    /// caller's thread.
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong with the directory or the file, and what to do.

@@ -1,12 +1,27 @@
 //! Bytes below, events and ledgers above: only this crate knows a database key.
 
+pub mod booking;
 pub mod conformance;
 pub mod embedded;
+pub mod error;
+pub mod execute;
 #[cfg(feature = "fdb")]
 pub mod fdb;
+pub mod follower;
+pub mod incarnation;
+mod keyspace;
 pub mod kv;
+pub mod leader;
+pub mod log;
 pub mod memory;
-
+pub mod open;
+mod paging;
+pub mod retention;
 mod room;
+pub mod rows;
+pub mod shared;
+mod snapshots;
+pub mod streams;
+pub mod usage;
 mod watches;
 mod writes;

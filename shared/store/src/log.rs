@@ -1,13 +1,15 @@
 //! The log: one dense, hash-chained stream per organisation, and one feed of all in commit order.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::future::join_all;
 use turnpike_domain::event::Record;
 use turnpike_domain::id::{OrgId, Position};
 use turnpike_wire::record;
 
 use crate::error::StoreError;
 use crate::keyspace;
-use crate::kv::{Snapshot, Write};
+use crate::kv::{Entry, Snapshot, Write};
+use crate::paging;
 
 /// Events read at once: a page stays well under a transaction's 5 s and 10 MB.
 const PAGE: usize = 500;
@@ -90,16 +92,16 @@ pub async fn feed(
     limit: usize,
 ) -> Result<Vec<Placed>, StoreError> {
     let entries = snapshot.scan(keyspace::feed_after(after, limit)).await?;
-    let mut placed = Vec::with_capacity(entries.len());
-    for (key, value) in entries {
+    let event = async |(key, value): Entry| {
         let position =
             keyspace::read_feed(&key).ok_or_else(|| StoreError::row("feed", "a key's shape"))?;
         let (org, seq) = read_feed_value(&value)?;
         let body = snapshot.get(&keyspace::event(org, seq)).await?;
         let body = body.ok_or_else(|| StoreError::event(org, seq, "it is missing"))?;
-        placed.push(Placed { position, logged: Logged { org, seq, body } });
-    }
-    Ok(placed)
+        Ok(Placed { position, logged: Logged { org, seq, body } })
+    };
+    // All at once: on a distributed store each read is a round trip.
+    join_all(entries.into_iter().map(event)).await.into_iter().collect()
 }
 
 /// The position of the last event of all; zero before the first.
@@ -123,7 +125,7 @@ pub async fn organisations(snapshot: &dyn Snapshot) -> Result<Vec<OrgId>, StoreE
         let entries = snapshot.scan(scan.clone()).await?;
         found.extend(entries.iter().filter_map(|(key, _)| keyspace::read_listed(key)));
         match entries.last() {
-            Some((last, _)) if entries.len() == PAGE => scan = keyspace::behind(&scan, last),
+            Some((last, _)) if entries.len() == PAGE => scan = paging::beyond(&scan, last),
             Some(_) | None => return Ok(found),
         }
     }
@@ -143,10 +145,7 @@ pub(crate) struct Appended {
 ///
 /// # Errors
 /// [`record::TooLarge`] if an event does not fit into a row.
-pub(crate) fn append(
-    head: StoredHead,
-    records: &[Record],
-) -> Result<Appended, record::TooLarge> {
+pub(crate) fn append(head: StoredHead, records: &[Record]) -> Result<Appended, record::TooLarge> {
     let mut done = Appended { writes: Vec::new(), head, hashes: Vec::with_capacity(records.len()) };
     let Some(org) = records.first().map(|record| record.org) else { return Ok(done) };
     if head.seq == 0 && org != OrgId::PLATFORM {
@@ -168,9 +167,13 @@ pub(crate) fn append(
 }
 
 /// Reads a stored event, which must be readable: this version or an older one wrote it.
-pub(crate) fn open(logged: &Logged, position: Position) -> Result<(Record, record::Hash), StoreError> {
+pub(crate) fn open(
+    logged: &Logged,
+    position: Position,
+) -> Result<(Record, record::Hash), StoreError> {
     let broken = |why: String| StoreError::event(logged.org, logged.seq, why);
-    let received = record::decode(&logged.body, position).map_err(|error| broken(error.to_string()))?;
+    let received =
+        record::decode(&logged.body, position).map_err(|error| broken(error.to_string()))?;
     let event = received.record.map_err(|error| broken(error.to_string()))?;
     Ok((event, received.hash))
 }

@@ -14,6 +14,7 @@ use crate::execute;
 use crate::keyspace;
 use crate::kv::{Batch, Kv, Scan, Snapshot, Write};
 use crate::log;
+use crate::paging;
 
 /// Rows of one commit: small enough for every engine's limits, and nobody waits for it long.
 const PAGE: usize = 1_000;
@@ -73,7 +74,7 @@ async fn commands(kv: &dyn Kv, org: OrgId, from: Timestamp) -> Result<u64, Store
         let snapshot = kv.snapshot().await?;
         let rows = snapshot.scan(scan.clone()).await?;
         let Some((last, _)) = rows.last() else { return Ok(deleted) };
-        scan = keyspace::behind(&scan, last);
+        scan = paging::beyond(&scan, last);
         let done = rows.len() < PAGE;
         let mut old = Vec::new();
         for (key, row) in rows {

@@ -25,7 +25,12 @@ impl Default for Room {
 impl Room {
     /// Waits for room for `batch`; it is given back when the permit is dropped.
     pub(crate) async fn take(&self, batch: &Batch) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(batch.bytes().saturating_add(BATCH_BYTES)).unwrap_or(ROOM_BYTES);
+        self.take_bytes(batch.bytes().saturating_add(BATCH_BYTES)).await
+    }
+
+    /// Waits for room for so many bytes; what is larger than all room takes all of it.
+    pub(crate) async fn take_bytes(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).unwrap_or(ROOM_BYTES);
         // Nobody closes the semaphore, so there always is an answer.
         Arc::clone(&self.0).acquire_many_owned(bytes.min(ROOM_BYTES)).await.ok()
     }

@@ -4,15 +4,18 @@
 //! chunk 0, which counts the others, is written last, so a snapshot that was cut short is not seen.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use turnpike_domain::id::OrgId;
+use turnpike_domain::id::{IncarnationId, OrgId};
+use turnpike_wire::sign::SigningKey;
+use turnpike_wire::snapshot::{Assembly, State};
 
 use crate::error::StoreError;
+use crate::incarnation;
 use crate::keyspace;
 use crate::kv::{Batch, Kv, MAX_BATCH_BYTES, Snapshot, Version, Write};
 use crate::streams::Fold;
 
 /// Events behind the last snapshot before a new one is worth its writing.
-pub const EVERY_EVENTS: u64 = 1_000;
+pub(crate) const EVERY_EVENTS: u64 = 1_000;
 /// The most frames of a snapshot: 64 kB each, so 6 GB.
 const MAX_CHUNKS: u32 = 100_000;
 /// Rows read at once.
@@ -22,7 +25,7 @@ const PAGE: usize = 50;
 ///
 /// # Errors
 /// [`StoreError`] if a commit failed; the older snapshot then still stands.
-pub async fn save(
+pub(crate) async fn save(
     kv: &dyn Kv,
     org: OrgId,
     seq: u64,
@@ -50,6 +53,20 @@ pub async fn save(
     remove_before(kv, org, seq).await
 }
 
+/// The seq of the newest snapshot of a stream.
+pub(crate) async fn newest(snapshot: &dyn Snapshot, org: OrgId) -> Result<Option<u64>, StoreError> {
+    let newest = snapshot.scan(keyspace::snapshots(org, 1)).await?;
+    Ok(newest.first().and_then(|(key, _)| keyspace::read_snapshot_chunk(key)).map(|(seq, _)| seq))
+}
+
+/// What stored snapshots are signed with. It guards against torn writes, not against forgers: whoever
+/// can write to the store can write events.
+pub(crate) fn key(incarnation: IncarnationId) -> SigningKey {
+    let mut seed = [0_u8; 32];
+    seed[..16].copy_from_slice(&incarnation.bytes());
+    SigningKey::from_seed(&seed)
+}
+
 /// The newest whole snapshot of a stream.
 pub(crate) async fn load<S: Fold>(
     snapshot: &dyn Snapshot,
@@ -62,13 +79,10 @@ pub(crate) async fn load<S: Fold>(
             let Some((seq, 0)) = keyspace::read_snapshot_chunk(key) else { continue };
             let count = value.as_ref().try_into().map(u32::from_be_bytes);
             let count = count.map_err(|_| StoreError::row("snapshot", "its count"))?;
-            let frames = chunks(snapshot, org, seq, count).await?;
-            let state = S::restore(&frames);
-            if state.is_none() {
-                tracing::error!(%org, seq, "a stored snapshot is unreadable and is passed over");
-            }
-            if let Some(state) = state {
-                return Ok(Some(state));
+            match assemble(snapshot, org, seq, count).await?.and_then(S::restore) {
+                Some(state) => return Ok(Some(state)),
+                // The stream itself is the truth: it is folded from further back.
+                None => tracing::error!(%org, seq, "a stored snapshot is unreadable"),
             }
         }
         match entries.last() {
@@ -78,18 +92,28 @@ pub(crate) async fn load<S: Fold>(
     }
 }
 
-async fn chunks(
+/// Reads a snapshot's frames; `None`: they do not fit together.
+async fn assemble(
     snapshot: &dyn Snapshot,
     org: OrgId,
     seq: u64,
     count: u32,
-) -> Result<Vec<Bytes>, StoreError> {
-    let mut frames = Vec::new();
+) -> Result<Option<State>, StoreError> {
+    let incarnation = incarnation::read(snapshot).await?.unwrap_or_default();
+    let mut assembly = Assembly::new(key(incarnation).verifying_key());
     for number in 1..=count.min(MAX_CHUNKS) {
         let frame = snapshot.get(&keyspace::snapshot_chunk(org, seq, number)).await?;
-        frames.push(frame.ok_or_else(|| StoreError::row("snapshot", "a chunk is missing"))?);
+        let Some(frame) = frame else { return Ok(None) };
+        match assembly.take(&frame) {
+            Ok(None) => {}
+            Ok(Some(read)) => return Ok(Some(read.state)),
+            Err(error) => {
+                tracing::error!(%org, seq, number, %error, "a snapshot's frame is unreadable");
+                return Ok(None);
+            }
+        }
     }
-    Ok(frames)
+    Ok(None)
 }
 
 async fn remove_before(kv: &dyn Kv, org: OrgId, seq: u64) -> Result<(), StoreError> {

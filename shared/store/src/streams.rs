@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use turnpike_domain::event::Record;
 use turnpike_domain::evolve::{self, Touched};
 use turnpike_domain::id::{OrgId, Position};
 use turnpike_domain::state::{Head, Organisation, Platform};
+use turnpike_domain::time::Timestamp;
+use turnpike_wire::sign::SigningKey;
+use turnpike_wire::snapshot::{self, State, Taken};
 
 use crate::error::StoreError;
+use crate::incarnation;
 use crate::kv::{Kv, Snapshot};
 use crate::log::{self, StoredHead};
 use crate::snapshots;
@@ -19,8 +24,10 @@ pub(crate) trait Fold: Sized + Send {
     fn empty(org: OrgId) -> Self;
     fn head(&self) -> Head;
     fn apply(&mut self, record: &Record, hash: [u8; 32], position: Position) -> Touched;
-    /// From the frames of a stored snapshot.
-    fn restore(frames: &[bytes::Bytes]) -> Option<Self>;
+    /// The frames of a snapshot.
+    fn frames(&self, taken: Taken, key: &SigningKey) -> Vec<Bytes>;
+    /// From what a snapshot held.
+    fn restore(state: State) -> Option<Self>;
 }
 
 type Cell<S> = Arc<AsyncMutex<S>>;
@@ -85,6 +92,43 @@ impl Streams {
         read(&*self.lock_platform().await)
     }
 
+    /// The frames of a snapshot of one stream at its head, signed with `key`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the stream cannot be read.
+    pub async fn frames(
+        &self,
+        org: OrgId,
+        at: Timestamp,
+        key: &SigningKey,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let store = self.kv.snapshot().await?;
+        let incarnation = incarnation::read(&*store).await?.unwrap_or_default();
+        let taken = Taken { incarnation, at };
+        if org == OrgId::PLATFORM {
+            self.platform(|state| state.frames(taken, key)).await
+        } else {
+            self.organisation(org, |state| state.frames(taken, key)).await
+        }
+    }
+
+    /// Stores a snapshot of a stream if it has moved far enough since the last one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it could not be read or written; an older snapshot then still stands.
+    pub async fn save(&self, org: OrgId, at: Timestamp) -> Result<bool, StoreError> {
+        let store = self.kv.snapshot().await?;
+        let head = log::head(&*store, org).await?;
+        let saved = snapshots::newest(&*store, org).await?.unwrap_or(0);
+        if head.seq.saturating_sub(saved) < snapshots::EVERY_EVENTS {
+            return Ok(false);
+        }
+        let key = snapshots::key(incarnation::read(&*store).await?.unwrap_or_default());
+        let frames = self.frames(org, at, &key).await?;
+        snapshots::save(&*self.kv, org, head.seq, frames).await?;
+        Ok(true)
+    }
+
     pub(crate) async fn lock(&self, org: OrgId) -> OwnedMutexGuard<Organisation> {
         let cell = {
             let mut cells = self.organisations.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,8 +183,15 @@ impl Fold for Organisation {
         evolve::organisation(self, record, hash, position)
     }
 
-    fn restore(frames: &[bytes::Bytes]) -> Option<Self> {
-        turnpike_wire::snapshot::organisation(frames).ok()
+    fn frames(&self, taken: Taken, key: &SigningKey) -> Vec<Bytes> {
+        snapshot::organisation(self, taken, key).map(Bytes::from).collect()
+    }
+
+    fn restore(state: State) -> Option<Self> {
+        match state {
+            State::Organisation(state) => Some(*state),
+            State::Platform(_) => None,
+        }
     }
 }
 
@@ -157,7 +208,14 @@ impl Fold for Platform {
         evolve::platform(self, record, hash, position)
     }
 
-    fn restore(frames: &[bytes::Bytes]) -> Option<Self> {
-        turnpike_wire::snapshot::platform(frames).ok()
+    fn frames(&self, taken: Taken, key: &SigningKey) -> Vec<Bytes> {
+        snapshot::platform(self, taken, key).map(Bytes::from).collect()
+    }
+
+    fn restore(state: State) -> Option<Self> {
+        match state {
+            State::Platform(state) => Some(*state),
+            State::Organisation(_) => None,
+        }
     }
 }

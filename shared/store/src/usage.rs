@@ -7,6 +7,7 @@ use turnpike_wire::spend::{self as form, LogRow};
 use crate::error::StoreError;
 use crate::keyspace;
 use crate::kv::{Entry, Scan, Snapshot};
+use crate::paging;
 use crate::rows::{Place, Total};
 
 /// Rows read at once.
@@ -127,7 +128,7 @@ async fn walk(snapshot: &dyn Snapshot, first: Scan) -> Result<Vec<Entry>, StoreE
     loop {
         let entries = snapshot.scan(scan.clone()).await?;
         let full = entries.len() == scan.limit;
-        let next = entries.last().map(|(key, _)| keyspace::behind(&scan, key));
+        let next = entries.last().map(|(key, _)| paging::beyond(&scan, key));
         all.extend(entries);
         match next {
             Some(next) if full && all.len() < MAX_ROWS => scan = next,

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
@@ -129,12 +130,20 @@ pub(super) fn database(
     builder.set_repair_callback(move |repair| {
         tracing::warn!(path = text, done = repair.progress(), "the file was not closed: checking");
     });
-    let database = builder.create_with_backend(backend).map_err(|error| refusal(path, error))?;
-    let newest = match newest(path, &database)? {
-        Some(newest) => newest,
-        None => initialise(&database).map_err(|error| refusal(path, error))?,
+    let open = || {
+        let database =
+            builder.create_with_backend(backend).map_err(|error| refusal(path, error))?;
+        let newest = match newest(path, &database)? {
+            Some(newest) => newest,
+            None => initialise(&database).map_err(|error| refusal(path, error))?,
+        };
+        Ok((database, newest))
     };
-    Ok((database, newest))
+    // redb trusts the pages of a file that it need not repair, and panics at what makes no sense.
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
+        let text = "its pages make no sense".to_owned();
+        Err(OpenError::Damaged { path: path.to_owned(), text })
+    })
 }
 
 /// The number of the newest commit, `None` in a file without any table.
