@@ -369,6 +369,60 @@ fn a_caller_may_leave_at_any_moment_and_leaves_nothing_open() {
 }
 
 #[test]
+fn a_long_answer_passes_as_it_comes_and_is_metered_all_the_same() {
+    on_a_core(|core| async move {
+        let house = House::new(&core);
+        let long = WHOLE.replace("{}", &format!("{{\"content\":\"{}\"}}", "x".repeat(3_000_000)));
+        let serve = async {
+            let mut connection = house.providers[0].connection().await;
+            connection.request().await;
+            answer_json(&mut connection, "200 OK", &long).await;
+        };
+        let ((), answer) = join!(serve, house.chat(r#"{"model":"plain"}"#));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", long.len())), "{head}");
+        assert!(!head.contains("x-turnpike-cost-usd"), "{head}");
+        assert!(body == long, "the body differs");
+        let [record] = &house.booked().await[..] else { panic!("one record") };
+        assert_eq!((record.cost, record.source, record.status), (COST, Source::Provider, 200));
+    });
+}
+
+#[test]
+fn a_stream_that_breaks_off_is_booked_by_what_passed() {
+    on_a_core(|core| async move {
+        let house = House::new(&core);
+        let serve = async {
+            let mut connection = house.providers[0].connection().await;
+            connection.request().await;
+            begin_events(&mut connection).await;
+            connection.piece(STREAM[0]).await;
+        };
+        let ((), answer) = join!(serve, house.chat(r#"{"model":"plain","stream":true}"#));
+        assert!(!answer.ends_with("0\r\n\r\n"), "the break is passed on: {answer}");
+        let [record] = &house.booked().await[..] else { panic!("one record") };
+        assert_eq!((record.source, record.usage.output), (Source::Counted, 1));
+    });
+}
+
+#[test]
+fn an_answer_that_breaks_off_before_it_was_passed_on_is_an_error() {
+    on_a_core(|core| async move {
+        let house = House::new(&core);
+        let serve = async {
+            let mut connection = house.providers[0].connection().await;
+            connection.request().await;
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+            connection.write(format!("{head}content-length: 99\r\n\r\n{{")).await;
+        };
+        let ((), answer) = join!(serve, house.chat(r#"{"model":"plain"}"#));
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        let [record] = &house.booked().await[..] else { panic!("one record") };
+        assert_eq!((record.cost, record.source), (record.reserved, Source::Estimated));
+    });
+}
+
+#[test]
 fn another_provider_serves_what_the_first_refused() {
     on_a_core(|core| async move {
         let house = House::new(&core);
