@@ -185,6 +185,10 @@ impl Core {
         self.platform.store(Arc::new(platform));
     }
 
+    pub(crate) fn credentials(&self) -> Arc<HashMap<Box<[u8]>, ProviderCredential>> {
+        self.credentials.load_full()
+    }
+
     pub(crate) fn set_credentials(&self, opened: HashMap<Box<[u8]>, ProviderCredential>) {
         self.credentials.store(Arc::new(opened));
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use sha2::{Digest as _, Sha256};
 use turnpike_bus::seam::{BoxFuture, Bus, Publish, Topic};
 use turnpike_domain::event::{Actor, Event, KeyProfile, Record, Who};
 use turnpike_domain::evolve;
@@ -124,6 +125,15 @@ impl Fake {
 
     /// Appends an event; answers with what the relay would send.
     pub(crate) fn commit(&self, org: OrgId, event: Event) -> Logged {
+        self.append(org, event, false)
+    }
+
+    /// Appends an event in the form of a later Turnpike.
+    pub(crate) fn commit_unreadable(&self, org: OrgId, event: Event) -> Logged {
+        self.append(org, event, true)
+    }
+
+    fn append(&self, org: OrgId, event: Event, unreadable: bool) -> Logged {
         self.with(|known| {
             let position = Position(u128::try_from(known.log.len()).unwrap() + 1);
             let head = match org {
@@ -140,7 +150,13 @@ impl Fake {
                 event,
             };
             let before = if head.seq == 0 { FIRST_HASH } else { head.hash };
-            let stored = record::encode(&record, before).unwrap();
+            let mut stored = record::encode(&record, before).unwrap();
+            if unreadable {
+                // Field 9 is the version of the form, field 10 the data behind it.
+                let place = stored.bytes.windows(3).position(|three| three == [9, 1, 10]);
+                stored.bytes[place.unwrap() + 1] = 23;
+                stored.hash = Sha256::digest(&stored.bytes).into();
+            }
             let sent = record::send(&stored.bytes, position, &stored.hash).unwrap();
             match known.orgs.get_mut(&org) {
                 Some(state) => {

@@ -1,6 +1,8 @@
 //! Sends a lane's records to the projector until it says that it has booked them.
 
 mod marks;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::rc::Rc;

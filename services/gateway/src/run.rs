@@ -2,6 +2,8 @@
 
 mod cores;
 mod folder;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;
@@ -126,6 +128,11 @@ async fn start(
     let core = Arc::new(Core::new(Arc::clone(&clock), serve, peppers, joined.gateway));
     core.watch(&metrics);
 
+    let disk = Disk::open(&config.data, &config.control.join_token, joined);
+    let disk = disk.map_err(machine("the mirror's folder"))?;
+    // Before the first request: the spool belongs to whom the control plane knows by this id.
+    let fresh_at = loaded.as_ref().map(|loaded| loaded.fresh_at).unwrap_or_default();
+    disk.remember(fresh_at).map_err(machine("the mirror's folder"))?;
     let mut world = World::new(Arc::clone(&core), sealing);
     if let Some(Loaded { streams, fresh_at, .. }) = loaded {
         world.start_again(streams);
@@ -138,7 +145,6 @@ async fn start(
     let sending = receipts.clone();
     let (sender, stopping) = ((joined.gateway, epoch), tasks.stopping());
     tasks.spawn("receipts", sending.run(Arc::clone(&bus), Arc::clone(&clock), sender, stopping));
-    let disk = Disk::open(&config.data, &config.control.join_token, joined);
     let mirror = Mirror::new(MirrorParts {
         core: Arc::clone(&core),
         world,
@@ -146,7 +152,7 @@ async fn start(
         joined,
         bus: Arc::clone(&bus),
         clock: Arc::clone(&clock),
-        disk: disk.map_err(machine("the mirror's folder"))?,
+        disk,
         audit: Audit::open(&config.data).map_err(machine("the audit log"))?,
         receipts,
         probes: probes.clone(),
@@ -156,12 +162,13 @@ async fn start(
 
     let lanes = u64::try_from(config.cores().get()).unwrap_or(u64::MAX);
     let room = Room::new(config.spool.max_bytes, lanes);
-    let older = take_over_all(&folder.spool, room.lane_bytes()).map_err(machine("the spool"))?;
+    let spool = folder.spool(joined.gateway).map_err(machine("the spool"))?;
+    let older = take_over_all(&spool, room.lane_bytes()).map_err(machine("the spool"))?;
     let cores = cores::start(CoresParts {
         core: Arc::clone(&core),
         cores: config.cores(),
         listen: config.serve.listen,
-        spool: folder.spool.clone(),
+        spool,
         epoch,
         older,
         room,

@@ -70,8 +70,14 @@ impl Disk {
         Ok(Self { folder, key, joined, saved: BTreeMap::new(), incarnation: None })
     }
 
+    /// Writes who this gateway is, and that what is on the disk was fresh up to `fresh_at`.
+    pub(crate) fn remember(&self, fresh_at: Timestamp) -> io::Result<()> {
+        write_file(&self.folder.join(IDENTITY), &self.identity(fresh_at))
+    }
+
     /// Writes the streams that have changed, then the time up to which all were fresh.
-    pub(crate) async fn save(&mut self, world: &World, fresh_at: Timestamp) -> io::Result<()> {
+    pub(crate) async fn save(&mut self, world: &World) -> io::Result<()> {
+        let fresh_at = world.fresh_at();
         let Some(incarnation) = world.incarnation() else { return Ok(()) };
         if self.incarnation.replace(incarnation) != Some(incarnation) {
             self.saved.clear();

@@ -21,6 +21,8 @@ pub(super) struct Fetches {
 #[derive(Default)]
 struct Fetch {
     running: bool,
+    /// An event is missing. Without a gap the stream goes on while it is fetched.
+    gap: bool,
     failures: u32,
     /// Not before this steady time.
     at_ms: u64,
@@ -33,14 +35,15 @@ impl Fetches {
         self.streams.entry(org).or_default();
     }
 
-    /// Whether `org` is being fetched: its events must wait.
+    /// Whether events of `org` must wait until it is fetched: one before them is missing.
     pub(super) fn holds(&self, org: OrgId) -> bool {
-        self.streams.contains_key(&org)
+        self.streams.get(&org).is_some_and(|fetch| fetch.gap)
     }
 
-    /// Keeps an event of a stream that is being fetched.
+    /// Keeps an event behind a gap; its stream must be fetched.
     pub(super) fn keep(&mut self, received: Received) {
         let fetch = self.streams.entry(received.org).or_default();
+        fetch.gap = true;
         if fetch.waiting.len() < MAX_WAITING {
             fetch.waiting.push(received);
         }

@@ -12,7 +12,7 @@ use turnpike_wire::snapshot::{Snapshot, State};
 use super::world::{Applied, NotInstalled};
 use super::{Answer, Everything, Mirror, RECEIPTS_A_BEAT, SAVE_MS, backoff_ms};
 use crate::audit;
-use crate::upstairs::Heads;
+use crate::upstairs::{Heads, UpstairsError};
 
 impl Mirror {
     pub(super) fn message(&mut self, message: &Message) {
@@ -46,7 +46,12 @@ impl Mirror {
             self.everything = Everything::Running { failures };
             let (upstairs, joined) = (Arc::clone(&self.parts.upstairs), self.parts.joined);
             self.answers.push(Box::pin(async move {
-                Answer::Everything(upstairs.snapshot(&joined, None).await)
+                let mut answer = upstairs.snapshot(&joined, None).await;
+                // A restored store may have forgotten that this gateway joined.
+                if matches!(answer, Err(UpstairsError::Refused)) && upstairs.join().await.is_ok() {
+                    answer = upstairs.snapshot(&joined, None).await;
+                }
+                Answer::Everything(answer)
             }));
         }
         if self.everything == Everything::Known {
@@ -107,8 +112,7 @@ impl Mirror {
     /// Writes what has changed to the local disk.
     pub(super) async fn save(&mut self) {
         self.next_save_ms = self.parts.clock.boot_ms().saturating_add(SAVE_MS);
-        let fresh_at = self.parts.core.fresh_at();
-        if let Err(error) = self.parts.disk.save(&self.parts.world, fresh_at).await {
+        if let Err(error) = self.parts.disk.save(&self.parts.world).await {
             tracing::error!(%error, "the mirror cannot be saved on disk");
         }
     }
@@ -137,7 +141,6 @@ impl Mirror {
             Applied::Gap => {
                 self.parts.metrics.gaps.inc();
                 tracing::info!(%org, seq, "a stream has a gap and is fetched");
-                self.fetches.want(org);
                 self.fetches.keep(received);
             }
             Applied::Held(unreadable) => {
@@ -193,11 +196,9 @@ impl Mirror {
         self.everything = Everything::Known;
         self.parts.metrics.fetched.inc_by(u64::try_from(snapshots.len()).unwrap_or(u64::MAX));
         if life == self.parts.world.incarnation() {
-            for snapshot in snapshots {
-                // Events may have overtaken it.
-                if let Err(NotInstalled::OtherLife) = self.parts.world.install(snapshot) {
-                    self.want_everything();
-                }
+            // Where events have overtaken it, the mirror knows better.
+            if let Err(NotInstalled::OtherLife) = self.parts.world.install(snapshots) {
+                self.want_everything();
             }
         } else {
             self.parts.world.start_again(snapshots);
@@ -212,7 +213,7 @@ impl Mirror {
             self.alarm(&format!("{org}: the control plane sent another stream"));
             return self.fetches.failed(org, now_ms);
         };
-        match self.parts.world.install(snapshot) {
+        match self.parts.world.install(vec![snapshot]) {
             Ok(()) => {
                 for received in self.fetches.done(org) {
                     self.event(received);

@@ -204,6 +204,49 @@ async fn forged_truncated_and_foreign_events_are_refused_with_an_alarm() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unreadable_event_holds_one_key_until_its_state_can_be_fetched() {
+    let house = House::new(Fake::new()).await;
+    for n in [1, 2] {
+        house.tell(ORG, created(n)).await;
+    }
+    house.tell(OTHER, created(3)).await;
+    house.fake.set_unreachable(true);
+    publish(&*house.bus, &house.fake.commit_unreadable(ORG, revoked(1))).await;
+    house.soon().await;
+    assert_eq!(house.metrics.alarms.get(), 1);
+    assert_eq!(house.try_key(&secret(1, 0)), Err(Denial::ControlPlaneStale), "it may be revoked");
+    assert_eq!(house.try_key(&secret(2, 0)), Ok(()));
+    assert_eq!(house.try_key(&secret(3, 0)), Ok(()));
+    house.fake.set_unreachable(false);
+    house.clock.sleep(20 * SECOND_MS).await;
+    assert_eq!(house.try_key(&secret(1, 0)), Err(Denial::KeyRevoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_event_about_the_whole_keeps_the_last_good_state() {
+    let house = House::new(Fake::new()).await;
+    house.tell(ORG, created(1)).await;
+    house.fake.set_unreachable(true);
+    let settings = Settings { max_staleness_ms: None, ..Settings::default() };
+    let event = Event::OrgSettingsChanged { name: "Later".into(), settings };
+    publish(&*house.bus, &house.fake.commit_unreadable(ORG, event)).await;
+    // What comes after it is applied all the same.
+    house.tell(ORG, created(2)).await;
+    house.beat().await;
+    assert_eq!(house.metrics.alarms.get(), 1);
+    assert_eq!((house.try_key(&secret(1, 0)), house.try_key(&secret(2, 0))), (Ok(()), Ok(())));
+    for _ in 0..11 {
+        house.clock.sleep(MINUTE_MS).await;
+        house.beat().await;
+    }
+    let held = house.try_key(&secret(1, 0));
+    assert_eq!(held, Err(Denial::ControlPlaneStale), "not for longer than staleness allows");
+    house.fake.set_unreachable(false);
+    house.clock.sleep(20 * SECOND_MS).await;
+    assert_eq!(house.try_key(&secret(1, 0)), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_chain_is_replaced_by_the_true_one() {
     let house = House::new(Fake::new()).await;
     house.tell(ORG, created(1)).await;

@@ -7,6 +7,7 @@ use turnpike_domain::event::Event;
 use turnpike_domain::evolve::{self, Touched};
 use turnpike_domain::id::{IncarnationId, KeyId, OrgId};
 use turnpike_domain::state::{Head, Key, Organisation, Platform, Provider};
+use turnpike_domain::time::Timestamp;
 use turnpike_wire::record::{FIRST_HASH, Received, Unreadable};
 use turnpike_wire::seal::SealingKeys;
 use turnpike_wire::snapshot::{Snapshot, State};
@@ -99,6 +100,13 @@ impl World {
         self.orgs.get(&org).is_some_and(|org| org.quarantined || !org.held.is_empty())
     }
 
+    /// Up to when every stream is completely known.
+    pub(crate) fn fresh_at(&self) -> Timestamp {
+        let mirror = self.core.fresh_at();
+        let each = self.orgs.values().map(|mirrored| mirrored.cell.fresh_at(mirror));
+        each.min().unwrap_or(mirror)
+    }
+
     /// Says whether events of the organisation are missing. What is held stays behind.
     pub(crate) fn set_behind(&self, org: OrgId, behind: bool) {
         let Some(mirrored) = self.orgs.get(&org) else { return };
@@ -122,11 +130,40 @@ impl World {
         if repeated { Applied::Known } else { Applied::Gap }
     }
 
-    /// Takes a stream as a whole.
+    /// Takes streams as a whole; those that are older than the mirror are left out.
     ///
     /// # Errors
-    /// [`NotInstalled`].
-    pub(crate) fn install(&mut self, snapshot: Snapshot) -> Result<(), NotInstalled> {
+    /// The last [`NotInstalled`] of them.
+    pub(crate) fn install(&mut self, snapshots: Vec<Snapshot>) -> Result<(), NotInstalled> {
+        let mut result = Ok(());
+        for snapshot in snapshots {
+            result = self.take(snapshot).and(result);
+        }
+        self.publish_credentials();
+        result
+    }
+
+    /// Starts again with another life of the store: whatever is not among `snapshots` is gone.
+    pub(crate) fn start_again(&mut self, snapshots: Vec<Snapshot>) {
+        self.incarnation = snapshots.first().map(|snapshot| snapshot.taken.incarnation);
+        let mut gone: BTreeSet<OrgId> = self.orgs.keys().copied().collect();
+        for Snapshot { state, .. } in snapshots {
+            match state {
+                State::Platform(platform) => self.platform = *platform,
+                State::Organisation(state) => {
+                    gone.remove(&state.id);
+                    self.replace(*state);
+                }
+            }
+        }
+        for org in gone {
+            self.forget(org);
+        }
+        self.publish_platform();
+        self.publish_credentials();
+    }
+
+    fn take(&mut self, snapshot: Snapshot) -> Result<(), NotInstalled> {
         let Snapshot { taken, state } = snapshot;
         if self.incarnation.is_some_and(|life| life != taken.incarnation) {
             return Err(NotInstalled::OtherLife);
@@ -148,25 +185,6 @@ impl World {
         }
         self.incarnation = Some(taken.incarnation);
         Ok(())
-    }
-
-    /// Starts again with another life of the store: whatever is not among `snapshots` is gone.
-    pub(crate) fn start_again(&mut self, snapshots: Vec<Snapshot>) {
-        self.incarnation = snapshots.first().map(|snapshot| snapshot.taken.incarnation);
-        let mut gone: BTreeSet<OrgId> = self.orgs.keys().copied().collect();
-        for Snapshot { state, .. } in snapshots {
-            match state {
-                State::Platform(platform) => self.platform = *platform,
-                State::Organisation(state) => {
-                    gone.remove(&state.id);
-                    self.replace(*state);
-                }
-            }
-        }
-        for org in gone {
-            self.forget(org);
-        }
-        self.publish_platform();
     }
 
     fn follow(&mut self, received: &Received) -> Applied {
@@ -237,7 +255,6 @@ impl World {
             let old = before.keys.get(id).map(|old| &**old);
             core.table.replace(&mirrored.cell, &mirrored.state, false, old, Some(key));
         }
-        self.publish_credentials();
     }
 
     fn forget(&mut self, org: OrgId) {
@@ -252,12 +269,18 @@ impl World {
         self.core.set_platform(self.platform.clone());
     }
 
-    /// Opens the credentials of all providers. Routing changes seldom; requests find them open.
+    /// Opens the credentials of all providers that are not open yet. Routing changes seldom;
+    /// requests find them open.
     fn publish_credentials(&self) {
         let owned = self.orgs.values().flat_map(|org| org.state.providers.values());
+        let before = self.core.credentials();
         let mut opened = HashMap::new();
         for Provider { spec, .. } in self.platform.providers.values().chain(owned) {
             let Some(sealed) = &spec.credential else { continue };
+            if let Some(open) = before.get(&sealed.0) {
+                opened.insert(sealed.0.clone(), open.clone());
+                continue;
+            }
             let plain = self.sealing.open(sealed);
             match plain.as_ref().map(|plain| std::str::from_utf8(plain)) {
                 Ok(Ok(text)) => {

@@ -1,0 +1,305 @@
+//! Lanes and outboxes against a projector that books, sleeps, or asks again.
+
+use std::path::Path;
+
+use tokio::task::LocalSet;
+use turnpike_bus::local::LocalBus;
+use turnpike_bus::seam::{Feed, Reader, Start};
+use turnpike_domain::admit::Denial;
+use turnpike_domain::id::{KeyId, ProviderId, RequestId};
+use turnpike_domain::meter::{Prices, Usage};
+use turnpike_domain::money::{Multiplier, NanoUsd, Price};
+use turnpike_domain::settle::{Observed, Reservation};
+use turnpike_domain::spend::{Source, Spend};
+use turnpike_domain::time::SECOND_MS;
+use turnpike_runtime::clock::{Clock, PausedClock};
+use turnpike_runtime::tasks::Tasks;
+use turnpike_wire::form;
+use turnpike_wire::spend::{Batch, Booked};
+
+use super::*;
+use crate::fake::{DAY, GATEWAY, ORG, OTHER, publish_on};
+use crate::lane::{Opening, Outcome, Ticket, take_over_all};
+
+const MAX_BYTES: u64 = 4 << 20;
+/// Enough for a message that waits for others.
+const SOON_MS: u64 = 20;
+
+/// A gateway's lanes on one thread, and the projector's end of the bus.
+struct House {
+    bus: Arc<LocalBus>,
+    clock: PausedClock,
+    room: Room,
+    folder: tempfile::TempDir,
+    spend: Box<dyn Reader>,
+    tasks: Tasks,
+}
+
+impl House {
+    async fn new(max_bytes: u64, lanes: u64) -> Self {
+        let clock = PausedClock::new(DAY);
+        let bus = Arc::new(LocalBus::new(Arc::new(clock.clone())));
+        let spend = bus.read(Feed::Spend(None), Start::Now).await.unwrap();
+        let (room, folder) = (Room::new(max_bytes, lanes), tempfile::tempdir().unwrap());
+        Self { bus, clock, room, folder, spend, tasks: Tasks::new("test") }
+    }
+
+    fn lane(&self, epoch: u128) -> Rc<Lane> {
+        let clock: SharedClock = Arc::new(self.clock.clone());
+        let folder = self.folder.path();
+        Rc::new(Lane::create(clock, folder, EpochId(epoch), self.room.clone()).unwrap())
+    }
+
+    fn send(&self, lane: &Rc<Lane>, older: Vec<Epoch>) {
+        let route =
+            Route { bus: Arc::clone(&self.bus) as Arc<dyn Bus>, gateway: GATEWAY, org: None };
+        let clock: SharedClock = Arc::new(self.clock.clone());
+        let metrics = OutboxMetrics::new(&Metrics::new());
+        let outbox = Outbox::new(Rc::clone(lane), self.room.clone(), route, clock, metrics);
+        self.tasks.spawn_local("outbox", outbox.with_older(older).run(self.tasks.stopping()));
+    }
+
+    async fn soon(&self) {
+        self.clock.sleep(SOON_MS).await;
+    }
+
+    fn sent(&mut self) -> Vec<Batch> {
+        let spend = &mut self.spend;
+        let message = std::iter::from_fn(|| spend.ready());
+        message.map(|message| spend::read_batch(&message.unwrap().payload).unwrap()).collect()
+    }
+
+    async fn mark(&self, epoch: u128, number: u64, ended: bool, gap: bool) {
+        let complete_to = Some(self.clock.now());
+        let mark = Booked { epoch: EpochId(epoch), number, complete_to, ended, gap };
+        let topic = Topic::Booked { org: ORG, gateway: GATEWAY };
+        publish_on(&*self.bus, topic, form::encode(&mark)).await;
+        self.soon().await;
+    }
+
+    fn files(&self) -> usize {
+        std::fs::read_dir(self.folder.path()).unwrap().count()
+    }
+}
+
+fn opening(org: OrgId, request: u128) -> Opening {
+    let prices = Prices { input: Price(1_000_000), output: Price(2_000_000), ..Prices::default() };
+    Opening {
+        request: RequestId(request),
+        at: DAY,
+        org,
+        key: KeyId(1),
+        key_seq: 2,
+        token: None,
+        model: "echo-1".into(),
+        provider: ProviderId(3),
+        price_version: 4,
+        prices: Some(prices),
+        multiplier: Multiplier::default(),
+        reservation: Reservation { input: 10, output: 20, cost: NanoUsd(50) },
+        lease: None,
+        started_us: 0,
+    }
+}
+
+fn serve(lane: &Rc<Lane>, org: OrgId, request: u128) {
+    let ticket = lane.open(opening(org, request)).unwrap();
+    ticket.sent();
+    let usage = Usage { input: 4, output: 5, ..Usage::default() };
+    let observed = Observed { reported: Some(usage), sent: true, ..Observed::default() };
+    let settlement = ticket.settle(Outcome { observed, status: 200 });
+    assert_eq!(settlement.cost, NanoUsd(14));
+}
+
+fn records(batch: &Batch) -> Vec<Spend> {
+    batch.records.iter().map(|record| spend::decode(&record.0).unwrap()).collect()
+}
+
+async fn on_one_core(test: impl Future<Output = ()>) {
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_come_together_are_one_message() {
+    on_one_core(async {
+        let mut house = House::new(MAX_BYTES, 1).await;
+        let lane = house.lane(1);
+        house.send(&lane, Vec::new());
+        (1..=3).for_each(|request| serve(&lane, ORG, request));
+        house.soon().await;
+        let sent = house.sent();
+        assert_eq!((sent.len(), sent[0].first, sent[0].end), (1, 1, false));
+        let requests: Vec<u128> = records(&sent[0]).iter().map(|one| one.request.0).collect();
+        assert_eq!(requests, [1, 2, 3]);
+        (4..=253).for_each(|request| serve(&lane, ORG, request));
+        house.soon().await;
+        let firsts: Vec<u64> = house.sent().iter().map(|batch| batch.first).collect();
+        assert_eq!(firsts, [4, 104, 204], "a message holds a hundred");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_booked_is_sent_again_after_two_seconds_or_when_asked_for() {
+    on_one_core(async {
+        let mut house = House::new(MAX_BYTES, 1).await;
+        let lane = house.lane(1);
+        house.send(&lane, Vec::new());
+        (1..=3).for_each(|request| serve(&lane, ORG, request));
+        house.soon().await;
+        assert_eq!(house.sent().len(), 1);
+        house.mark(1, 1, false, false).await;
+        house.clock.sleep(PATIENCE_MS - 200).await;
+        assert_eq!(house.sent(), []);
+        house.clock.sleep(2 * TICK_MS).await;
+        let again = house.sent();
+        assert_eq!((again[0].first, again[0].records.len()), (2, 2));
+        house.mark(1, 2, false, true).await;
+        assert_eq!(house.sent()[0].first, 3, "the projector lacks it");
+        house.mark(1, 3, false, false).await;
+        house.clock.sleep(10 * SECOND_MS).await;
+        assert_eq!(house.sent(), []);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_booked_however_it_ends() {
+    on_one_core(async {
+        let mut house = House::new(MAX_BYTES, 1).await;
+        let lane = house.lane(1);
+        house.send(&lane, Vec::new());
+        drop(lane.open(opening(ORG, 1)).unwrap());
+        let cancelled: Ticket = lane.open(opening(ORG, 2)).unwrap();
+        cancelled.reroute(ProviderId(9));
+        cancelled.sent();
+        drop(cancelled);
+        house.soon().await;
+        let sent = house.sent();
+        let [free, estimate] = &records(&sent[0])[..] else { panic!("{sent:?}") };
+        assert_eq!((free.cost, free.status, free.provider), (NanoUsd(0), 499, ProviderId(3)));
+        assert_eq!((estimate.cost, estimate.source), (NanoUsd(50), Source::Estimated));
+        assert_eq!((estimate.provider, estimate.reserved_tokens), (ProviderId(9), 30));
+        assert_eq!(lane.open_requests(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_gateway_says_the_rest_when_it_is_back() {
+    on_one_core(async {
+        let mut house = House::new(MAX_BYTES, 1).await;
+        let killed = house.lane(1);
+        (1..=2).for_each(|request| serve(&killed, ORG, request));
+        let running = killed.open(opening(ORG, 3)).unwrap();
+        killed.written().await.unwrap();
+        // What happens to the ticket from here on never reaches the file.
+        running.sent();
+        std::mem::forget(running);
+        drop(killed);
+
+        let older = take_over_all(house.folder.path(), MAX_BYTES).unwrap();
+        let lane = house.lane(2);
+        house.send(&lane, older);
+        house.soon().await;
+        let sent = house.sent();
+        assert_eq!((sent.len(), sent[0].epoch, sent[0].end), (1, EpochId(1), true));
+        let costs: Vec<i64> = records(&sent[0]).iter().map(|record| record.cost.0).collect();
+        assert_eq!(costs, [14, 14, 50]);
+        serve(&lane, ORG, 4);
+        house.soon().await;
+        assert_eq!(house.sent()[0].first, 1, "a new epoch begins anew");
+        assert!(house.room.lane_bytes() < MAX_BYTES, "what is left takes room");
+        house.mark(1, 3, true, false).await;
+        assert_eq!(house.room.lane_bytes(), MAX_BYTES);
+        assert_eq!(house.files(), 1, "only the new epoch's");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clean_end_is_told_and_leaves_nothing_behind() {
+    on_one_core(async {
+        let mut house = House::new(MAX_BYTES, 1).await;
+        let lane = house.lane(1);
+        house.send(&lane, Vec::new());
+        serve(&lane, ORG, 1);
+        house.soon().await;
+        house.mark(1, 1, false, false).await;
+        house.sent();
+        house.tasks.stop();
+        house.soon().await;
+        let end = house.sent();
+        assert_eq!((end[0].first, end[0].records.len(), end[0].end), (2, 0, true));
+        assert!(matches!(lane.open(opening(ORG, 2)), Err(Denial::Overloaded)));
+        house.mark(1, 1, true, false).await;
+        assert!(house.tasks.drain(&house.clock, SECOND_MS).await);
+        assert_eq!(house.files(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_without_a_projector_is_bounded_and_kept() {
+    on_one_core(async {
+        let house = House::new(MAX_BYTES, 1).await;
+        let lane = house.lane(1);
+        house.send(&lane, Vec::new());
+        serve(&lane, ORG, 1);
+        house.soon().await;
+        assert!(house.tasks.drain(&house.clock, 2 * FINISH_MS).await);
+        assert_eq!(take_over(house.folder.path()), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn lanes_share_the_room_and_nothing_else() {
+    on_one_core(async {
+        let mut house = House::new(256 << 10, 2).await;
+        let (full, other) = (house.lane(1), house.lane(2));
+        let mut running = Vec::new();
+        let refused = loop {
+            match full.open(opening(ORG, u128::try_from(running.len()).unwrap())) {
+                Ok(ticket) => running.push(ticket),
+                Err(denial) => break denial,
+            }
+        };
+        assert_eq!(refused, Denial::Overloaded);
+        assert!(running.len() > 50, "{}", running.len());
+        house.send(&other, Vec::new());
+        serve(&other, OTHER, 1_000);
+        house.soon().await;
+        let sent = house.sent();
+        assert_eq!((sent.len(), sent[0].epoch, sent[0].first), (1, EpochId(2), 1));
+        // Those that were admitted have their room.
+        running.clear();
+        assert_eq!(full.written().await, Ok(()));
+        assert_eq!(take_over(house.folder.path()), 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_one_turn_are_written_together() {
+    on_one_core(async {
+        let house = House::new(MAX_BYTES, 1).await;
+        let lane = house.lane(1);
+        let first = lane.open(opening(ORG, 1)).unwrap();
+        let second = async {
+            let ticket = lane.open(opening(ORG, 2)).unwrap();
+            lane.written().await.unwrap();
+            ticket
+        };
+        let (written, second) = tokio::join!(lane.written(), second);
+        assert_eq!(written, Ok(()));
+        assert!(lane.with_epoch(|epoch| epoch.written() == epoch.queued()));
+        drop((first, second));
+    })
+    .await;
+}
+
+/// How many epochs stand in the folder.
+fn take_over(folder: &Path) -> usize {
+    take_over_all(folder, MAX_BYTES).unwrap().len()
+}
