@@ -208,9 +208,3 @@ impl<A: Form, B: Form> Form for (A, B) {
         }
     }
 }
-
-impl<A: Json, B: Json> Json for (A, B) {
-    fn json(&self) -> Value {
-        Value::Array(vec![self.0.json(), self.1.json()])
-    }
-}

@@ -1,5 +1,7 @@
 //! Forms of what keys, plans, models, providers and settings are made of.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use turnpike_domain::event::{Actor, KeyProfile, ModelSpec, PlanSpec, Who};
 use turnpike_domain::limit::{Account, Limits};
@@ -73,12 +75,19 @@ form!(Limits {
     7 fit "fit",
 });
 
-form!(McpScope {
-    1 enabled "enabled",
-    2 mode "mode",
-    3 servers [default] "servers",
-    4 tools [default] "tools",
-});
+form!(McpScope { 1 enabled, 2 mode, 3 servers [default], 4 tools [default] });
+
+/// An empty list is null, as in the management API: it restricts nothing.
+impl Json for McpScope {
+    fn json(&self) -> Value {
+        json!({
+            "enabled": self.enabled,
+            "mode": self.mode.json(),
+            "servers": (!self.servers.is_empty()).then(|| self.servers.json()),
+            "tools": (!self.tools.is_empty()).then(|| self.tools.json()),
+        })
+    }
+}
 
 form!(Scopes { 1 models "models", 2 providers "providers", 3 addresses "ips", 4 mcp "mcp" });
 
@@ -113,16 +122,16 @@ impl Json for KeyProfile {
 form!(PlanSpec { 1 name "name", 2 models "models", 3 multiplier "multiplier" });
 
 form!(Prices {
-    1 input "input_usd",
-    2 output "output_usd",
-    3 cached_input "cached_input_usd",
-    4 cache_write "cache_write_usd",
-    5 reasoning "reasoning_usd",
-    6 audio_input "audio_input_usd",
-    7 audio_output "audio_output_usd",
-    8 image_input "image_input_usd",
-    9 image_output "image_output_usd",
-    10 request_fee [default] "request_fee_usd",
+    1 input "input",
+    2 output "output",
+    3 cached_input "cached_input",
+    4 cache_write "cache_write",
+    5 reasoning "reasoning",
+    6 audio_input "audio_input",
+    7 audio_output "audio_output",
+    8 image_input "image_input",
+    9 image_output "image_output",
+    10 request_fee [default] "request_fee",
 });
 
 form!(Usage {
@@ -147,15 +156,35 @@ form!(ModelSpec {
 });
 
 form!(ProviderSpec {
-    1 name "name",
-    2 kind "kind",
-    3 base_url "base_url",
-    4 credential "credential",
-    5 headers [default] "headers",
-    6 serves [default] "serves",
-    7 connect_timeout_ms "connect_timeout_ms",
-    8 answer_timeout_ms "answer_timeout_ms",
-    9 idle_timeout_ms "idle_timeout_ms",
-    10 max_concurrency "max_concurrency",
-    11 disabled "disabled",
+    1 name,
+    2 kind,
+    3 base_url,
+    4 credential,
+    5 headers [default],
+    6 serves [default],
+    7 connect_timeout_ms,
+    8 answer_timeout_ms,
+    9 idle_timeout_ms,
+    10 max_concurrency,
+    11 disabled,
 });
+
+/// Headers are an object, as in the management API; the credential stays sealed.
+impl Json for ProviderSpec {
+    fn json(&self) -> Value {
+        let headers: BTreeMap<_, _> = self.headers.iter().map(|(name, it)| (name, it)).collect();
+        json!({
+            "name": self.name.json(),
+            "kind": self.kind.json(),
+            "base_url": self.base_url.json(),
+            "credential": self.credential.json(),
+            "headers": headers,
+            "serves": self.serves.json(),
+            "connect_timeout_ms": self.connect_timeout_ms,
+            "answer_timeout_ms": self.answer_timeout_ms,
+            "idle_timeout_ms": self.idle_timeout_ms,
+            "max_concurrency": self.max_concurrency,
+            "disabled": self.disabled,
+        })
+    }
+}
