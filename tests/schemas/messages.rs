@@ -6,6 +6,7 @@ use turnpike_domain::id::{
     EphemeralId, EpochId, GatewayId, IncarnationId, KeyId, LeaseId, MemberId, OrgId, PlanId,
     Position, ProjectId, ProviderId, RequestId, TokenId, TopUpId,
 };
+use turnpike_domain::ledger::{Refused, Word};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::meter::Usage;
 use turnpike_domain::money::{Multiplier, NanoUsd};
@@ -16,6 +17,7 @@ use turnpike_domain::state::{
     PreviousSecret, Project, Provider, RevokeReason, Role, Standing, Token, TopUp, Wallet,
 };
 use turnpike_domain::time::{Reset, Timestamp, Window};
+use turnpike_wire::authority::{Call, LeaseAnswer, LeaseCall, PermitAnswer, PermitCall, Returned};
 use turnpike_wire::form::{decode, encode};
 use turnpike_wire::heartbeat::{Heartbeat, MovedHead, Receipt};
 use turnpike_wire::sign::SigningKey;
@@ -46,6 +48,10 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("booked.v1.cbor", encode(&mark)),
         ("heartbeat.v1.cbor", heartbeat().sign(&key)),
         ("receipt.v1.cbor", encode(&receipt)),
+        ("lease-call.v1.cbor", encode(&lease_call())),
+        ("lease-answer.v1.cbor", encode(&lease_answer())),
+        ("permit-call.v1.cbor", encode(&permit_call())),
+        ("permit-answer.v1.cbor", encode(&permit_answer())),
         ("snapshot-organisation.v1.frames", stream(organisation(&example(), TAKEN, &key))),
         ("snapshot-platform.v1.frames", stream(platform(&operator(), TAKEN, &key))),
     ]
@@ -67,6 +73,10 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
         "receipt.v1.cbor" => {
             assert_eq!(decode::<Receipt>(bytes).unwrap().position, Position(1 << 90));
         }
+        "lease-call.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_call())),
+        "lease-answer.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_answer())),
+        "permit-call.v1.cbor" => assert_eq!(decode(bytes), Ok(permit_call())),
+        "permit-answer.v1.cbor" => assert_eq!(decode(bytes), Ok(permit_answer())),
         "snapshot-organisation.v1.frames" => {
             assert_eq!(state(bytes), State::Organisation(Box::new(example())));
         }
@@ -145,6 +155,43 @@ fn heartbeat() -> Heartbeat {
         position: Position(1 << 90),
         heads: vec![MovedHead { org: OrgId(1), seq: 5, hash: [6; 32] }],
     }
+}
+
+fn lease_call() -> Call {
+    Call::Lease(LeaseCall {
+        epoch: EPOCH,
+        lease: LeaseId(0x1e),
+        key: KeyId(4),
+        unit: Unit::Usd,
+        word: Word { n: 3, total: 5_000_000_000, least: 1_000_000_000 },
+    })
+}
+
+fn lease_answer() -> LeaseAnswer {
+    let account = Account::Project(ProjectId(3));
+    LeaseAnswer {
+        fence: 2,
+        n: 3,
+        total: 4_000_000_000,
+        path: vec![(account, Window(1_793_491_200_000)), (Account::Wallet, Window(0))],
+        ends_at: Some(AT),
+        refused: Some(Refused::Exhausted { account, left: Some(7), revision: 3 }),
+    }
+}
+
+fn permit_call() -> Call {
+    Call::Permit(PermitCall {
+        epoch: EPOCH,
+        account: Account::Key(KeyId(4)),
+        batch: 7,
+        requests: 8,
+        tokens: 9_000,
+        returned: vec![Returned { batch: 6, requests: 1, tokens: -300 }],
+    })
+}
+
+fn permit_answer() -> PermitAnswer {
+    PermitAnswer { fence: 2, batch: 7, requests: 8, tokens: 9_000, retry_after_ms: Some(250) }
 }
 
 fn head() -> Head {

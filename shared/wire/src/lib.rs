@@ -6,6 +6,7 @@ mod forms;
 mod samples;
 
 pub mod api;
+pub mod authority;
 pub mod cbor;
 pub mod event;
 pub mod form;

@@ -1,0 +1,240 @@
+//! Calls of gateways to the authority of budgets and rates, and its answers.
+//!
+//! Neither names the gateway or the organisation: the subject of the call does. Words on leases are
+//! absolute and numbered, so that loss, repetition and reordering change nothing.
+
+use turnpike_domain::id::{EpochId, KeyId, LeaseId};
+use turnpike_domain::ledger::{Refused, Word};
+use turnpike_domain::limit::{Account, Unit};
+use turnpike_domain::time::{Timestamp, Window};
+
+use crate::cbor::{Malformed, Reader, Writer};
+use crate::form;
+use crate::form::Form;
+
+/// What a gateway says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// About a lease; answered with [`LeaseAnswer`].
+    Lease(LeaseCall),
+    /// About permits of a rate; answered with [`PermitAnswer`].
+    Permit(PermitCall),
+}
+
+/// "My newest word on this lease."
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseCall {
+    /// The run of the gateway that holds it.
+    pub epoch: EpochId,
+    /// Which lease; the first word on one makes it.
+    pub lease: LeaseId,
+    /// The key at the leaf of its path. The authority finds the path and its windows: gateways do
+    /// not compute windows from clocks of their own.
+    pub key: KeyId,
+    /// In which unit.
+    pub unit: Unit,
+    /// The word.
+    pub word: Word,
+}
+
+/// The lease as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseAnswer {
+    /// The fence of the shard's owner: an answer of a lower one is not heard.
+    pub fence: u64,
+    /// The newest word that was heard.
+    pub n: u64,
+    /// What the gateway holds in all.
+    pub total: i64,
+    /// The path that it is granted on, from the leaf to the wallet.
+    pub path: Vec<(Account, Window)>,
+    /// When the first window of the path ends, if one does: then another lease is needed.
+    pub ends_at: Option<Timestamp>,
+    /// Why the word was not granted.
+    pub refused: Option<Refused>,
+}
+
+/// "Permit me so much on this rate, and take back what I did not use."
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermitCall {
+    /// The run of the gateway.
+    pub epoch: EpochId,
+    /// Whose rate.
+    pub account: Account,
+    /// Counts the gateway's batches on this account from 1; a batch is granted once.
+    pub batch: u64,
+    /// Requests wanted.
+    pub requests: u32,
+    /// Tokens wanted.
+    pub tokens: u64,
+    /// What earlier batches did not use; each is given back once.
+    pub returned: Vec<Returned>,
+}
+
+/// What of a batch was not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// Which batch.
+    pub batch: u64,
+    /// Requests that were not made.
+    pub requests: u32,
+    /// Tokens that were not used; less than zero: so many more were.
+    pub tokens: i64,
+}
+
+/// What is permitted, for one second from the sending of the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermitAnswer {
+    /// The fence of the shard's owner: an answer of a lower one is not heard.
+    pub fence: u64,
+    /// The batch that is answered.
+    pub batch: u64,
+    /// Requests permitted.
+    pub requests: u32,
+    /// Tokens permitted.
+    pub tokens: u64,
+    /// Where nothing is permitted: after how many milliseconds it is worth asking again.
+    pub retry_after_ms: Option<u64>,
+}
+
+form!(Word { 1 n, 2 total, 3 least });
+form!(LeaseCall { 1 epoch, 2 lease, 3 key, 4 unit, 5 word });
+form!(LeaseAnswer {
+    1 fence,
+    2 n,
+    3 total,
+    4 path [default],
+    5 ends_at,
+    6 refused,
+});
+form!(PermitCall {
+    1 epoch,
+    2 account,
+    3 batch,
+    4 requests [default],
+    5 tokens [default],
+    6 returned [default],
+});
+form!(Returned { 1 batch, 2 requests [default], 3 tokens [default] });
+form!(PermitAnswer {
+    1 fence,
+    2 batch,
+    3 requests [default],
+    4 tokens [default],
+    5 retry_after_ms,
+});
+
+const LEASE: u64 = 1;
+const PERMIT: u64 = 2;
+
+/// A pair of the kind and the call.
+impl Form for Call {
+    fn write(&self, out: &mut Writer) {
+        out.array(2);
+        match self {
+            Self::Lease(call) => {
+                out.uint(LEASE);
+                call.write(out);
+            }
+            Self::Permit(call) => {
+                out.uint(PERMIT);
+                call.write(out);
+            }
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match (from.array()?, from.uint()?) {
+            (2, LEASE) => LeaseCall::read(from).map(Self::Lease),
+            (2, PERMIT) => PermitCall::read(from).map(Self::Permit),
+            (_, number) => Err(Malformed::Unknown { form: "call of the authority", number }),
+        }
+    }
+}
+
+const EXHAUSTED: u64 = 1;
+const HELD_ELSEWHERE: u64 = 2;
+const FENCED: u64 = 3;
+
+/// An array of the reason and what is known of it.
+impl Form for Refused {
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Self::Exhausted { account, left, revision } => {
+                out.array(4);
+                out.uint(EXHAUSTED);
+                account.write(out);
+                left.write(out);
+                revision.write(out);
+            }
+            Self::HeldElsewhere { account } => {
+                out.array(2);
+                out.uint(HELD_ELSEWHERE);
+                account.write(out);
+            }
+            Self::Fenced => {
+                out.array(1);
+                out.uint(FENCED);
+            }
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match (from.array()?, from.uint()?) {
+            (4, EXHAUSTED) => Ok(Self::Exhausted {
+                account: Form::read(from)?,
+                left: Form::read(from)?,
+                revision: Form::read(from)?,
+            }),
+            (2, HELD_ELSEWHERE) => Ok(Self::HeldElsewhere { account: Form::read(from)? }),
+            (1, FENCED) => Ok(Self::Fenced),
+            (_, number) => Err(Malformed::Unknown { form: "refusal of a lease", number }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use turnpike_domain::id::ProjectId;
+
+    use super::*;
+    use crate::form::{decode, encode};
+
+    #[test]
+    fn calls_come_back() {
+        let word = Word { n: 3, total: 5_000, least: -1 };
+        let (epoch, key) = (EpochId(1), KeyId(4));
+        let lease = LeaseCall { epoch, lease: LeaseId(2), key, unit: Unit::Tokens, word };
+        let returned = vec![
+            Returned { batch: 6, requests: 1, tokens: 0 },
+            Returned { batch: 5, requests: 0, tokens: -300 },
+        ];
+        let account = Account::Key(key);
+        let permit = PermitCall { epoch, account, batch: 7, requests: 8, tokens: 9_000, returned };
+        for call in [Call::Lease(lease), Call::Permit(permit)] {
+            assert_eq!(decode(&encode(&call)), Ok(call));
+        }
+        assert!(decode::<Call>(&[0x82, 0x09, 0xa0]).is_err());
+    }
+
+    #[test]
+    fn answers_come_back_with_every_reason() {
+        let account = Account::Project(ProjectId(3));
+        let reasons = [
+            None,
+            Some(Refused::Exhausted { account, left: Some(0), revision: 2 }),
+            Some(Refused::Exhausted { account, left: None, revision: 2 }),
+            Some(Refused::HeldElsewhere { account }),
+            Some(Refused::Fenced),
+        ];
+        for refused in reasons {
+            let path = vec![(account, Window(5)), (Account::Wallet, Window(0))];
+            let ends_at = Some(Timestamp(6));
+            let answer = LeaseAnswer { fence: 1, n: 3, total: 5_000, path, ends_at, refused };
+            assert_eq!(decode(&encode(&answer)), Ok(answer));
+        }
+        let retry_after_ms = Some(250);
+        let none = PermitAnswer { fence: 1, batch: 7, requests: 0, tokens: 0, retry_after_ms };
+        assert_eq!(decode(&encode(&none)), Ok(none));
+    }
+}
