@@ -121,7 +121,9 @@ impl Default for ServeOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 7080)),
             max_body_bytes: 32 << 20,
             max_head_bytes: 64 << 10,
-            head_timeout_ms: 10_000,
+            // Also the longest rest between two requests of a connection: longer than the 60 s of
+            // usual load balancers, so that they end it and not we.
+            head_timeout_ms: 75_000,
             body_timeout_ms: 60_000,
             drain_ms: 30_000,
             max_connections: 65_536,

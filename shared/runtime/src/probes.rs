@@ -36,6 +36,12 @@ impl Probes {
         Self { health: Arc::new(watch::Sender::new(health)), metrics }
     }
 
+    /// What the metrics page shows.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Says whether traffic may come, and why. The first time that it may, this process has
     /// started.
     pub fn set_ready(&self, ready: bool, reason: &str) {

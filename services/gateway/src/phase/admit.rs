@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 use turnpike_domain::admit::{Demand, Denial, Offer, Way, offer, reservation};
-use turnpike_domain::id::ProviderId;
+use turnpike_domain::id::{ProviderId, RequestId};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::entropy;
 
@@ -82,7 +82,8 @@ pub(super) fn admit(
     let offer = offer(&platform, organisation, &entry.key, &read.model, arrival.address)
         .map_err(refused)?;
     limit::check(entry, now).map_err(refused)?;
-    let parcel = Parcel { call, read: &read, headers: &headers, body: &body };
+    let id = arrival.request;
+    let parcel = Parcel { id, call, read: &read, headers: &headers, body: &body };
     let route = parcel.route(site, &offer, &mut Vec::new()).map_err(refused)?;
     let prices = offer.spec.prices;
     let demand = demand(call, &read, &body);
@@ -164,12 +165,12 @@ impl Job {
 
     /// Turns to the next way, if the rules still leave one that was not tried.
     pub(super) fn turn(&mut self, site: &Site, tried: &mut Vec<ProviderId>) -> bool {
-        let Arrival { entry, address, .. } = &self.arrival;
+        let Arrival { entry, address, request: id, .. } = &self.arrival;
         let platform = site.core.platform();
         let Ok(read) = read(self.call, &self.headers, &self.body) else { return false };
         let offer = offer(&platform, &entry.org.organisation, &entry.key, &read.model, *address);
-        let parcel =
-            Parcel { call: self.call, read: &read, headers: &self.headers, body: &self.body };
+        let (call, headers, body) = (self.call, &self.headers, &self.body);
+        let parcel = Parcel { id: *id, call, read: &read, headers, body };
         let Ok(route) = offer.and_then(|offer| parcel.route(site, &offer, tried)) else {
             return false;
         };
@@ -181,6 +182,7 @@ impl Job {
 
 /// What is sent, whoever gets it.
 struct Parcel<'a> {
+    id: RequestId,
     call: Call,
     read: &'a Peek<'a>,
     headers: &'a HeaderMap,
@@ -231,6 +233,8 @@ impl Parcel<'_> {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
             request.headers_mut().insert(name, HeaderValue::from_str(value).ok()?);
         }
+        // So that a provider's own log can be compared with ours, request by request.
+        request.headers_mut().insert(headers::REQUEST_ID, headers::value(self.id.to_string()));
         if spec.credential.is_some() {
             let Some(credential) = site.core.credential(way.provider) else {
                 tracing::warn!(provider = %spec.name, "a provider's credential cannot be opened");
