@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use turnpike_bus::seam::{BoxFuture, Bus, Message, ReadError};
 use turnpike_domain::id::OrgId;
 use turnpike_runtime::clock::SharedClock;
+use turnpike_runtime::entropy;
 use turnpike_runtime::metrics::{Counter, Metrics};
 use turnpike_runtime::probes::Probes;
 use turnpike_wire::snapshot::Snapshot;
@@ -36,8 +37,11 @@ pub(crate) use fetches::backoff_ms;
 const TICK_MS: u64 = 100;
 /// How often what has changed is written to the local disk.
 const SAVE_MS: u64 = 10_000;
-/// The wait before lost feeds are opened again.
+/// The wait before lost feeds are opened again, and as much jitter on top of it: all gateways lose
+/// them at once.
 const REOPEN_MS: u64 = 500;
+/// Lost streams beyond which all are fetched with one call.
+const MANY_LOST: usize = 256;
 /// Messages taken in one go before anything else is looked at.
 const MAX_IN_A_ROW: usize = 1_024;
 /// Idle organisations that are told of in one second; the others follow in the next.
@@ -89,7 +93,7 @@ pub(crate) struct Mirror {
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
     /// All streams are being fetched, or must be, after this many failures.
     everything: Everything,
-    heads_asked: bool,
+    heads: Asking,
     next_save_ms: u64,
     /// Organisations that are told of next.
     told_next: VecDeque<OrgId>,
@@ -100,6 +104,15 @@ enum Answer {
     Everything(Result<Vec<Snapshot>, UpstairsError>),
     Stream(OrgId, Result<Vec<Snapshot>, UpstairsError>),
     Heads(u64, Result<Heads, UpstairsError>),
+}
+
+/// When the heads are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asking {
+    running: bool,
+    failures: u32,
+    /// Not before this steady time.
+    at_ms: u64,
 }
 
 /// Whether all streams are to be fetched.
@@ -113,13 +126,17 @@ enum Everything {
 impl Mirror {
     pub(crate) fn new(parts: MirrorParts) -> Self {
         let next_save_ms = parts.clock.boot_ms().saturating_add(SAVE_MS);
+        let everything = match parts.world.incarnation() {
+            Some(_) => Everything::Known,
+            None => Everything::Wanted { at_ms: 0, failures: 0 },
+        };
         Self {
             parts,
             beats: Beats::default(),
             fetches: Fetches::default(),
             answers: FuturesUnordered::new(),
-            everything: Everything::Wanted { at_ms: 0, failures: 0 },
-            heads_asked: false,
+            everything,
+            heads: Asking::default(),
             next_save_ms,
             told_next: VecDeque::new(),
         }
@@ -145,11 +162,11 @@ impl Mirror {
             Err(error) => {
                 tracing::warn!(%error, "the bus cannot be read");
                 self.tick();
-                return clock.sleep(REOPEN_MS).await;
+                return clock.sleep(REOPEN_MS + entropy::jitter_ms(REOPEN_MS)).await;
             }
         };
         // What was published before the feeds stood may be missing.
-        self.want_everything();
+        self.beats.mistrust();
         loop {
             self.tick();
             // Before the first snapshot events mean nothing: the feeds keep them.
@@ -160,7 +177,7 @@ impl Mirror {
                 message = feeds.next(), if !empty => {
                     if let Err(error) = self.read(message, &mut feeds) {
                         tracing::warn!(%error, "the feeds are lost");
-                        return;
+                        return clock.sleep(REOPEN_MS + entropy::jitter_ms(REOPEN_MS)).await;
                     }
                 }
                 () = clock.sleep(TICK_MS) => {}
@@ -181,7 +198,7 @@ impl Mirror {
         for _ in 0..MAX_IN_A_ROW {
             match next {
                 Some(Ok(message)) => self.message(&message),
-                Some(Err(ReadError::Trimmed)) => self.want_everything(),
+                Some(Err(ReadError::Trimmed)) => self.beats.mistrust(),
                 Some(Err(lost)) => return Err(lost),
                 None => break,
             }

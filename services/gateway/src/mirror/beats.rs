@@ -49,7 +49,7 @@ impl Beats {
             return false;
         }
         if self.last == 0 || beat.previous != self.last {
-            self.missing = Some(self.asked);
+            self.mistrust();
         }
         self.last = beat.number;
         self.waiting = Some(Fresh { at: beat.at, position: beat.position });
@@ -57,6 +57,11 @@ impl Beats {
             self.expect(world, *head, now_ms);
         }
         true
+    }
+
+    /// Heartbeats may have been missed, and events with them.
+    pub(super) fn mistrust(&mut self) {
+        self.missing = Some(self.asked);
     }
 
     /// Whether the heads must be asked for.

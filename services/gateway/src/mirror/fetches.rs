@@ -6,6 +6,8 @@ use turnpike_domain::id::OrgId;
 use turnpike_runtime::entropy;
 use turnpike_wire::record::Received;
 
+/// Streams that are fetched at a time: the control plane has other gateways too.
+const MAX_RUNNING: usize = 16;
 /// Events of one stream that are kept while it is fetched. What comes after them makes another gap.
 const MAX_WAITING: usize = 10_000;
 /// The wait after the first failure; it doubles up to the last.
@@ -51,9 +53,11 @@ impl Fetches {
 
     /// The streams to fetch now; they count as running from here on.
     pub(super) fn start(&mut self, now_ms: u64) -> Vec<OrgId> {
+        let running = self.streams.values().filter(|fetch| fetch.running).count();
         let ready = |fetch: &Fetch| !fetch.running && fetch.at_ms <= now_ms;
+        let waiting = self.streams.iter_mut().filter(|(_, fetch)| ready(fetch));
         let mut started = Vec::new();
-        for (org, fetch) in self.streams.iter_mut().filter(|(_, fetch)| ready(fetch)) {
+        for (org, fetch) in waiting.take(MAX_RUNNING.saturating_sub(running)) {
             fetch.running = true;
             started.push(*org);
         }

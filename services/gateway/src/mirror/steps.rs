@@ -10,7 +10,7 @@ use turnpike_wire::record::{self, Received};
 use turnpike_wire::snapshot::{Snapshot, State};
 
 use super::world::{Applied, NotInstalled};
-use super::{Answer, Everything, Mirror, RECEIPTS_A_BEAT, SAVE_MS, backoff_ms};
+use super::{Answer, Everything, MANY_LOST, Mirror, RECEIPTS_A_BEAT, SAVE_MS, backoff_ms};
 use crate::audit;
 use crate::upstairs::{Heads, UpstairsError};
 
@@ -55,11 +55,14 @@ impl Mirror {
             }));
         }
         if self.everything == Everything::Known {
-            for org in self.beats.lost(now_ms) {
-                self.fetches.want(org);
+            let lost = self.beats.lost(now_ms);
+            if lost.len() > MANY_LOST {
+                self.want_everything();
+            } else {
+                lost.into_iter().for_each(|org| self.fetches.want(org));
             }
             self.fetch(now_ms);
-            self.ask_heads();
+            self.ask_heads(now_ms);
         }
         let ready = !self.parts.core.is_stale();
         if ready != self.parts.probes.is_ready() {
@@ -86,16 +89,21 @@ impl Mirror {
                 self.fetches.failed(org, now_ms);
             }
             Answer::Heads(asked, answer) => {
-                self.heads_asked = false;
+                self.heads.running = false;
                 match answer {
                     Ok(Heads { incarnation, heads }) => {
+                        self.heads.failures = 0;
                         if self.parts.world.incarnation() == Some(incarnation) {
                             self.beats.heads(&self.parts.world, &heads, asked, now_ms);
                         } else {
                             self.other_life();
                         }
                     }
-                    Err(error) => tracing::warn!(%error, "the heads cannot be fetched"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the heads cannot be fetched");
+                        self.heads.at_ms = now_ms.saturating_add(backoff_ms(self.heads.failures));
+                        self.heads.failures = self.heads.failures.saturating_add(1);
+                    }
                 }
             }
         }
@@ -247,11 +255,11 @@ impl Mirror {
         }
     }
 
-    fn ask_heads(&mut self) {
-        if self.heads_asked || !self.beats.needs_heads() {
+    fn ask_heads(&mut self, now_ms: u64) {
+        if self.heads.running || self.heads.at_ms > now_ms || !self.beats.needs_heads() {
             return;
         }
-        self.heads_asked = true;
+        self.heads.running = true;
         let asked = self.beats.ask();
         let (upstairs, joined) = (Arc::clone(&self.parts.upstairs), self.parts.joined);
         self.answers

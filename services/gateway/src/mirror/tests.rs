@@ -25,6 +25,9 @@ use crate::fake::{
 /// Enough for everything that waits for no heartbeat.
 const SOON_MS: u64 = 50;
 
+/// What the bus holds of events: about a hundred.
+const KEPT_BYTES: usize = 64 << 10;
+
 /// A gateway's mirror with its control plane, on a paused clock.
 struct House {
     fake: Fake,
@@ -46,7 +49,7 @@ impl House {
     async fn start(fake: Fake, data: Arc<tempfile::TempDir>) -> Self {
         let clock = PausedClock::new(DAY);
         let shared: SharedClock = Arc::new(clock.clone());
-        let bus = Arc::new(LocalBus::new(Arc::clone(&shared)));
+        let bus = Arc::new(LocalBus::with_kept_bytes(Arc::clone(&shared), KEPT_BYTES));
         let options = ServeOptions::default();
         let core = Arc::new(Core::new(Arc::clone(&shared), options, peppers(), GATEWAY));
         let mut world = World::new(Arc::clone(&core), sealing());
@@ -163,6 +166,20 @@ async fn lost_events_are_found_by_the_next_and_by_the_heartbeat() {
     house.beat().await;
     house.clock.sleep(SECOND_MS).await;
     assert_eq!(house.try_key(&secret(3, 0)), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_fell_behind_the_bus_fetches_what_it_lacks() {
+    let house = House::new(Fake::new()).await;
+    house.tell(OTHER, created(255)).await;
+    for n in 0..=250 {
+        // No wait: the mirror sees none of them before the first are gone.
+        house.fake.tell(&*house.bus, ORG, created(n)).await;
+    }
+    house.clock.sleep(2 * SECOND_MS).await;
+    assert_eq!(house.core.keys(), 252);
+    house.tell(ORG, revoked(250)).await;
+    assert_eq!(house.try_key(&secret(250, 0)), Err(Denial::KeyRevoked));
 }
 
 #[tokio::test(start_paused = true)]
