@@ -1,7 +1,9 @@
 //! Builds a gateway, runs it, and takes it down in order.
 
 mod cores;
+mod embedded;
 mod folder;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -11,28 +13,25 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use turnpike_bus::seam::Bus;
-use turnpike_domain::id::{EpochId, GatewayId};
-use turnpike_runtime::clock::{Clock, SharedClock, deadline};
+use turnpike_domain::id::GatewayId;
+use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_runtime::connector::{Connector, ConnectorOptions};
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::probes::Probes;
+use turnpike_runtime::serve;
 use turnpike_runtime::tasks::Tasks;
-use turnpike_runtime::{entropy, serve};
 
-use crate::audit::Audit;
 use crate::config::Config;
 use crate::core::Core;
-use crate::lane::{Room, take_over_all};
-use crate::mirror::world::World;
-use crate::mirror::{Disk, Loaded, Mirror, MirrorMetrics, MirrorParts, backoff_ms, load};
-use crate::outbox::{OutboxMetrics, Route};
-use crate::receipts::Receipts;
+use crate::mirror::{Loaded, load};
+use crate::outbox::OutboxMetrics;
 use crate::upstairs::{HttpUpstairs, Joined, Upstairs, UpstairsError};
 use cores::CoresParts;
 use folder::Folder;
+use standing::Standing;
 
-/// With a mirror on disk a gateway waits no longer than this for the control plane to let it join.
-const JOIN_MS: u64 = 3_000;
+pub use embedded::{Embedded, embed, saved_mirror};
+
 /// How long the mirror, the admin port and the good-bye may take at the end.
 const END_MS: u64 = 5_000;
 
@@ -116,54 +115,14 @@ async fn start(
     loaded: Option<Loaded>,
     upstairs: Arc<dyn Upstairs>,
 ) -> Result<Running, StartError> {
-    let Parts { bus, clock, config, stop } = parts;
-    let keys = &config.keys;
-    let keys = keys.peppers().and_then(|peppers| Ok((peppers, keys.provider_sealing()?)));
-    let (peppers, sealing) = keys.map_err(StartError::Keys)?;
     let (metrics, tasks) = (Metrics::new(), Tasks::new("gateway"));
     let probes = Probes::new(metrics.clone());
-    let admin_addr = admin(&probes, &tasks, config.admin)?;
-    let joined = join(&*upstairs, &*clock, loaded.as_ref(), &stop).await?;
-    let serve = config.serve.clone();
-    let core = Arc::new(Core::new(Arc::clone(&clock), serve, peppers, joined.gateway));
-    core.watch(&metrics);
-
-    let disk = Disk::open(&config.data, &config.control.join_token, joined);
-    let disk = disk.map_err(machine("the mirror's folder"))?;
-    // Before the first request: the spool belongs to whom the control plane knows by this id.
-    let fresh_at = loaded.as_ref().map(|loaded| loaded.fresh_at).unwrap_or_default();
-    disk.remember(fresh_at).map_err(machine("the mirror's folder"))?;
-    let mut world = World::new(Arc::clone(&core), sealing);
-    if let Some(Loaded { streams, fresh_at, .. }) = loaded {
-        world.start_again(streams);
-        core.set_fresh_at(fresh_at);
-        // A clock that was set back must not make what is old fresh again.
-        core.set_now(clock.now().max(fresh_at));
-    }
-    let epoch = EpochId(entropy::id(clock.now()));
-    let receipts = Receipts::default();
-    let sending = receipts.clone();
-    let (sender, stopping) = ((joined.gateway, epoch), tasks.stopping());
-    tasks.spawn("receipts", sending.run(Arc::clone(&bus), Arc::clone(&clock), sender, stopping));
-    let mirror = Mirror::new(MirrorParts {
-        core: Arc::clone(&core),
-        world,
-        upstairs: Arc::clone(&upstairs),
-        joined,
-        bus: Arc::clone(&bus),
-        clock: Arc::clone(&clock),
-        disk,
-        audit: Audit::open(&config.data).map_err(machine("the audit log"))?,
-        receipts,
-        probes: probes.clone(),
-        metrics: MirrorMetrics::new(&metrics),
-    });
-    tasks.spawn("mirror", mirror.run(tasks.stopping()));
-
-    let lanes = u64::try_from(config.cores().get()).unwrap_or(u64::MAX);
-    let room = Room::new(config.spool.max_bytes, lanes);
-    let spool = folder.spool(joined.gateway).map_err(machine("the spool"))?;
-    let older = take_over_all(&spool, room.lane_bytes()).map_err(machine("the spool"))?;
+    let admin_addr = admin(&probes, &tasks, parts.config.admin)?;
+    let (config, stop) = (parts.config.clone(), parts.stop.clone());
+    let watched = (&probes, &metrics);
+    let standing = Standing::begin(parts, folder, loaded, upstairs, watched, tasks).await?;
+    let Standing { core, joined, epoch, older, room, spool, route, tasks, upstairs, folder } =
+        standing;
     let cores = cores::start(CoresParts {
         core: Arc::clone(&core),
         cores: config.cores(),
@@ -172,12 +131,12 @@ async fn start(
         epoch,
         older,
         room,
-        route: Route { bus, gateway: joined.gateway, org: joined.org },
+        route,
         outbox_metrics: OutboxMetrics::new(&metrics),
         stop: stop.clone(),
     });
     let (gateway_addr, cores) = cores.await.map_err(machine("the gateway's port"))?;
-    let (id, _folder) = (joined.gateway, folder);
+    let (id, clock) = (joined.gateway, Arc::clone(core.clock()));
     Ok(Running {
         gateway_addr,
         admin_addr,
@@ -190,7 +149,7 @@ async fn start(
         cores,
         upstairs,
         joined,
-        _folder,
+        _folder: folder,
     })
 }
 
@@ -220,37 +179,6 @@ fn admin(probes: &Probes, tasks: &Tasks, at: SocketAddr) -> Result<SocketAddr, S
         }
     });
     Ok(address)
-}
-
-/// Joins. A gateway that has a mirror on disk knows who it is, and does not need the control plane
-/// to begin.
-async fn join(
-    upstairs: &dyn Upstairs,
-    clock: &dyn Clock,
-    loaded: Option<&Loaded>,
-    stop: &CancellationToken,
-) -> Result<Joined, StartError> {
-    let mut failures = 0;
-    let attempts = async {
-        loop {
-            match upstairs.join().await {
-                Err(error @ (UpstairsError::Unreachable(_) | UpstairsError::Wrong(_))) => {
-                    tracing::warn!(%error, "the gateway cannot join yet");
-                }
-                decided => return decided,
-            }
-            clock.sleep(backoff_ms(failures)).await;
-            failures += 1;
-        }
-    };
-    let Some(loaded) = loaded else {
-        let ended = || UpstairsError::Unreachable("it was asked to end before".to_owned());
-        return Ok(stop.run_until_cancelled(attempts).await.ok_or_else(ended)??);
-    };
-    match deadline(clock, JOIN_MS, attempts).await {
-        Some(decided) => Ok(decided?),
-        None => Ok(loaded.joined),
-    }
 }
 
 fn machine(what: &'static str) -> impl Fn(io::Error) -> StartError {

@@ -1,0 +1,133 @@
+//! What a gateway is before it opens a port: keys in step, a place for spend, a way upstairs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use turnpike_domain::id::EpochId;
+use turnpike_runtime::clock::{Clock, deadline};
+use turnpike_runtime::entropy;
+use turnpike_runtime::metrics::Metrics;
+use turnpike_runtime::probes::Probes;
+use turnpike_runtime::tasks::Tasks;
+
+use super::folder::Folder;
+use super::{Parts, StartError, machine};
+use crate::audit::Audit;
+use crate::core::Core;
+use crate::lane::{Epoch, Room, take_over_all};
+use crate::mirror::world::World;
+use crate::mirror::{Disk, Loaded, Mirror, MirrorMetrics, MirrorParts, backoff_ms};
+use crate::outbox::Route;
+use crate::receipts::Receipts;
+use crate::upstairs::{Joined, Upstairs, UpstairsError};
+
+/// With a mirror on disk a gateway waits no longer than this for the control plane to let it join.
+const JOIN_MS: u64 = 3_000;
+
+/// A gateway whose mirror and receipts are at work.
+pub(super) struct Standing {
+    pub(super) core: Arc<Core>,
+    pub(super) joined: Joined,
+    /// The first lane's epoch, which is the process's.
+    pub(super) epoch: EpochId,
+    /// What earlier runs have left, for the first lane.
+    pub(super) older: Vec<Epoch>,
+    pub(super) room: Room,
+    /// Where this gateway's spool files stand.
+    pub(super) spool: PathBuf,
+    pub(super) route: Route,
+    pub(super) tasks: Tasks,
+    pub(super) upstairs: Arc<dyn Upstairs>,
+    pub(super) folder: Folder,
+}
+
+impl Standing {
+    pub(super) async fn begin(
+        parts: Parts,
+        folder: Folder,
+        loaded: Option<Loaded>,
+        upstairs: Arc<dyn Upstairs>,
+        (probes, metrics): (&Probes, &Metrics),
+        tasks: Tasks,
+    ) -> Result<Self, StartError> {
+        let Parts { bus, clock, config, stop } = parts;
+        let keys = &config.keys;
+        let keys = keys.peppers().and_then(|peppers| Ok((peppers, keys.provider_sealing()?)));
+        let (peppers, sealing) = keys.map_err(StartError::Keys)?;
+        let joined = join(&*upstairs, &*clock, loaded.as_ref(), &stop).await?;
+        let serve = config.serve.clone();
+        let core = Arc::new(Core::new(Arc::clone(&clock), serve, peppers, joined.gateway));
+        core.watch(metrics);
+
+        let disk = Disk::open(&config.data, &config.control.join_token, joined);
+        let disk = disk.map_err(machine("the mirror's folder"))?;
+        // Before the first request: the spool belongs to whom the control plane knows by this id.
+        let fresh_at = loaded.as_ref().map(|loaded| loaded.fresh_at).unwrap_or_default();
+        disk.remember(fresh_at).map_err(machine("the mirror's folder"))?;
+        let mut world = World::new(Arc::clone(&core), sealing);
+        if let Some(Loaded { streams, fresh_at, .. }) = loaded {
+            world.start_again(streams);
+            core.set_fresh_at(fresh_at);
+            // A clock that was set back must not make what is old fresh again.
+            core.set_now(clock.now().max(fresh_at));
+        }
+        let epoch = EpochId(entropy::id(clock.now()));
+        let receipts = Receipts::default();
+        let (sending, sender) = (receipts.clone(), (joined.gateway, epoch));
+        let sending = sending.run(Arc::clone(&bus), Arc::clone(&clock), sender, tasks.stopping());
+        tasks.spawn("receipts", sending);
+        let mirror = Mirror::new(MirrorParts {
+            core: Arc::clone(&core),
+            world,
+            upstairs: Arc::clone(&upstairs),
+            joined,
+            bus: Arc::clone(&bus),
+            clock,
+            disk,
+            audit: Audit::open(&config.data).map_err(machine("the audit log"))?,
+            receipts,
+            probes: probes.clone(),
+            metrics: MirrorMetrics::new(metrics),
+        });
+        tasks.spawn("mirror", mirror.run(tasks.stopping()));
+
+        let lanes = u64::try_from(config.cores().get()).unwrap_or(u64::MAX);
+        let room = Room::new(config.spool.max_bytes, lanes);
+        let spool = folder.spool(joined.gateway).map_err(machine("the spool"))?;
+        let older = take_over_all(&spool, room.lane_bytes()).map_err(machine("the spool"))?;
+        let route = Route { bus, gateway: joined.gateway, org: joined.org };
+        Ok(Self { core, joined, epoch, older, room, spool, route, tasks, upstairs, folder })
+    }
+}
+
+/// Joins. A gateway that has a mirror on disk knows who it is, and does not need the control plane
+/// to begin.
+async fn join(
+    upstairs: &dyn Upstairs,
+    clock: &dyn Clock,
+    loaded: Option<&Loaded>,
+    stop: &CancellationToken,
+) -> Result<Joined, StartError> {
+    let mut failures = 0;
+    let attempts = async {
+        loop {
+            match upstairs.join().await {
+                Err(error @ (UpstairsError::Unreachable(_) | UpstairsError::Wrong(_))) => {
+                    tracing::warn!(%error, "the gateway cannot join yet");
+                }
+                decided => return decided,
+            }
+            clock.sleep(backoff_ms(failures)).await;
+            failures += 1;
+        }
+    };
+    let Some(loaded) = loaded else {
+        let ended = || UpstairsError::Unreachable("it was asked to end before".to_owned());
+        return Ok(stop.run_until_cancelled(attempts).await.ok_or_else(ended)??);
+    };
+    match deadline(clock, JOIN_MS, attempts).await {
+        Some(decided) => Ok(decided?),
+        None => Ok(loaded.joined),
+    }
+}
