@@ -118,6 +118,7 @@ impl Outbox {
     /// Waits for something to do, and does it. Dropping it loses nothing that is not sent again.
     async fn step(&mut self) {
         tokio::select! {
+            biased;
             mark = self.marks.next() => self.booked(&mark),
             () = self.lane.records() => self.gather().await,
             () = self.clock.sleep(TICK_MS) => {}

@@ -86,6 +86,11 @@ pub fn seed_this_thread(seed: u64) {
     SOURCE.set(Source::Seeded { state: seed, last_stamp: 0 });
 }
 
+/// Whether this thread belongs to a simulation.
+pub(crate) fn is_seeded() -> bool {
+    SOURCE.with_borrow(|source| matches!(source, Source::Seeded { .. }))
+}
+
 fn next_stamp(now: u64) -> u64 {
     let following = |last: u64| now.max(last + 1);
     SOURCE.with_borrow_mut(|source| match source {

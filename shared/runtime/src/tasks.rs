@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, deadline};
+use crate::entropy;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 /// What must finish before the process may end.
@@ -123,7 +124,8 @@ pub async fn finish_detached(clock: &dyn Clock, deadline_ms: u64) -> bool {
     deadline(clock, deadline_ms, DETACHED.wait()).await.is_some()
 }
 
-/// Runs `work` where it may block, on tokio's threads for that.
+/// Runs `work` where it may block, on tokio's threads for that. On a thread whose randomness is
+/// seeded it runs in place, because when another thread is done no seed decides.
 ///
 /// # Errors
 /// [`TaskPanicked`] if `work` panicked.
@@ -134,6 +136,9 @@ pub async fn blocking<T: Send + 'static>(
     let guarded = move || {
         catch_unwind(AssertUnwindSafe(work)).map_err(|cause| count("blocking", name, &*cause))
     };
+    if entropy::is_seeded() {
+        return guarded().map_err(|()| TaskPanicked { name });
+    }
     #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
     let joined = tokio::task::spawn_blocking(guarded).await;
     joined.ok().and_then(Result::ok).ok_or(TaskPanicked { name })
