@@ -118,7 +118,7 @@ pub async fn run(parts: Parts) -> Result<Running, StartError> {
     let probes = Probes::new(metrics);
     let tasks = Tasks::new("control-plane");
     work(&app, &tasks, from);
-    let routes = http::router(Arc::clone(&app)).merge(internal::router(Arc::clone(&app)));
+    let routes = http::router(Arc::clone(&app), tasks.stopping()).merge(internal::router(Arc::clone(&app)));
     serve_http(&tasks, listener, routes);
     let (probe, stopping) = (probes.clone(), tasks.stopping());
     tasks.spawn("admin", async move {
@@ -170,8 +170,14 @@ impl Running {
     }
 }
 
-/// The work behind the API.
-fn work(app: &Arc<App>, tasks: &Tasks, from: turnpike_domain::id::Position) {
+/// What gateways call, for whoever embeds a control plane without sockets.
+pub fn gateway_routes(app: &Arc<App>) -> Router {
+    internal::router(Arc::clone(app))
+}
+
+/// Starts the work behind the API: relay, heartbeats, receipts, directory, stored snapshots. `from`
+/// is what [`build`] has answered.
+pub fn work(app: &Arc<App>, tasks: &Tasks, from: turnpike_domain::id::Position) {
     let stop = tasks.stopping();
     let until = |stop: CancellationToken, work| async move {
         stop.run_until_cancelled_owned(work).await;

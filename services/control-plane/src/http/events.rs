@@ -1,0 +1,137 @@
+//! `/orgs/{org}/events`: the stream after a seq, as JSON or followed as server-sent events.
+
+use axum::body::Body;
+use axum::http::header;
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use futures_util::stream;
+use turnpike_domain::state::Organisation;
+use turnpike_store::follower::Follower;
+use turnpike_store::log;
+use turnpike_wire::api::audit::Event;
+use turnpike_wire::api::page::Page;
+
+use super::ask::{Ask, PAGE};
+use super::reply::Reply;
+use super::route::{Answer, Gives, Param, Route, Verb, shape};
+use super::stream as stored;
+use crate::auth::Caller;
+use crate::problem::Problem;
+
+/// The content type of a stream that is followed (WHATWG HTML, "Server-sent events").
+const EVENT_STREAM: &str = "text/event-stream";
+/// Silence after which a comment says that the stream still lives: proxies cut what is silent.
+const COMMENT_MS: u64 = 15_000;
+/// The longest wait for news; a watch usually ends it earlier.
+const POLL_MS: u64 = 1_000;
+
+const AFTER: &[Param] = &[Param {
+    name: "after",
+    about: "Begin behind this seq; 0 if absent. `Last-Event-ID` takes precedence.",
+}];
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(Verb::Get, "/orgs/{org}/events", "listEvents", events)
+            .about(
+                "The organisation's events behind a seq, oldest first. With `Accept: \
+                    text/event-stream` they are followed: id is the seq, data the event.",
+            )
+            .query(&[PAGE, AFTER])
+            .also(&[EVENT_STREAM])
+            .gives(Gives::Page(shape::<Event>())),
+    ]
+}
+
+async fn events(ask: Ask, caller: Caller) -> Answer {
+    caller.reads_all()?;
+    let accept = ask.header(header::ACCEPT.as_str()).unwrap_or_default();
+    let follows = accept.contains(EVENT_STREAM);
+    let after = ask.number("after", 0, u64::MAX)?.unwrap_or(0);
+    if follows {
+        let resumed = ask.header("last-event-id").and_then(|id| id.parse().ok());
+        return Ok(follow(ask, resumed.unwrap_or(after)));
+    }
+    let limit = ask.span(false)?.limit;
+    let after = match ask.query("cursor") {
+        Some(_) => ask.seq_cursor()?.unwrap_or(after),
+        None => after,
+    };
+    let (mut data, more) = page(&ask, after).await?;
+    let cut = data.len() > limit;
+    data.truncate(limit);
+    let last = data.last().map(|event| event.seq);
+    let next_cursor = last.filter(|_| cut || more).map(super::audit::seq_cursor);
+    Reply::json(&Page { data, next_cursor })
+}
+
+/// One page of the store behind `after`, and whether more follow.
+async fn page(ask: &Ask, after: u64) -> Result<(Vec<Event>, bool), Problem> {
+    let snapshot = ask.snapshot().await?;
+    let head = log::head(&*snapshot, ask.org).await?;
+    if after >= head.seq {
+        return Ok((Vec::new(), false));
+    }
+    let received = stored::page(&*snapshot, ask.org, after, head.seq).await?;
+    let more = received.last().is_some_and(|last| last.seq < head.seq);
+    let named = |state: &Organisation| {
+        received.iter().filter_map(|received| stored::event(received, state)).collect()
+    };
+    Ok((ask.read(named).await?, more))
+}
+
+/// Where a follower stands.
+struct Following {
+    ask: Ask,
+    follower: Follower,
+    after: u64,
+    silent_since_ms: u64,
+}
+
+/// Follows the stream until the caller goes or the server stops.
+fn follow(ask: Ask, after: u64) -> Reply {
+    let kv = std::sync::Arc::clone(ask.app().streams().kv());
+    let silent_since_ms = ask.app().clock.boot_ms();
+    let following =
+        Following { follower: Follower::new(kv, "events"), ask, after, silent_since_ms };
+    let chunks = stream::unfold(following, |mut following| async move {
+        let chunk = following.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), following))
+    });
+    Reply::body(EVENT_STREAM, Body::from_stream(chunks))
+}
+
+impl Following {
+    /// The next events, or a comment after a silence; nothing when the server stops.
+    async fn next(&mut self) -> Option<Bytes> {
+        let stopping = self.ask.api.stopping.clone();
+        loop {
+            // Watched before it is read: what is committed in between ends the wait.
+            let moved = self.follower.moved();
+            let clock = self.ask.app().clock.clone();
+            match page(&self.ask, self.after).await {
+                Ok((events, _)) if !events.is_empty() => {
+                    self.after = events.last().map_or(self.after, |event| event.seq);
+                    self.silent_since_ms = clock.boot_ms();
+                    return Some(events.iter().filter_map(written).collect::<String>().into());
+                }
+                Ok(_) => {}
+                Err(problem) => tracing::debug!(problem = problem.detail, "events wait"),
+            }
+            if clock.boot_ms().saturating_sub(self.silent_since_ms) >= COMMENT_MS {
+                self.silent_since_ms = clock.boot_ms();
+                return Some(Bytes::from_static(b": still here\n\n"));
+            }
+            let news = Box::pin(select(moved, clock.sleep(POLL_MS)));
+            let stopped = Box::pin(stopping.cancelled());
+            if let Either::Right(_) = select(news, stopped).await {
+                return None;
+            }
+        }
+    }
+}
+
+fn written(event: &Event) -> Option<String> {
+    let data = serde_json::to_string(event).ok()?;
+    Some(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.seq, event.r#type))
+}

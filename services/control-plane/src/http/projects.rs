@@ -1,0 +1,135 @@
+//! `/orgs/{org}/projects`: groups of keys with limits of their own.
+
+use turnpike_domain::command::Command;
+use turnpike_domain::event::Event;
+use turnpike_domain::id::ProjectId;
+use turnpike_domain::limit::Limits;
+use turnpike_domain::state::Organisation;
+use turnpike_runtime::entropy;
+use turnpike_wire::api::key::LimitsForm;
+use turnpike_wire::api::project::{Project, ProjectForm};
+use turnpike_wire::api::propagation::Deleted;
+use turnpike_wire::api::text::Text;
+
+use super::ask::{Ask, PAGE, WAIT};
+use super::cursor::Rank;
+use super::execute::{Tries, Wanted};
+use super::reply::Reply;
+use super::route::{Answer, BASE, Gives, Route, Verb, shape};
+use crate::auth::Caller;
+use crate::problem::Problem;
+
+pub(super) fn routes() -> Vec<Route> {
+    let written = |created| Gives::Written { thing: shape::<Project>(), created, secret: false };
+    vec![
+        Route::new(Verb::Get, "/orgs/{org}/projects", "listProjects", list)
+            .about("Lists projects.")
+            .query(&[PAGE])
+            .gives(Gives::Page(shape::<Project>())),
+        Route::new(Verb::Post, "/orgs/{org}/projects", "createProject", create)
+            .about("Makes a project (admin).")
+            .query(&[WAIT])
+            .takes::<ProjectForm>()
+            .gives(written(true)),
+        Route::new(Verb::Get, "/orgs/{org}/projects/{project}", "getProject", get)
+            .about("Shows a project.")
+            .gives(Gives::Thing(shape::<Project>())),
+        Route::new(Verb::Patch, "/orgs/{org}/projects/{project}", "changeProject", change)
+            .about("Changes a project (admin).")
+            .query(&[WAIT])
+            .takes::<ProjectForm>()
+            .gives(written(false)),
+        Route::new(Verb::Delete, "/orgs/{org}/projects/{project}", "deleteProject", delete)
+            .about("Deletes a project without keys (admin).")
+            .query(&[WAIT])
+            .gives(Gives::Written { thing: shape::<Deleted>(), created: false, secret: false }),
+    ]
+}
+
+async fn list(ask: Ask, _: Caller) -> Answer {
+    let span = ask.span(false)?;
+    let page = |state: &Organisation| {
+        let known = state.projects.keys();
+        span.page(known.map(|id| ((Rank::Number(0), id.0), *id)))
+    };
+    let page = ask
+        .read(|state| {
+            let page = page(state);
+            let data = page.data.iter().filter_map(|id| shown(state, *id)).collect();
+            turnpike_wire::api::page::Page::<Project> { data, next_cursor: page.next_cursor }
+        })
+        .await?;
+    Reply::json(&page)
+}
+
+async fn create(mut ask: Ask, caller: Caller) -> Answer {
+    let form: ProjectForm = ask.shape()?;
+    let command = Command::CreateProject {
+        project: ProjectId(entropy::id(ask.now)),
+        name: form.name.as_str().into(),
+        limits: limits(&form),
+    };
+    let done = ask.execute(&caller, command).await?;
+    let made = done.made(|event| {
+        let Event::ProjectCreated { project, .. } = event else { return None };
+        Some(*project)
+    })?;
+    let (thing, seq) = stand(&ask, made).await?;
+    let place = format!("{BASE}/orgs/{}/projects/{made}", ask.org);
+    Ok(done.reply(thing)?.created(&place).version(seq))
+}
+
+async fn get(ask: Ask, _: Caller) -> Answer {
+    let (thing, seq) = stand(&ask, ask.id("project", "project")?).await?;
+    Ok(Reply::json(&thing)?.version(seq))
+}
+
+async fn change(mut ask: Ask, caller: Caller) -> Answer {
+    let project = ask.id("project", "project")?;
+    let mut tries = Tries::default();
+    let done = loop {
+        let (now, seq) = stand(&ask, project).await?;
+        let standing = ProjectForm { name: now.name, limits: Some(now.limits) };
+        let standing = serde_json::to_value(standing).map_err(|error| Problem::internal(&error))?;
+        let form: ProjectForm = ask.merged(standing)?;
+        let (name, limits) = (Some(form.name.as_str().into()), Some(limits(&form)));
+        let command = Command::ChangeProject { project, name, limits };
+        let wanted = Wanted::Organisation(ask.org, command);
+        if let Some(done) = ask.change(&caller, wanted, seq, &mut tries).await? {
+            break done;
+        }
+    };
+    let (thing, seq) = stand(&ask, project).await?;
+    Ok(done.reply(thing)?.version(seq))
+}
+
+async fn delete(ask: Ask, caller: Caller) -> Answer {
+    let project: ProjectId = ask.id("project", "project")?;
+    ask.execute(&caller, Command::DeleteProject { project }).await?.deleted(project)
+}
+
+fn limits(form: &ProjectForm) -> Limits {
+    form.limits.as_ref().map(Limits::from).unwrap_or_default()
+}
+
+async fn stand(ask: &Ask, id: ProjectId) -> Result<(Project, u64), Problem> {
+    let found = ask
+        .read(|state| {
+            let seq = state.projects.get(&id)?.seq;
+            shown(state, id).map(|project| (project, seq))
+        })
+        .await?;
+    found.ok_or_else(|| Problem::not_found("project"))
+}
+
+fn shown(state: &Organisation, id: ProjectId) -> Option<Project> {
+    let project = state.projects.get(&id)?;
+    let keys = state.keys.values().filter(|key| key.profile.project == Some(id)).count();
+    Some(Project {
+        id: Text(id),
+        name: project.name.to_string(),
+        limits: LimitsForm::from(&project.limits),
+        keys,
+        created_at: Text(project.created_at),
+    })
+}

@@ -1,0 +1,1 @@
+//! Tests of the management API, in process, on a store in memory.
