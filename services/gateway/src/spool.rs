@@ -95,8 +95,8 @@ impl Spool {
         })
     }
 
-    /// Adds a segment that stands already and is newer than those added before it; `unbooked` of its
-    /// closing lines will be reported to [`Self::booked`].
+    /// Adds a segment that stands already and is newer than those added before it; `unbooked` of
+    /// its closing lines will be reported to [`Self::booked`].
     pub(crate) fn adopt(&mut self, number: u32, bytes: u64, unbooked: usize) {
         self.older.push_back(Segment { number, bytes, opens: 0, unbooked });
     }

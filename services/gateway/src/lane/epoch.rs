@@ -160,8 +160,8 @@ impl Epoch {
         rewound
     }
 
-    /// Sends again what the projector says it lacks of one organisation. At most once in `pause_ms`:
-    /// it says so of every message behind the gap.
+    /// Sends again what the projector says it lacks of one organisation. At most once in
+    /// `pause_ms`: it says so of every message behind the gap.
     pub(crate) fn close_gap(&mut self, org: OrgId, now_ms: u64, pause_ms: u64) {
         let queue = self.queues.get_mut(&org);
         let rested = |queue: &&mut Queue| now_ms.saturating_sub(queue.closed_gap_ms) >= pause_ms;

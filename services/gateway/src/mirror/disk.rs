@@ -150,7 +150,8 @@ pub(crate) fn load(data: &Path, token: &Secret) -> Option<Loaded> {
                 Ok(stream) => streams.push(stream),
                 Err(error) => {
                     // An organisation that is missing would be answered with 401.
-                    tracing::error!(path = %path.display(), %error, "the mirror on disk is damaged");
+                    let path = path.display();
+                    tracing::error!(%path, %error, "the mirror on disk is damaged");
                     return Some(Loaded { joined, fresh_at: Timestamp(0), streams: Vec::new() });
                 }
             }
