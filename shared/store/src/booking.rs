@@ -49,7 +49,8 @@ pub struct Delivery {
     /// The records.
     pub batch: form::Batch,
     /// Up to which number this epoch's records were published to outside consumers, as far as the
-    /// caller knows; 0: nothing is known. Kept beside the place, never lowered.
+    /// caller knows; 0: nothing is known. Kept beside the place, never lowered; a delivery without
+    /// records may carry nothing else.
     pub published: u64,
 }
 

@@ -5,6 +5,9 @@
 //! so that renewing never conflicts with working. A candidate takes over only after it has itself
 //! watched the renewal stand still, by its own steady clock: no two clocks are compared.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,7 +43,8 @@ pub struct Role {
 pub struct Term {
     role: Role,
     fence: u64,
-    renewed_ms: AtomicU64,
+    /// Until when it may answer others, on its own steady clock.
+    answers_until_ms: AtomicU64,
 }
 
 impl Role {
@@ -72,8 +76,7 @@ impl Role {
                 let next = read_number(fence.as_deref())?.saturating_add(1);
                 let rows = vec![keyspace::fence(&self.name), keyspace::renewal(&self.name)];
                 if self.write(snapshot.version(), rows, next, Some(next)).await? {
-                    let renewed_ms = AtomicU64::new(now_ms);
-                    return Ok(Term { role: self.clone(), fence: next, renewed_ms });
+                    return Ok(Term::new(self.clone(), next, now_ms));
                 }
             }
             self.clock.sleep(LOOK_MS.saturating_add(entropy::jitter_ms(LOOK_MS / 5))).await;
@@ -135,7 +138,7 @@ pub async fn renew_all(terms: &[Arc<Term>]) -> Result<Vec<Arc<Term>>, StoreError
         match kv.commit(Batch { read_at: snapshot.version(), unchanged, writes }).await {
             Ok(_) => {
                 for term in kept {
-                    term.renewed_ms.store(sent_ms, Ordering::Release);
+                    term.renewed(sent_ms);
                 }
                 return Ok(lost);
             }
@@ -148,6 +151,15 @@ pub async fn renew_all(terms: &[Arc<Term>]) -> Result<Vec<Arc<Term>>, StoreError
 }
 
 impl Term {
+    fn new(role: Role, fence: u64, sent_ms: u64) -> Self {
+        let answers_until_ms = AtomicU64::new(sent_ms.saturating_add(ANSWER_MS));
+        Self { role, fence, answers_until_ms }
+    }
+
+    fn renewed(&self, sent_ms: u64) {
+        self.answers_until_ms.store(sent_ms.saturating_add(ANSWER_MS), Ordering::Release);
+    }
+
     /// The fencing number: greater than that of every earlier owner.
     #[must_use]
     pub const fn fence(&self) -> u64 {
@@ -164,8 +176,7 @@ impl Term {
     /// [`ANSWER_MS`] ago.
     #[must_use]
     pub fn may_answer(&self) -> bool {
-        let renewed_ms = self.renewed_ms.load(Ordering::Acquire);
-        self.role.clock.boot_ms().saturating_sub(renewed_ms) < ANSWER_MS
+        self.role.clock.boot_ms() < self.answers_until_ms.load(Ordering::Acquire)
     }
 
     /// Whether the fence at `snapshot` is still this owner's. A commit that reads at the snapshot
@@ -184,15 +195,18 @@ impl Term {
     /// [`StoreError::Fenced`] if another process has taken over; others if the store failed, then
     /// the owner may try again until [`Self::may_answer`] says no.
     pub async fn renew(&self) -> Result<(), StoreError> {
-        let sent_ms = self.role.clock.boot_ms();
-        let snapshot = self.role.kv.snapshot().await?;
-        self.check(&*snapshot).await?;
-        let guard = vec![self.guard()];
-        if !self.role.write(snapshot.version(), guard, self.fence, None).await? {
-            return Err(StoreError::Fenced);
+        for _ in 0..MAX_RENEWALS {
+            let sent_ms = self.role.clock.boot_ms();
+            let snapshot = self.role.kv.snapshot().await?;
+            self.check(&*snapshot).await?;
+            let guard = vec![self.guard()];
+            if self.role.write(snapshot.version(), guard, self.fence, None).await? {
+                self.renewed(sent_ms);
+                return Ok(());
+            }
+            // A conflict is no proof: the snapshot may have been too old to tell. Look again.
         }
-        self.renewed_ms.store(sent_ms, Ordering::Release);
-        Ok(())
+        Err(StoreError::Contended)
     }
 
     /// Renews each second until the role is lost, or until the store has failed for so long that
@@ -209,8 +223,10 @@ impl Term {
         }
     }
 
-    /// Gives the role up, so that a successor need not wait. Best effort.
+    /// Gives the role up, so that a successor need not wait. Best effort; this owner does not answer
+    /// any more, whatever becomes of it. Its renewals have ended before.
     pub async fn resign(&self) {
+        self.answers_until_ms.store(0, Ordering::Release);
         let Ok(snapshot) = self.role.kv.snapshot().await else { return };
         if self.check(&*snapshot).await.is_err() {
             return;
@@ -228,4 +244,79 @@ fn read_number(value: Option<&[u8]>) -> Result<u64, StoreError> {
     let Some(value) = value else { return Ok(0) };
     let bytes = value.try_into().map_err(|_| StoreError::row("fence", "expected 8 bytes"))?;
     Ok(u64::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use turnpike_domain::time::Timestamp;
+    use turnpike_runtime::clock::PausedClock;
+
+    use super::*;
+    use crate::memory::Memory;
+
+    struct House {
+        kv: Arc<dyn Kv>,
+        clock: SharedClock,
+    }
+
+    impl House {
+        fn new() -> Self {
+            let clock = Arc::new(PausedClock::new(Timestamp(0)));
+            Self { kv: Arc::new(Memory::new()), clock }
+        }
+
+        async fn win(&self, name: &str) -> Arc<Term> {
+            let role = Role::new(Arc::clone(&self.kv), self.clock.clone(), name);
+            Arc::new(role.win().await.unwrap())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_candidate_waits_until_the_owner_is_silent_or_gone() {
+        let house = House::new();
+        let first = house.win("a").await;
+        let since_ms = house.clock.boot_ms();
+        let second = house.win("a").await;
+        assert!(house.clock.boot_ms() - since_ms >= TAKE_OVER_MS);
+        assert!(second.fence() > first.fence() && !first.may_answer() && second.may_answer());
+        assert_eq!(first.renew().await, Err(StoreError::Fenced));
+        second.resign().await;
+        let since_ms = house.clock.boot_ms();
+        house.win("a").await;
+        assert!(house.clock.boot_ms() - since_ms < TAKE_OVER_MS, "a role given up is free");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn terms_renewed_together_are_kept_and_the_lost_are_named() {
+        let house = House::new();
+        let terms = [house.win("a").await, house.win("b").await, house.win("c").await];
+        let rival = Role::new(Arc::clone(&house.kv), house.clock.clone(), "b");
+        let keep = async {
+            for _ in 0..20 {
+                house.clock.sleep(RENEW_MS).await;
+                assert!(renew_all(&terms).await.unwrap().is_empty());
+            }
+        };
+        tokio::select! {
+            _ = rival.win() => panic!("a renewed term was taken over"),
+            () = keep => {}
+        }
+        assert!(terms.iter().all(|term| term.may_answer()));
+
+        let others = [Arc::clone(&terms[0]), Arc::clone(&terms[2])];
+        let keep = async {
+            loop {
+                house.clock.sleep(RENEW_MS).await;
+                renew_all(&others).await.unwrap();
+            }
+        };
+        let taken = tokio::select! {
+            taken = rival.win() => taken.unwrap(),
+            () = keep => unreachable!(),
+        };
+        let lost = renew_all(&terms).await.unwrap();
+        assert!(lost.len() == 1 && Arc::ptr_eq(&lost[0], &terms[1]));
+        assert!(taken.may_answer() && !terms[1].may_answer() && terms[2].may_answer());
+        assert!(renew_all(&[]).await.unwrap().is_empty());
+    }
 }

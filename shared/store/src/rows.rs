@@ -33,7 +33,7 @@ pub struct Total {
 pub struct Place {
     /// The last booked number; 0: none.
     pub number: u64,
-    /// Up to which number the records were published to outside consumers when it was last moved.
+    /// Up to which number the records are known to be published to outside consumers.
     pub published: u64,
     /// The gateway has said that no further record will come.
     pub ended: bool,

@@ -56,9 +56,12 @@ impl Draft {
             }
         }
         let ends = batch.end && !gap && !place.ended && behind <= batch.records.len();
-        if !records.is_empty() || ends {
+        let moved = !records.is_empty() || ends;
+        if moved {
             place.ended |= ends;
             place.at = now;
+        }
+        if moved || published > place.published {
             place.published = place.published.max(published);
             self.places.insert(key, place);
         }

@@ -1,0 +1,73 @@
+//! Options of the projector.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use turnpike_runtime::config::{Mistakes, Options};
+use turnpike_runtime::telemetry::TelemetryOptions;
+
+/// All options of the projector.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProjectorOptions {
+    /// Where health and metrics listen.
+    pub admin_listen: SocketAddr,
+    /// `redb:DIR`, or `fdb:CLUSTER_FILE` where FoundationDB is built in.
+    pub store: String,
+    /// `nats://HOST:PORT` or `tls://HOST:PORT`.
+    pub bus: String,
+    /// The most milliseconds to book what has arrived when stopping. What is left is sent again.
+    pub drain_ms: u64,
+    /// How long the request log and the rows of commands are kept.
+    pub keep: KeepOptions,
+    /// Logging.
+    pub log: TelemetryOptions,
+}
+
+/// For how many days rows are kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeepOptions {
+    /// The request log. Totals are kept for ever.
+    pub request_days: u64,
+    /// Rows of commands: for so long a repeated command is recognised.
+    pub command_days: u64,
+}
+
+impl Default for ProjectorOptions {
+    fn default() -> Self {
+        Self {
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 7072)),
+            store: "redb:turnpike-data".into(),
+            bus: "nats://127.0.0.1:4222".into(),
+            drain_ms: 5_000,
+            keep: KeepOptions::default(),
+            log: TelemetryOptions::default(),
+        }
+    }
+}
+
+impl Default for KeepOptions {
+    fn default() -> Self {
+        // A quarter's bill can be explained request by request; a caller repeats within days.
+        Self { request_days: 90, command_days: 7 }
+    }
+}
+
+impl Options for ProjectorOptions {
+    fn check(&self, mistakes: &mut Mistakes) {
+        let store = self.store.starts_with("redb:") || self.store.starts_with("fdb:");
+        mistakes.unless(store, "store", "must be redb:DIR or fdb:CLUSTER_FILE");
+        let bus = self.bus.starts_with("nats://") || self.bus.starts_with("tls://");
+        mistakes.unless(bus, "bus", "must be nats://HOST:PORT or tls://HOST:PORT");
+        mistakes.within("keep", |mistakes| self.keep.check(mistakes));
+        mistakes.within("log", |mistakes| self.log.check(mistakes));
+    }
+}
+
+impl Options for KeepOptions {
+    fn check(&self, mistakes: &mut Mistakes) {
+        mistakes.unless(self.request_days >= 1, "request_days", "must be at least 1");
+        mistakes.unless(self.command_days >= 1, "command_days", "must be at least 1");
+    }
+}

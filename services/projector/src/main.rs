@@ -1,0 +1,69 @@
+//! The projector as a process: configuration, build, say where it listens, run, drain.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser;
+use turnpike_bus::nats::{NatsBus, NatsOptions, StreamLimits};
+use turnpike_bus::seam::Bus;
+use turnpike_projector::config::ProjectorOptions;
+use turnpike_projector::run::{Parts, run};
+use turnpike_runtime::metrics::Metrics;
+use turnpike_runtime::tasks::{self, Tasks};
+use turnpike_runtime::{clock, config, serve, signals, telemetry};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long commits that were begun may take to finish.
+const FINISH_MS: u64 = 5_000;
+
+/// Turnpike's projector: spend in, books out.
+#[derive(Parser)]
+#[command(version)]
+struct Command {
+    #[command(flatten)]
+    arguments: config::Arguments,
+    /// `redb:DIR`, or `fdb:CLUSTER_FILE` where FoundationDB is built in
+    #[arg(long)]
+    store: Option<String>,
+    /// `nats://HOST:PORT`
+    #[arg(long)]
+    bus: Option<String>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Command { mut arguments, store, bus } = Command::parse();
+    arguments.set.extend(store.map(|value| format!("store={value}")));
+    arguments.set.extend(bus.map(|value| format!("bus={value}")));
+    let loaded = config::load::<ProjectorOptions>(&arguments)?;
+    if arguments.check_config {
+        return Ok(config::print(&loaded.options)?);
+    }
+    telemetry::start(&loaded.options.log)?;
+    for name in &loaded.unknown_variables {
+        tracing::warn!(name, "this variable is no option");
+    }
+    let (stop, clock, options) = (signals::watch()?, clock::system(), loaded.options);
+    let kv = turnpike_store::open::open(&options.store, clock.clone()).await.context("store")?;
+    let mut nats = NatsOptions::new(&options.bus, "turnpike-projector");
+    nats.streams = Some(StreamLimits::default());
+    let bus: Arc<dyn Bus> = Arc::new(NatsBus::connect(nats, clock.clone()).await.context("bus")?);
+    let admin = serve::listen(options.admin_listen).context("admin_listen")?;
+    let metrics = Metrics::new();
+    let running = run(Parts { kv, bus, clock: clock.clone(), options, metrics });
+    tracing::info!(admin = %admin.local_addr()?, "listening");
+    let (probes, tasks) = (running.probes.clone(), Tasks::new("admin"));
+    let stopping = tasks.stopping();
+    tasks.spawn("admin", async move {
+        if let Err(error) = probes.serve(admin, stopping).await {
+            tracing::error!(%error, "the admin port failed");
+        }
+    });
+    stop.cancelled().await;
+    running.stop().await;
+    tasks.drain(&*clock, FINISH_MS).await;
+    tasks::finish_detached(&*clock, FINISH_MS).await;
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Running a projector: its parts started in order, and stopped in order.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use turnpike_bus::seam::Bus;
+use turnpike_runtime::clock::SharedClock;
+use turnpike_runtime::metrics::Metrics;
+use turnpike_runtime::probes::Probes;
+use turnpike_runtime::tasks::Tasks;
+use turnpike_store::booking::SHARDS;
+use turnpike_store::kv::Kv;
+
+use crate::config::ProjectorOptions;
+use crate::consumer::Consumer;
+use crate::inbox::Inboxes;
+use crate::metrics::BookingMetrics;
+use crate::retention;
+use crate::shard::{self, Office};
+use crate::terms::Terms;
+
+/// What a projector is made of; chosen in `main`.
+pub struct Parts {
+    /// The store.
+    pub kv: Arc<dyn Kv>,
+    /// The bus.
+    pub bus: Arc<dyn Bus>,
+    /// The time.
+    pub clock: SharedClock,
+    /// The options, checked. Store, bus and admin port are not opened here.
+    pub options: ProjectorOptions,
+    /// Where its metrics are registered.
+    pub metrics: Metrics,
+}
+
+/// A projector at work.
+pub struct Running {
+    /// Ready while spend is read and a shard is owned, or was.
+    pub probes: Probes,
+    clock: SharedClock,
+    drain_ms: u64,
+    tasks: Tasks,
+}
+
+/// Starts a projector on the current runtime. It takes every shard that nobody else has.
+#[must_use]
+pub fn run(parts: Parts) -> Running {
+    let Parts { kv, bus, clock, options, metrics } = parts;
+    let (probes, tasks) = (Probes::new(metrics.clone()), Tasks::new("projector"));
+    let metrics = BookingMetrics::new(&metrics);
+    let inboxes = Arc::new(Inboxes::new(metrics.shards.clone()));
+    let terms = Arc::new(Terms::new(clock.clone()));
+    let office = Arc::new(Office {
+        kv: Arc::clone(&kv),
+        bus: Arc::clone(&bus),
+        clock: clock.clone(),
+        inboxes: Arc::clone(&inboxes),
+        terms: Arc::clone(&terms),
+        metrics: metrics.clone(),
+    });
+    let stop = tasks.stopping();
+    for number in 0..SHARDS {
+        tasks.spawn("shard", shard::run(Arc::clone(&office), number, stop.clone()));
+    }
+    let consumer = Consumer { bus, clock: clock.clone(), inboxes, metrics, probes: probes.clone() };
+    tasks.spawn("consumer", until(stop.clone(), consumer.run()));
+    tasks.spawn("terms", until(stop.clone(), async move { terms.keep().await }));
+    tasks.spawn("retention", until(stop, retention::run(kv, clock.clone(), options.keep)));
+    Running { probes, clock, drain_ms: options.drain_ms, tasks }
+}
+
+impl Running {
+    /// Books what has arrived, gives its shards up and stops, within the configured time.
+    pub async fn stop(self) {
+        self.probes.set_ready(false, "stopping");
+        if !self.tasks.drain(&*self.clock, self.drain_ms).await {
+            tracing::warn!("not all that had arrived was booked; it will be sent again");
+        }
+    }
+
+    /// Drops everything at once, as a crash does: for simulations.
+    pub fn abort(self) {
+        self.tasks.abort();
+    }
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    stop.run_until_cancelled(work).await;
+}
