@@ -5,6 +5,9 @@
 //! `Unknown` it starts again from the top, where it finds its own row or decides afresh. No answer
 //! of the store is trusted beyond that row.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -21,12 +24,12 @@ use turnpike_wire::record;
 
 use crate::error::StoreError;
 use crate::keyspace;
-use crate::kv::{Batch, CommitError, Snapshot, Write};
+use crate::kv::{Batch, CommitError, ReadError, Snapshot, Stamp, Write};
 use crate::log::{self, StoredHead};
 use crate::streams::{Fold, Streams, catch_up};
 
-/// Tries before a command gives up: with jittered waits this is several seconds of conflicts.
-const MAX_TRIES: u32 = 12;
+/// Tries before a command gives up: with jittered waits this is about three seconds.
+const MAX_TRIES: u32 = 20;
 /// The longest wait between two tries.
 const MAX_WAIT_MS: u64 = 500;
 /// The form of a command row.
@@ -138,12 +141,15 @@ impl Executor {
         decide: impl Fn(&S) -> Result<Vec<Event>, Refusal>,
     ) -> Result<Executed, ExecuteError> {
         for tried in 0..MAX_TRIES {
-            match self.once(state, meta, &decide).await? {
-                Outcome::Done(executed) => return Ok(executed),
-                Outcome::Again => {
+            match self.once(state, meta, &decide).await {
+                Ok(Outcome::Done(executed)) => return Ok(executed),
+                // A snapshot that grew too old, or died with its holder, decides nothing.
+                Ok(Outcome::Again)
+                | Err(ExecuteError::Store(StoreError::Read(ReadError::TooOld))) => {
                     let longest = (2_u64 << tried.min(20)).min(MAX_WAIT_MS);
                     self.clock.sleep(entropy::jitter_ms(longest)).await;
                 }
+                Err(error) => return Err(error),
             }
         }
         Err(StoreError::Contended.into())
@@ -238,7 +244,7 @@ async fn found(
     let mut after = row.first_seq.saturating_sub(1);
     while after < row.last_seq {
         for logged in log::page(snapshot, meta.org, after, row.last_seq).await? {
-            records.push(log::open(&logged, Position::default())?.0);
+            records.push(log::open(&logged, Position::default())?.record);
             after = logged.seq;
         }
     }
@@ -251,7 +257,7 @@ fn apply<S: Fold>(
     state: &mut S,
     records: &[Record],
     hashes: &[record::Hash],
-    stamp: crate::kv::Stamp,
+    stamp: Stamp,
 ) -> Position {
     let mut position = state.head().position;
     for ((index, event), hash) in (0_u16..).zip(records).zip(hashes) {

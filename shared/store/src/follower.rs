@@ -10,6 +10,9 @@ use crate::keyspace;
 use crate::kv::{Batch, BoxFuture, CommitError, Kv, Write};
 use crate::leader::Term;
 
+/// Tries to note a place: a conflict that is no loss of the term passes at once.
+const MAX_TRIES: u32 = 4;
+
 /// One named follower of the feed.
 #[derive(Clone)]
 pub struct Follower {
@@ -42,17 +45,21 @@ impl Follower {
     /// # Errors
     /// [`StoreError::Fenced`] if it was; others if the store failed.
     pub async fn save(&self, place: Position, term: &Term) -> Result<(), StoreError> {
-        let snapshot = self.kv.snapshot().await?;
-        term.check(&*snapshot).await?;
         let key = keyspace::follower(&self.name);
         let value = Bytes::copy_from_slice(&place.0.to_be_bytes());
         let writes = vec![Write::Put { key, value }];
-        let batch = Batch { read_at: snapshot.version(), unchanged: vec![term.guard()], writes };
-        match self.kv.commit(batch).await {
-            Ok(_) => Ok(()),
-            Err(CommitError::Conflict) => Err(StoreError::Fenced),
-            Err(error) => Err(error.into()),
+        for _ in 0..MAX_TRIES {
+            let snapshot = self.kv.snapshot().await?;
+            term.check(&*snapshot).await?;
+            let (read_at, unchanged) = (snapshot.version(), vec![term.guard()]);
+            match self.kv.commit(Batch { read_at, unchanged, writes: writes.clone() }).await {
+                Ok(_) => return Ok(()),
+                // Fenced, or a snapshot that was too old to tell: looking again says which.
+                Err(CommitError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Err(StoreError::Contended)
     }
 
     /// Resolves when something was appended to the feed, or earlier; raced with a poll.

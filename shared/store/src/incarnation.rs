@@ -1,4 +1,6 @@
-//! The incarnation: one life of a store. A restored store gets another, and every mirror starts anew.
+//! The incarnation: one life of a store.
+//!
+//! A restored store gets another, and every mirror starts anew.
 
 use bytes::Bytes;
 use turnpike_domain::id::IncarnationId;
@@ -43,4 +45,25 @@ pub async fn read(snapshot: &dyn Snapshot) -> Result<Option<IncarnationId>, Stor
     let bytes = value.as_ref().try_into();
     let bytes = bytes.map_err(|_| StoreError::row("incarnation", "expected 16 bytes"))?;
     Ok(Some(IncarnationId::from_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::Hostile;
+
+    #[tokio::test]
+    async fn a_store_has_one_incarnation_whoever_asks_and_whatever_fails() {
+        for seed in 0..50 {
+            entropy::seed_this_thread(seed);
+            let kv = Hostile::default();
+            kv.set_failing(true);
+            let asked = (0..5).map(|_| ensure(&kv, Timestamp(7)));
+            let found = futures_util::future::join_all(asked).await;
+            kv.set_failing(false);
+            kv.land_all().await;
+            let now = ensure(&kv, Timestamp(8)).await.unwrap();
+            assert!(found.into_iter().flatten().all(|found| found == now), "seed {seed}");
+        }
+    }
 }

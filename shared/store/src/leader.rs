@@ -223,8 +223,8 @@ impl Term {
         }
     }
 
-    /// Gives the role up, so that a successor need not wait. Best effort; this owner does not answer
-    /// any more, whatever becomes of it. Its renewals have ended before.
+    /// Gives the role up, so that a successor need not wait. Best effort; this owner does not
+    /// answer any more, whatever becomes of it. Its renewals have ended before.
     pub async fn resign(&self) {
         self.answers_until_ms.store(0, Ordering::Release);
         let Ok(snapshot) = self.role.kv.snapshot().await else { return };
@@ -244,79 +244,4 @@ fn read_number(value: Option<&[u8]>) -> Result<u64, StoreError> {
     let Some(value) = value else { return Ok(0) };
     let bytes = value.try_into().map_err(|_| StoreError::row("fence", "expected 8 bytes"))?;
     Ok(u64::from_be_bytes(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use turnpike_domain::time::Timestamp;
-    use turnpike_runtime::clock::PausedClock;
-
-    use super::*;
-    use crate::memory::Memory;
-
-    struct House {
-        kv: Arc<dyn Kv>,
-        clock: SharedClock,
-    }
-
-    impl House {
-        fn new() -> Self {
-            let clock = Arc::new(PausedClock::new(Timestamp(0)));
-            Self { kv: Arc::new(Memory::new()), clock }
-        }
-
-        async fn win(&self, name: &str) -> Arc<Term> {
-            let role = Role::new(Arc::clone(&self.kv), self.clock.clone(), name);
-            Arc::new(role.win().await.unwrap())
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_candidate_waits_until_the_owner_is_silent_or_gone() {
-        let house = House::new();
-        let first = house.win("a").await;
-        let since_ms = house.clock.boot_ms();
-        let second = house.win("a").await;
-        assert!(house.clock.boot_ms() - since_ms >= TAKE_OVER_MS);
-        assert!(second.fence() > first.fence() && !first.may_answer() && second.may_answer());
-        assert_eq!(first.renew().await, Err(StoreError::Fenced));
-        second.resign().await;
-        let since_ms = house.clock.boot_ms();
-        house.win("a").await;
-        assert!(house.clock.boot_ms() - since_ms < TAKE_OVER_MS, "a role given up is free");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn terms_renewed_together_are_kept_and_the_lost_are_named() {
-        let house = House::new();
-        let terms = [house.win("a").await, house.win("b").await, house.win("c").await];
-        let rival = Role::new(Arc::clone(&house.kv), house.clock.clone(), "b");
-        let keep = async {
-            for _ in 0..20 {
-                house.clock.sleep(RENEW_MS).await;
-                assert!(renew_all(&terms).await.unwrap().is_empty());
-            }
-        };
-        tokio::select! {
-            _ = rival.win() => panic!("a renewed term was taken over"),
-            () = keep => {}
-        }
-        assert!(terms.iter().all(|term| term.may_answer()));
-
-        let others = [Arc::clone(&terms[0]), Arc::clone(&terms[2])];
-        let keep = async {
-            loop {
-                house.clock.sleep(RENEW_MS).await;
-                renew_all(&others).await.unwrap();
-            }
-        };
-        let taken = tokio::select! {
-            taken = rival.win() => taken.unwrap(),
-            () = keep => unreachable!(),
-        };
-        let lost = renew_all(&terms).await.unwrap();
-        assert!(lost.len() == 1 && Arc::ptr_eq(&lost[0], &terms[1]));
-        assert!(taken.may_answer() && !terms[1].may_answer() && terms[2].may_answer());
-        assert!(renew_all(&[]).await.unwrap().is_empty());
-    }
 }

@@ -8,6 +8,8 @@ pub mod execute;
 #[cfg(feature = "fdb")]
 pub mod fdb;
 pub mod follower;
+#[cfg(test)]
+mod hostile;
 pub mod incarnation;
 mod keyspace;
 pub mod kv;
@@ -15,6 +17,8 @@ pub mod leader;
 pub mod log;
 pub mod memory;
 pub mod open;
+#[cfg(test)]
+mod orders;
 mod paging;
 pub mod retention;
 mod room;

@@ -166,16 +166,30 @@ pub(crate) fn append(head: StoredHead, records: &[Record]) -> Result<Appended, r
     Ok(done)
 }
 
+/// A stored event that was read.
+pub(crate) struct Opened {
+    /// The event.
+    pub(crate) record: Record,
+    /// The hash that the event before it must have.
+    pub(crate) prev_hash: record::Hash,
+    /// Its own hash.
+    pub(crate) hash: record::Hash,
+}
+
 /// Reads a stored event, which must be readable: this version or an older one wrote it.
-pub(crate) fn open(
-    logged: &Logged,
-    position: Position,
-) -> Result<(Record, record::Hash), StoreError> {
+pub(crate) fn open(logged: &Logged, position: Position) -> Result<Opened, StoreError> {
     let broken = |why: String| StoreError::event(logged.org, logged.seq, why);
     let received =
         record::decode(&logged.body, position).map_err(|error| broken(error.to_string()))?;
-    let event = received.record.map_err(|error| broken(error.to_string()))?;
-    Ok((event, received.hash))
+    if (received.org, received.seq) != (logged.org, logged.seq) {
+        return Err(broken(format!(
+            "it says that it is event {} of {}",
+            received.seq, received.org
+        )));
+    }
+    let (prev_hash, hash) = (received.prev_hash, received.hash);
+    let record = received.record.map_err(|error| broken(error.to_string()))?;
+    Ok(Opened { record, prev_hash, hash })
 }
 
 fn head_value(head: StoredHead) -> Bytes {

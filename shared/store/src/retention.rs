@@ -101,7 +101,7 @@ async fn first_young(
         let middle = low.midpoint(high);
         let page = log::page(snapshot, org, middle.saturating_sub(1), middle).await?;
         let Some(logged) = page.first() else { return Ok(low) };
-        let (event, _) = log::open(logged, Position::default())?;
+        let event = log::open(logged, Position::default())?.record;
         if event.at < from {
             low = middle.saturating_add(1);
         } else {

@@ -1,5 +1,8 @@
 //! Streams folded in memory: what commands are decided against, caught up before every use.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,9 +18,12 @@ use turnpike_wire::snapshot::{self, State, Taken};
 
 use crate::error::StoreError;
 use crate::incarnation;
-use crate::kv::{Kv, Snapshot};
+use crate::kv::{Kv, ReadError, Snapshot};
 use crate::log::{self, StoredHead};
 use crate::snapshots;
+
+/// Snapshots that one catching up may use: 5 s of folding each on FoundationDB.
+const MAX_SNAPSHOTS: u32 = 20;
 
 /// State that events fold into.
 pub(crate) trait Fold: Sized + Send {
@@ -66,8 +72,7 @@ impl Streams {
         read: impl FnOnce(&Organisation) -> R,
     ) -> Result<R, StoreError> {
         let mut state = self.lock(org).await;
-        let snapshot = self.kv.snapshot().await?;
-        catch_up(&mut *state, &*snapshot, org).await?;
+        self.bring_to_head(&mut *state, org).await?;
         Ok(read(&state))
     }
 
@@ -82,8 +87,7 @@ impl Streams {
     /// [`StoreError`] if the stream cannot be read.
     pub async fn platform<R>(&self, read: impl FnOnce(&Platform) -> R) -> Result<R, StoreError> {
         let mut state = self.lock_platform().await;
-        let snapshot = self.kv.snapshot().await?;
-        catch_up(&mut *state, &*snapshot, OrgId::PLATFORM).await?;
+        self.bring_to_head(&mut *state, OrgId::PLATFORM).await?;
         Ok(read(&state))
     }
 
@@ -104,12 +108,7 @@ impl Streams {
     ) -> Result<Vec<Bytes>, StoreError> {
         let store = self.kv.snapshot().await?;
         let incarnation = incarnation::read(&*store).await?.unwrap_or_default();
-        let taken = Taken { incarnation, at };
-        if org == OrgId::PLATFORM {
-            self.platform(|state| state.frames(taken, key)).await
-        } else {
-            self.organisation(org, |state| state.frames(taken, key)).await
-        }
+        Ok(self.framed(org, Taken { incarnation, at }, key).await?.1)
     }
 
     /// Stores a snapshot of a stream if it has moved far enough since the last one.
@@ -119,14 +118,43 @@ impl Streams {
     pub async fn save(&self, org: OrgId, at: Timestamp) -> Result<bool, StoreError> {
         let store = self.kv.snapshot().await?;
         let head = log::head(&*store, org).await?;
-        let saved = snapshots::newest(&*store, org).await?.unwrap_or(0);
+        let saved = snapshots::newest(&*store, org, u64::MAX).await?.map_or(0, |(seq, _)| seq);
         if head.seq.saturating_sub(saved) < snapshots::EVERY_EVENTS {
             return Ok(false);
         }
-        let key = snapshots::key(incarnation::read(&*store).await?.unwrap_or_default());
-        let frames = self.frames(org, at, &key).await?;
-        snapshots::save(&*self.kv, org, head.seq, frames).await?;
+        let incarnation = incarnation::read(&*store).await?.unwrap_or_default();
+        let key = snapshots::key(incarnation);
+        let (seq, frames) = self.framed(org, Taken { incarnation, at }, &key).await?;
+        snapshots::save(&*self.kv, org, seq, frames).await?;
         Ok(true)
+    }
+
+    /// The frames of a stream at its head, and the head's seq.
+    async fn framed(
+        &self,
+        org: OrgId,
+        taken: Taken,
+        key: &SigningKey,
+    ) -> Result<(u64, Vec<Bytes>), StoreError> {
+        if org == OrgId::PLATFORM {
+            self.platform(|state| (state.head.seq, state.frames(taken, key))).await
+        } else {
+            self.organisation(org, |state| (state.head.seq, state.frames(taken, key))).await
+        }
+    }
+
+    /// Folds what is missing. A stream that is longer than a snapshot lives is folded over several.
+    async fn bring_to_head<S: Fold>(&self, state: &mut S, org: OrgId) -> Result<(), StoreError> {
+        for _ in 0..MAX_SNAPSHOTS {
+            let snapshot = self.kv.snapshot().await?;
+            match catch_up(state, &*snapshot, org).await {
+                Ok(_) => return Ok(()),
+                // What was folded stays: the next snapshot begins behind it.
+                Err(StoreError::Read(ReadError::TooOld)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StoreError::Contended)
     }
 
     pub(crate) async fn lock(&self, org: OrgId) -> OwnedMutexGuard<Organisation> {
@@ -143,31 +171,52 @@ impl Streams {
     }
 }
 
-/// Folds what the stream has beyond `state`. A head behind the state (another incarnation of the
-/// store) begins anew.
+/// Folds what the stream has beyond `state`, and answers its head. A state that is not of this
+/// stream's past (the store was restored, and has another past now) begins anew.
 pub(crate) async fn catch_up<S: Fold>(
     state: &mut S,
     snapshot: &dyn Snapshot,
     org: OrgId,
 ) -> Result<StoredHead, StoreError> {
     let head = log::head(snapshot, org).await?;
-    if head.seq < state.head().seq {
+    fold(state, snapshot, org, head).await?;
+    if !is_at(state, head) {
         *state = S::empty(org);
+        fold(state, snapshot, org, head).await?;
     }
+    if is_at(state, head) {
+        return Ok(head);
+    }
+    let broken = state.head().seq.saturating_add(1).min(head.seq);
+    *state = S::empty(org);
+    Err(StoreError::event(org, broken, "the chain of hashes ends before it"))
+}
+
+/// Folds up to `head`, or up to an event that does not follow the one before it.
+async fn fold<S: Fold>(
+    state: &mut S,
+    snapshot: &dyn Snapshot,
+    org: OrgId,
+    head: StoredHead,
+) -> Result<(), StoreError> {
     if state.head().seq == 0 && head.seq > 0 {
         *state = snapshots::load(snapshot, org).await?.unwrap_or_else(|| S::empty(org));
     }
     while state.head().seq < head.seq {
         let page = log::page(snapshot, org, state.head().seq, head.seq).await?;
         for logged in &page {
-            let (event, hash) = log::open(logged, state.head().position)?;
-            state.apply(&event, hash, state.head().position);
+            let event = log::open(logged, state.head().position)?;
+            if event.prev_hash != state.head().hash {
+                return Ok(());
+            }
+            state.apply(&event.record, event.hash, state.head().position);
         }
     }
-    if state.head().hash != head.hash {
-        return Err(StoreError::event(org, head.seq, "its hash is not the head's"));
-    }
-    Ok(head)
+    Ok(())
+}
+
+fn is_at(state: &impl Fold, head: StoredHead) -> bool {
+    (state.head().seq, state.head().hash) == (head.seq, head.hash)
 }
 
 impl Fold for Organisation {

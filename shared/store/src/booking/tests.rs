@@ -1,7 +1,5 @@
 //! Bookings under a store that fails: every record once, whatever is repeated, lost or taken over.
 
-mod hostile;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,11 +12,11 @@ use turnpike_runtime::clock::{Clock, PausedClock};
 use turnpike_runtime::entropy;
 
 use super::*;
+use crate::hostile::Hostile;
 use crate::leader::{Role, TAKE_OVER_MS};
 use crate::memory::Memory;
 use crate::rows::Total;
 use crate::usage;
-use hostile::Hostile;
 
 const ORG: OrgId = OrgId(3);
 const NOW: Timestamp = Timestamp(1_000 * HOUR_MS);
@@ -269,6 +267,9 @@ async fn what_was_published_is_kept_and_never_lowered() {
     assert_eq!(booker.book(&[told(0, 5, 0)], NOW).await.unwrap()[0].place.published, 0);
     assert_eq!(booker.book(&[told(5, 9, 5)], NOW).await.unwrap()[0].place.published, 5);
     assert_eq!(booker.book(&[told(9, 12, 0)], NOW).await.unwrap()[0].place.published, 5);
+    let later = NOW.plus_ms(1);
+    let place = booker.book(&[told(12, 12, 12)], later).await.unwrap()[0].place;
+    assert_eq!((place.published, place.number, place.at), (12, 12, NOW), "nothing was booked then");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::memory::Memory;
 
 /// Memory with faults; one call in about three fails while `failing` is set.
 #[derive(Default)]
-pub(super) struct Hostile {
+pub(crate) struct Hostile {
     memory: Memory,
     failing: AtomicBool,
     /// The next commit lands late, and the next snapshot behind it fails.
@@ -25,16 +25,16 @@ pub(super) struct Hostile {
 }
 
 impl Hostile {
-    pub(super) fn set_failing(&self, failing: bool) {
+    pub(crate) fn set_failing(&self, failing: bool) {
         self.failing.store(failing, Ordering::Relaxed);
     }
 
     /// The next commit waits for [`Self::land_all`], and its caller is told nothing.
-    pub(super) fn lose_next(&self) {
+    pub(crate) fn lose_next(&self) {
         self.losing.store(true, Ordering::Relaxed);
     }
 
-    pub(super) async fn land_all(&self) {
+    pub(crate) async fn land_all(&self) {
         let late: Vec<Batch> = self.late.lock().unwrap().drain(..).collect();
         for batch in late {
             let _its_answer_is_lost = self.memory.commit(batch).await;
