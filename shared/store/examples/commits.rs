@@ -1,30 +1,32 @@
-//! Measures commits of the embedded store: one caller, then many at once.
+//! Measures commits of the embedded store: by its holder and by a guest, one caller and many.
 //!
 //! `cargo run --release -p turnpike-store --example commits -- DIRECTORY`
 
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use turnpike_runtime::clock::{Clock, SystemClock};
-use turnpike_store::embedded::Embedded;
+use turnpike_runtime::clock::{Clock, SystemClock, system};
 use turnpike_store::kv::{Batch, Kv, Write};
+use turnpike_store::shared::Shared;
 
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = std::env::args().nth(1).ok_or("name a directory")?;
-    let store: Arc<dyn Kv> = Arc::new(Embedded::open(Path::new(&directory))?);
-    for (callers, commits) in [(1, 500), (64, 100), (512, 100)] {
-        let started = SystemClock.boot_us();
-        let work = (0..callers).map(|caller| commit_all(&*store, caller, commits));
-        for done in join_all(work).await {
-            done?;
+    let holder = Shared::open(Path::new(&directory), system()).await?;
+    let guest = Shared::open(Path::new(&directory), system()).await?;
+    for (name, store) in [("holder", &holder), ("guest", &guest)] {
+        for (callers, commits) in [(1, 500), (64, 100), (512, 100)] {
+            let started = SystemClock.boot_us();
+            let work = (0..callers).map(|caller| commit_all(store, caller, commits));
+            for done in join_all(work).await {
+                done?;
+            }
+            let spent_us = SystemClock.boot_us().saturating_sub(started).max(1);
+            let rate = callers.saturating_mul(commits).saturating_mul(1_000_000) / spent_us;
+            println!("{name}, {callers} callers: {rate} commits/s");
         }
-        let spent_us = SystemClock.boot_us().saturating_sub(started).max(1);
-        let total = callers.saturating_mul(commits);
-        println!("{callers} callers: {} commits/s", total.saturating_mul(1_000_000) / spent_us);
     }
     Ok(())
 }
