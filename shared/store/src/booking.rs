@@ -1,12 +1,12 @@
 //! Booking: spend records become totals, request log and places, each record exactly once.
 //!
-//! A record counts once by its producer's number: the last booked number per (organisation, gateway,
-//! epoch) is written in the commit that books. A lower number is a duplicate, the next one is
-//! booked, a higher one is a gap that the gateway is asked to fill.
+//! A record counts once by its producer's number: the last booked number per (organisation,
+//! gateway, epoch) is written in the commit that books. A lower number is a duplicate, the next one
+//! is booked, a higher one is a gap that the gateway is asked to fill.
 //!
-//! One task books a shard, one commit at a time. Each commit guards the shard's fence (another owner)
-//! and the shard's turn (a commit of this owner whose answer was lost and that lands late): both
-//! make the whole commit fail, so totals are plain values and are never added twice.
+//! One task books a shard, one commit at a time. Each commit guards the shard's fence (another
+//! owner) and the shard's turn (a commit of this owner whose answer was lost and that lands late):
+//! both make the whole commit fail, so totals are plain values and are never added twice.
 
 mod cache;
 mod draft;

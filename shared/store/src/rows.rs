@@ -1,4 +1,4 @@
-//! The fixed forms of the rows that bookings read and write: a version byte and numbers, big endian.
+//! The fixed forms of the rows that bookings read and write: a version byte and big-endian numbers.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use turnpike_domain::money::NanoUsd;
