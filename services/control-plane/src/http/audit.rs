@@ -1,4 +1,4 @@
-//! `/orgs/{org}/audit`: who did what, when and from where, newest first; and whether the chain holds.
+//! `/orgs/{org}/audit`: who did what, when and from where; and whether the chain holds.
 
 use axum::body::Body;
 use futures_util::stream;

@@ -1,5 +1,4 @@
-//! Figures of use per key: what was booked, kept for a moment so that a list of a thousand keys does
-//! not read a thousand rows a thousand times.
+//! Figures of use per key, kept for a moment so that a list does not read all rows at each page.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -142,8 +142,8 @@ impl Filter {
             && self.until.is_none_or(|until| record.at < until)
     }
 
-    /// Whether nothing older than this row can fit: ids are made in the order of time, to within the
-    /// difference of the gateways' clocks.
+    /// Whether nothing older than this row can fit: ids are made in the order of time, to within
+    /// the difference of the gateways' clocks.
     fn is_over(&self, row: &LogRow) -> bool {
         const CLOCKS_MS: u64 = 600_000;
         self.from.is_some_and(|from| row.record.at.plus_ms(CLOCKS_MS) < from)

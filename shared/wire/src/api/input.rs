@@ -33,8 +33,8 @@ pub trait Input: Sized {
     }
 }
 
-/// A change as RFC 7396 has it, but that `null` is kept: it reads as absent, and an unknown field is
-/// still found.
+/// A change as RFC 7396 has it, but that `null` is kept: it reads as absent, and an unknown field
+/// is still found.
 pub fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         *target = patch.clone();

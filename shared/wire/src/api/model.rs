@@ -57,8 +57,8 @@ shape! {
         provider: String,
         /// The model's name at that provider; absent: the same.
         upstream_model: Option<String>,
-        /// Share among neighbours of the same preference; 0: only when those before it fail; absent:
-        /// 1.
+        /// Share among neighbours of the same preference; 0: only when those before it fail;
+        /// absent: 1.
         weight: Option<u32>,
     }
 }

@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use turnpike_domain::id::{
-    CommandId, EpochId, EventId, GatewayId, IncarnationId, KeyId, MemberId, OrgId, PlanId,
-    Position, ProjectId, ProviderId, RequestId, TokenId, TopUpId,
+    CommandId, EpochId, EventId, GatewayId, KeyId, MemberId, OrgId, PlanId, Position, ProjectId,
+    ProviderId, RequestId, TokenId, TopUpId,
 };
 use turnpike_domain::limit::Fit;
 use turnpike_domain::money::{Multiplier, NanoUsd, PARTS_PER_ONE, Price};
@@ -57,14 +57,14 @@ pub trait TextForm: Sized {
 }
 
 macro_rules! id_texts {
-    ($($alias:ident $id:ident $pattern:literal $what:literal;)*) => {$(
-        #[doc = $what]
+    ($($alias:ident $id:ident $prefix:literal;)*) => {$(
+        #[doc = concat!("An id of the form ", $prefix, " and 26 characters.")]
         pub type $alias = Text<$id>;
 
         impl TextForm for $id {
             const NAME: &'static str = stringify!($id);
-            const PATTERN: &'static str = $pattern;
-            const WHAT: &'static str = $what;
+            const PATTERN: &'static str = concat!("^", $prefix, "[0-7][0-9a-z]{25}$");
+            const WHAT: &'static str = concat!("an id of the form ", $prefix, " and 26 characters");
 
             fn write(&self) -> String {
                 self.to_string()
@@ -78,20 +78,19 @@ macro_rules! id_texts {
 }
 
 id_texts! {
-    OrgRef OrgId "^org_[0-7][0-9a-z]{25}$" "an id of the form org_ and 26 characters";
-    MemberRef MemberId "^mem_[0-7][0-9a-z]{25}$" "an id of the form mem_ and 26 characters";
-    ProjectRef ProjectId "^prj_[0-7][0-9a-z]{25}$" "an id of the form prj_ and 26 characters";
-    KeyRef KeyId "^key_[0-7][0-9a-z]{25}$" "an id of the form key_ and 26 characters";
-    TokenRef TokenId "^tok_[0-7][0-9a-z]{25}$" "an id of the form tok_ and 26 characters";
-    PlanRef PlanId "^pln_[0-7][0-9a-z]{25}$" "an id of the form pln_ and 26 characters";
-    ProviderRef ProviderId "^prv_[0-7][0-9a-z]{25}$" "an id of the form prv_ and 26 characters";
-    GatewayRef GatewayId "^gw_[0-7][0-9a-z]{25}$" "an id of the form gw_ and 26 characters";
-    EpochRef EpochId "^epo_[0-7][0-9a-z]{25}$" "an id of the form epo_ and 26 characters";
-    RequestRef RequestId "^req_[0-7][0-9a-z]{25}$" "an id of the form req_ and 26 characters";
-    TopUpRef TopUpId "^top_[0-7][0-9a-z]{25}$" "an id of the form top_ and 26 characters";
-    EventRef EventId "^evt_[0-7][0-9a-z]{25}$" "an id of the form evt_ and 26 characters";
-    CommandRef CommandId "^cmd_[0-7][0-9a-z]{25}$" "an id of the form cmd_ and 26 characters";
-    IncarnationRef IncarnationId "^inc_[0-7][0-9a-z]{25}$" "an id of the form inc_ and 26 characters";
+    OrgRef OrgId "org_";
+    MemberRef MemberId "mem_";
+    ProjectRef ProjectId "prj_";
+    KeyRef KeyId "key_";
+    TokenRef TokenId "tok_";
+    PlanRef PlanId "pln_";
+    ProviderRef ProviderId "prv_";
+    GatewayRef GatewayId "gw_";
+    EpochRef EpochId "epo_";
+    RequestRef RequestId "req_";
+    TopUpRef TopUpId "top_";
+    EventRef EventId "evt_";
+    CommandRef CommandId "cmd_";
 }
 
 macro_rules! names {
