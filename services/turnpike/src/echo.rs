@@ -30,12 +30,14 @@ mod socket_tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hyper::body::Incoming;
+use hyper::{Request, Response};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::tasks::Tasks;
 
-use self::connections::Connections;
+use self::connections::{Body, Broken, Connections};
 use self::provider::Provider;
 
 /// How long running answers may take to end once `echo` is told to stop.
@@ -91,7 +93,7 @@ pub async fn serve(options: EchoOptions, stop: CancellationToken) -> Result<Echo
     let calls = Arc::clone(&provider);
     tasks.spawn(
         "models",
-        connections.clone().accept(listener, move |request| Arc::clone(&calls).answer(request)),
+        connections.clone().accept(listener, move |request| models(Arc::clone(&calls), request)),
     );
     tasks.spawn(
         "served",
@@ -106,6 +108,18 @@ impl Echo {
     pub async fn finished(self) {
         self.stop.cancelled().await;
         self.tasks.drain(&*self.clock, DRAIN_MS).await;
+    }
+}
+
+/// Answers on the port of the models. Whoever knows only that one finds the counts there too.
+async fn models(
+    provider: Arc<Provider>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Broken> {
+    if request.uri().path() == admin::SERVED {
+        admin::answer(provider, request).await
+    } else {
+        provider.answer(request).await
     }
 }
 

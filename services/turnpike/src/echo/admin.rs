@@ -18,6 +18,8 @@ use super::connections::{Body, Broken};
 use super::provider::Provider;
 use super::script::Script;
 
+/// Where the counts stand.
+pub(super) const SERVED: &str = "/served";
 /// A script is a line.
 const MOST_SCRIPT_BYTES: usize = 4 * 1024;
 
@@ -31,7 +33,7 @@ pub(super) async fn answer(
 ) -> Result<Response<Body>, Broken> {
     let (head, body) = request.into_parts();
     let (status, content) = match (head.method, head.uri.path()) {
-        (Method::GET, "/served") => match serde_json::to_vec(&provider.served.totals()) {
+        (Method::GET, SERVED) => match serde_json::to_vec(&provider.served.totals()) {
             Ok(totals) => (StatusCode::OK, Bytes::from(totals)),
             Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Bytes::new()),
         },

@@ -1,0 +1,94 @@
+//! `turnpike gateway`: the gateways of an organisation, and what lets them in.
+
+mod token;
+
+use serde_json::{Value, json};
+
+use super::page::Page;
+use super::{Run, Session, called};
+use crate::client::{Call, Kind};
+use crate::failure::Failure;
+use crate::output::table::{Column, plain, time};
+use crate::prompt::Confirm;
+use token::Token;
+
+const COLUMNS: &[Column] = &[
+    Column::plain("name", "/name"),
+    Column::new("state", "", state),
+    Column::plain("position", "/position"),
+    Column::new("heard", "/lag_ms", heard),
+    Column::plain("all organisations", "/all_organisations"),
+    Column::new("joined", "/joined_at", time),
+    Column::plain("epoch", "/epoch"),
+    Column::plain("id", "/id"),
+];
+
+/// What can be done with gateways.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(crate) enum Gateway {
+    /// List gateways: which are online, and up to where they have applied changes
+    List(Page),
+    /// Note that a gateway will not come back
+    Remove(Named),
+    /// Cut a gateway off: it is granted nothing more (operator)
+    Fence(Named),
+    /// Tokens with which gateways join
+    #[command(subcommand)]
+    Token(Token),
+}
+
+/// A gateway.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Named {
+    /// Id or name of the gateway
+    gateway: String,
+    #[command(flatten)]
+    confirm: Confirm,
+}
+
+impl Run for Gateway {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        let client = &session.client;
+        match self {
+            Self::List(page) => {
+                let call = Call::get(client.path_of(Kind::GATEWAY).await?);
+                page.show(session, call, COLUMNS).await
+            }
+            Self::Remove(Named { gateway, confirm }) => {
+                confirm.ask(&format!("Remove {gateway}? Nobody waits for it any more."))?;
+                let id = client.id_of(Kind::GATEWAY, &gateway).await?;
+                let path = client.in_org(&["gateways", &id]).await?;
+                let answer = client.send(&Call::delete(path)).await?;
+                session.changed(&answer, &format!("removed gateway {gateway}"))
+            }
+            Self::Fence(Named { gateway, confirm }) => {
+                confirm.ask(&format!("Cut {gateway} off? It is granted nothing more."))?;
+                let id = client.id_of(Kind::GATEWAY, &gateway).await?;
+                let path = client.in_org(&["gateways", &id, "fence"]).await?;
+                let answer = client.send(&Call::post(path, json!({}))).await?;
+                session.changed(&answer, &format!("fenced {}", called("gateway", &answer)))
+            }
+            Self::Token(token) => token.run(session).await,
+        }
+    }
+}
+
+/// The one word that a gateway's flags come to.
+fn state(gateway: &Value) -> String {
+    let is = |flag: &str| gateway[flag] == Value::Bool(true);
+    let word = if is("fenced") {
+        "fenced"
+    } else if is("left") {
+        "left"
+    } else if is("online") {
+        "online"
+    } else {
+        "offline"
+    };
+    word.to_owned()
+}
+
+/// How long ago it was heard of.
+fn heard(lag_ms: &Value) -> String {
+    if lag_ms.is_null() { "never".to_owned() } else { format!("{} ms ago", plain(lag_ms)) }
+}

@@ -1,0 +1,97 @@
+//! Flags that several commands share: how their values are read, and which one made a mistake.
+
+mod expiry;
+mod limits;
+mod value;
+
+pub(crate) use expiry::{Expiry, Moment};
+pub(crate) use limits::{LimitFlags, ScopeFlags};
+pub(crate) use value::{given, list, nullable, object, percents, seconds, some, usd, whole};
+
+/// Which flag, or positional argument, a place of the request's body comes from. The first that
+/// begins the pointer is it: deeper places stand first.
+const SOURCES: &[(&str, &str)] = &[
+    ("/limits/cost_usd", "--cost-usd"),
+    ("/limits/tokens", "--tokens"),
+    ("/limits/reset", "--reset"),
+    ("/limits/requests_per_minute", "--rpm"),
+    ("/limits/tokens_per_minute", "--tpm"),
+    ("/limits/alert_percent", "--alerts"),
+    ("/limits/fit", "--fit"),
+    ("/scopes/models", "--models"),
+    ("/scopes/providers", "--providers"),
+    ("/scopes/ips", "--ips"),
+    ("/name", "name"),
+    ("/email", "email"),
+    ("/owner_id", "--owner"),
+    ("/project_id", "--project"),
+    ("/plan_id", "--plan"),
+    ("/expires_at", "--expires"),
+    ("/metadata", "--metadata"),
+    ("/overlap_seconds", "--overlap"),
+    ("/reason", "--reason"),
+    ("/role", "--role"),
+    ("/max_staleness_seconds", "--max-staleness"),
+    ("/limit_status", "--limit-status"),
+    ("/secret_reveal", "--secret-reveal"),
+    ("/rate_fallback", "--rate-fallback"),
+    ("/wallet", "--wallet"),
+    ("/allowed_plans", "--allowed-plans"),
+    ("/default_plan", "--default-plan"),
+    ("/base_url", "--base-url"),
+    ("/credential", "--credential-file"),
+    ("/headers", "--header"),
+    ("/serves", "--serves"),
+    ("/kind", "--kind"),
+    ("/connect_timeout_ms", "--connect-timeout-ms"),
+    ("/answer_timeout_ms", "--answer-timeout-ms"),
+    ("/idle_timeout_ms", "--idle-timeout-ms"),
+    ("/max_concurrency", "--max-concurrency"),
+    ("/models", "--models"),
+    ("/multiplier", "--multiplier"),
+    ("/prices/input", "--input"),
+    ("/prices/output", "--output"),
+    ("/prices/cached_input", "--cached-input"),
+    ("/prices/cache_write", "--cache-write"),
+    ("/prices/reasoning", "--reasoning"),
+    ("/prices/request_fee", "--request-fee"),
+    ("/context_window", "--context-window"),
+    ("/max_output", "--max-output"),
+    ("/routes", "--route"),
+    ("?group_by", "--by"),
+];
+
+/// The flag that a JSON pointer, or a query parameter `?name`, comes from; the place itself where
+/// no flag does.
+pub(crate) fn of(pointer: &str) -> String {
+    let begins = |place: &str| {
+        pointer.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let found = SOURCES.iter().find(|(place, _)| begins(place));
+    match (found, pointer.strip_prefix('?')) {
+        (Some((_, flag)), _) => (*flag).to_owned(),
+        (None, Some(parameter)) => format!("--{}", parameter.replace('_', "-")),
+        (None, None) => pointer.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_lead_to_flags() {
+        for (pointer, flag) in [
+            ("/limits/cost_usd", "--cost-usd"),
+            ("/scopes/models/3", "--models"),
+            ("/models/0", "--models"),
+            ("/name", "name"),
+            ("/names", "/names"),
+            ("?status", "--status"),
+            ("?group_by", "--by"),
+            ("", ""),
+        ] {
+            assert_eq!(of(pointer), flag, "{pointer}");
+        }
+    }
+}

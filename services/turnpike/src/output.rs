@@ -1,0 +1,71 @@
+//! What a command says: to standard output what was asked for, to standard error everything else.
+
+pub(crate) mod table;
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde_json::Value;
+
+use crate::failure::Failure;
+use table::Column;
+
+/// Where output goes, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    /// JSON for programs, instead of tables for people.
+    pub(crate) json: bool,
+}
+
+impl Output {
+    /// One line of standard output.
+    ///
+    /// # Errors
+    /// [`Failure::Io`] if nobody reads it.
+    pub(crate) fn line(self, text: &str) -> Result<(), Failure> {
+        let written = writeln!(io::stdout(), "{text}");
+        written.map_err(Failure::io("standard output cannot be written"))
+    }
+
+    /// A remark to the person at the terminal.
+    ///
+    /// # Errors
+    /// [`Failure::Io`] if nobody reads it.
+    pub(crate) fn note(self, text: &str) -> Result<(), Failure> {
+        let written = writeln!(io::stderr(), "{text}");
+        written.map_err(Failure::io("standard error cannot be written"))
+    }
+
+    /// A JSON document.
+    ///
+    /// # Errors
+    /// As [`Self::line`].
+    pub(crate) fn document(self, value: &Value) -> Result<(), Failure> {
+        self.line(&format!("{value:#}"))
+    }
+
+    /// A list: all of `page` for programs, a table for people.
+    ///
+    /// # Errors
+    /// As [`Self::line`].
+    pub(crate) fn list(self, page: &Value, columns: &[Column]) -> Result<(), Failure> {
+        if self.json {
+            return self.document(page);
+        }
+        let rows = page["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if rows.is_empty() {
+            return self.note("There is nothing to show.");
+        }
+        self.line(&table::list(rows, columns, io::stdout().is_terminal()))
+    }
+
+    /// One thing: all of it for programs, a table of its properties for people.
+    ///
+    /// # Errors
+    /// As [`Self::line`].
+    pub(crate) fn thing(self, thing: &Value, columns: &[Column]) -> Result<(), Failure> {
+        if self.json {
+            return self.document(thing);
+        }
+        self.line(&table::thing(thing, columns, io::stdout().is_terminal()))
+    }
+}
