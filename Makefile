@@ -23,7 +23,8 @@ fmt: ## bring the code into its one shape
 
 bench: ## measure the gateway beside nginx
 	@scripts/setup.sh bench
-	cargo run --release -p turnpike-tests --bin load -- compare
+	cargo build --release --workspace --bins
+	@.venv/bin/python scripts/bench.py
 
 soak: setup ## run the full form of a fault test, such as T=T3, or of all
 	cargo test --release -p turnpike-tests --no-fail-fast -- \

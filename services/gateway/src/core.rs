@@ -77,7 +77,8 @@ impl Core {
     /// The key of a credential, if its secret is the right one and the key works.
     ///
     /// A secret that does not fit is told apart from one that could not be checked: while the
-    /// mirror is stale, a secret that it does not know may have been made meanwhile.
+    /// mirror is stale, or came from the disk and no heartbeat has matched it yet, a secret that it
+    /// does not know may have been made meanwhile.
     ///
     /// # Errors
     /// [`Denial::WrongCredentialKind`], [`Denial::Unauthorized`], [`Denial::ControlPlaneStale`],
@@ -92,8 +93,11 @@ impl Core {
         let stored = slot.as_ref().and_then(|slot| slot.secret(presented.public_id));
         let right = self.peppers.verify(stored, presented);
         let Some(slot) = slot.filter(|_| right) else {
-            let stale = self.is_stale();
-            let denial = if stale { Denial::ControlPlaneStale } else { Denial::Unauthorized };
+            let denial = if self.freshness.may_miss(self.now()) {
+                Denial::ControlPlaneStale
+            } else {
+                Denial::Unauthorized
+            };
             return Err(self.denied(denial));
         };
         self.entry(slot, presented)
@@ -179,6 +183,11 @@ impl Core {
 
     pub(crate) fn set_fresh_at(&self, at: Timestamp) {
         self.freshness.set_fresh_at(at);
+    }
+
+    /// Says whether heartbeats match the mirror, so that what it does not know does not exist.
+    pub(crate) fn set_in_step(&self, in_step: bool) {
+        self.freshness.set_in_step(in_step);
     }
 
     pub(crate) fn set_platform(&self, platform: Platform) {

@@ -1,12 +1,12 @@
 //! The gateway: keys in memory, every scope and limit enforced, answers streamed, usage metered.
 
 mod audit;
+#[cfg(test)]
+mod fake;
 mod mirror;
 mod receipts;
 mod spool;
 mod table;
-#[cfg(test)]
-mod fake;
 #[cfg(test)]
 mod testing;
 

@@ -95,6 +95,7 @@ pub(crate) struct Mirror {
     everything: Everything,
     heads: Asking,
     next_save_ms: u64,
+    never_saved_fresh: bool,
     /// Organisations that are told of next.
     told_next: VecDeque<OrgId>,
 }
@@ -138,6 +139,7 @@ impl Mirror {
             everything,
             heads: Asking::default(),
             next_save_ms,
+            never_saved_fresh: true,
             told_next: VecDeque::new(),
         }
     }
@@ -167,6 +169,7 @@ impl Mirror {
         };
         // What was published before the feeds stood may be missing.
         self.beats.mistrust();
+        self.parts.core.set_in_step(false);
         loop {
             self.tick();
             // Before the first snapshot events mean nothing: the feeds keep them.

@@ -120,7 +120,12 @@ async fn start(
     let admin_addr = admin(&probes, &tasks, parts.config.admin)?;
     let (config, stop) = (parts.config.clone(), parts.stop.clone());
     let watched = (&probes, &metrics);
+    let knows_keys = loaded.is_some();
     let standing = Standing::begin(parts, folder, loaded, upstairs, watched, tasks).await?;
+    if !knows_keys {
+        // Without a single key every answer would be a refusal: callers are better off elsewhere.
+        stop.run_until_cancelled(probes.ready()).await;
+    }
     let Standing { core, joined, epoch, older, room, spool, route, tasks, upstairs, folder } =
         standing;
     let cores = cores::start(CoresParts {

@@ -1,6 +1,6 @@
 //! The mirror's time, and up to when the mirror is known to be complete.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::Clock;
@@ -14,12 +14,18 @@ pub(crate) struct Freshness {
     offset_ms: AtomicU64,
     /// The mirror's time up to which everything is known; 0: nothing is.
     fresh_at: AtomicU64,
+    /// A heartbeat of this run has matched the mirror, and the feeds have stood since.
+    in_step: AtomicBool,
 }
 
 impl Freshness {
     /// Until the first heartbeat, the machine's own day must do.
     pub(crate) fn new(clock: &dyn Clock) -> Self {
-        let freshness = Self { offset_ms: AtomicU64::new(0), fresh_at: AtomicU64::new(0) };
+        let freshness = Self {
+            offset_ms: AtomicU64::new(0),
+            fresh_at: AtomicU64::new(0),
+            in_step: AtomicBool::new(false),
+        };
         freshness.set_now(clock, clock.now());
         freshness
     }
@@ -40,6 +46,15 @@ impl Freshness {
 
     pub(crate) fn set_fresh_at(&self, at: Timestamp) {
         self.fresh_at.store(at.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_in_step(&self, in_step: bool) {
+        self.in_step.store(in_step, Ordering::Relaxed);
+    }
+
+    /// Whether something may have been made of which nothing is known here.
+    pub(crate) fn may_miss(&self, now: Timestamp) -> bool {
+        !self.in_step.load(Ordering::Relaxed) || self.is_stale(now)
     }
 
     pub(crate) fn is_stale(&self, now: Timestamp) -> bool {

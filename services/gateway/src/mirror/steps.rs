@@ -183,6 +183,11 @@ impl Mirror {
     fn settle(&mut self) {
         let Some(fresh) = self.beats.settle(&self.parts.world) else { return };
         self.parts.core.set_fresh_at(fresh.at);
+        self.parts.core.set_in_step(true);
+        if std::mem::take(&mut self.never_saved_fresh) {
+            // A crash before the first regular save must not leave an empty disk.
+            self.next_save_ms = 0;
+        }
         // Where nothing happened, this is how the control plane hears of us.
         if self.told_next.is_empty() {
             self.told_next.push_back(OrgId::PLATFORM);

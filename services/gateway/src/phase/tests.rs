@@ -126,6 +126,7 @@ fn shared(providers: &[Provider; 2]) -> Core {
     let options = ServeOptions { max_body_bytes: 10_000, ..ServeOptions::default() };
     let core = Core::new(system(), options, fake::peppers(), fake::GATEWAY);
     core.set_fresh_at(core.now().plus_ms(60_000));
+    core.set_in_step(true);
     let key = Arc::new(Key {
         id: fake::key(1),
         profile: KeyProfile {

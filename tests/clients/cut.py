@@ -1,0 +1,76 @@
+"""A wire that can be cut: forwards TCP on loopback until it is told not to."""
+
+import socket
+import threading
+
+PIECE_BYTES = 65536
+
+
+class Wire:
+    """Listens on a port of its own and forwards to another; `cut` ends and refuses connections."""
+
+    def __init__(self, target_port):
+        self.target = ("127.0.0.1", target_port)
+        self.whole = True
+        self.open, self.lock = set(), threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self):
+        with self.lock:
+            self.whole = False
+            ends = list(self.open)
+        for end in ends:
+            self._end(end)
+
+    def heal(self):
+        with self.lock:
+            self.whole = True
+
+    def close(self):
+        self.cut()
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._forward, args=(near,), daemon=True).start()
+
+    def _forward(self, near):
+        try:
+            far = socket.create_connection(self.target, timeout=5)
+            far.settimeout(None)
+        except OSError:
+            near.close()
+            return
+        with self.lock:
+            self.open |= {near, far}
+            whole = self.whole
+        if not whole:
+            self._end(near)
+            self._end(far)
+            return
+        threading.Thread(target=self._copy, args=(near, far), daemon=True).start()
+        self._copy(far, near)
+
+    def _copy(self, source, sink):
+        try:
+            while piece := source.recv(PIECE_BYTES):
+                sink.sendall(piece)
+        except OSError:
+            pass
+        self._end(source)
+        self._end(sink)
+
+    def _end(self, end):
+        with self.lock:
+            self.open.discard(end)
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        end.close()

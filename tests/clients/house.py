@@ -1,0 +1,298 @@
+"""The house as real processes on loopback: nats-server, control plane, projector, gateways, echo."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+NATS_SERVER = ROOT / ".venv/bin/nats-server"
+# A process that does not come up in this time never will; a loaded machine of two cores needs much.
+START_SECONDS = 60
+STOP_SECONDS = 40
+# Prices of the echo provider, USD per million tokens (contract).
+ECHO_PRICES = {"input": "1.00", "output": "2.00", "cached_input": "0.10"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(holds, what, seconds=START_SECONDS):
+    """Waits for a condition of another process; the only place that polls."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            found = holds()
+        except requests.RequestException:
+            found = None
+        if found:
+            return found
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+class Process:
+    """One process that can be killed and started again with the same command."""
+
+    def __init__(self, name, command, environment, folder, ready):
+        self.name, self.command, self.ready = name, command, ready
+        plain = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        self.environment = {**plain, "RUST_BACKTRACE": "1", **environment}
+        self.log = folder / f"{name}.log"
+        self.child = None
+
+    def start(self, wait=True):
+        with open(self.log, "ab") as log:
+            self.child = subprocess.Popen(
+                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self):
+        def holds():
+            status = self.child.poll()
+            assert status is None, f"{self.name} ended with {status}: {self.tail()}"
+            return self.ready()
+
+        wait_until(holds, f"{self.name} is ready: {self.tail()}")
+
+    def kill(self):
+        """kill -9"""
+        if self.child:
+            self.child.kill()
+            self.child.wait()
+
+    def pause(self):
+        self.child.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.child.send_signal(signal.SIGCONT)
+
+    def stop(self):
+        if self.child and self.child.poll() is None:
+            self.child.terminate()
+            try:
+                self.child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise AssertionError(f"{self.name} did not stop: {self.tail()}") from None
+
+    def tail(self):
+        return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
+
+
+def answers(url):
+    def holds():
+        return requests.get(url, timeout=2).status_code == 200
+
+    return holds
+
+
+def accepts(port):
+    def holds():
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    return holds
+
+
+class House:
+    """One control plane, one projector, some gateways, a nats-server and the provider echo."""
+
+    def __init__(self, gateways=3, scripted=False, gateway_options=None, provider_url=None):
+        self.folder = Path(tempfile.mkdtemp(prefix="turnpike-house-"))
+        self.scripted = scripted
+        self.gateway_options = gateway_options or {}
+        self.provider_url = provider_url
+        key = {name: secrets.token_hex(32) for name in ("pepper", "provider", "vault", "signing")}
+        self.shared_keys = {
+            "TURNPIKE_KEYS_PEPPERS": f"1:{key['pepper']}",
+            "TURNPIKE_KEYS_PROVIDER_SEALING": f"1:{key['provider']}",
+        }
+        self.own_keys = {
+            "TURNPIKE_KEYS_VAULT_SEALING": f"1:{key['vault']}",
+            "TURNPIKE_KEYS_SIGNING": key["signing"],
+        }
+        self.store = f"redb:{self.folder}/store"
+        self.nats = self._nats()
+        self.echo = self._echo()
+        self.control = self._control()
+        self.projector = self._projector()
+        self.gateways = []
+        try:
+            self.nats.start()
+            self.echo.start()
+            self.control.start()
+            self.token = self._first("management-token")
+            self.projector.start()
+            self.org = self.call("GET", "/me")["org"]["id"]
+            self._models()
+            for number in range(gateways):
+                self.gateways.append(self._gateway(number))
+            for gateway in self.gateways:
+                gateway.start(wait=False)
+            for gateway in self.gateways:
+                gateway.wait_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        running = [*self.gateways, self.projector, self.control, self.echo, self.nats]
+        for process in running:
+            process.kill()
+        if not os.environ.get("TURNPIKE_TEST_KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    # The management API.
+
+    def call(self, method, path, body=None, expect=(200, 201), **options):
+        """One call of the management API; the parsed answer, or the whole one with expect=None."""
+        headers = {"Authorization": f"Bearer {options.pop('token', self.token)}"}
+        headers.update(options.pop("headers", {}))
+        answer = requests.request(
+            method, f"{self.control_url}/api/v1{path}", json=body, headers=headers, timeout=60, **options
+        )
+        if expect is None:
+            return answer
+        assert answer.status_code in expect, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def of_org(self, method, path, body=None, **options):
+        return self.call(method, f"/orgs/{self.org}{path}", body, **options)
+
+    def command(self, method, path, body=None):
+        """A change that must have reached every gateway: the proof is checked."""
+        answer = self.of_org(method, path, body, params={"wait": "applied", "timeout_ms": "20000"})
+        proof = answer["propagation"]
+        assert proof["missing"] == [] and proof["applied"] == proof["online"], proof
+        assert proof["online"] == len(self.gateways), proof
+        return answer
+
+    def usage(self):
+        return self.of_org("GET", "/usage")
+
+    def served(self):
+        return requests.get(f"{self.served_url}/served", timeout=10).json(parse_float=Decimal)
+
+    def gateway_url(self, number):
+        return f"http://127.0.0.1:{self.gateways[number].port}"
+
+    def cli(self, *words, check=True):
+        """The client, as a person would call it."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "TURNPIKE_URL": self.control_url,
+            "TURNPIKE_TOKEN": self.token,
+        }
+        done = subprocess.run(
+            [TARGET / "turnpike", *words],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done
+
+    # The processes.
+
+    def _nats(self):
+        port = free_port()
+        self.nats_url = f"nats://127.0.0.1:{port}"
+        self.jetstream = self.folder / "jetstream"
+        command = [NATS_SERVER, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", self.jetstream]
+        return Process("nats", command, {}, self.folder, accepts(port))
+
+    def _echo(self):
+        port, served = free_port(), free_port()
+        self.echo_url, self.served_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{served}"
+        command = [TARGET / "turnpike", "echo", "--listen", f"127.0.0.1:{port}"]
+        command += ["--served", f"127.0.0.1:{served}"] + ["--scripted"] * self.scripted
+        return Process("echo", command, {}, self.folder, answers(f"{self.served_url}/served"))
+
+    def _control(self):
+        port, admin = free_port(), free_port()
+        self.control_url = f"http://127.0.0.1:{port}"
+        environment = {
+            "TURNPIKE_LISTEN": f"127.0.0.1:{port}",
+            "TURNPIKE_ADMIN_LISTEN": f"127.0.0.1:{admin}",
+            "TURNPIKE_FIRST_START_WRITE_TO": f"{self.folder}/first",
+            **self.shared_keys,
+            **self.own_keys,
+        }
+        command = [TARGET / "turnpike-control-plane", "--store", self.store, "--bus", self.nats_url]
+        ready = answers(f"http://127.0.0.1:{admin}/healthz/ready")
+        return Process("control-plane", command, environment, self.folder, ready)
+
+    def _projector(self):
+        admin = free_port()
+        environment = {"TURNPIKE_ADMIN_LISTEN": f"127.0.0.1:{admin}"}
+        command = [TARGET / "turnpike-projector", "--store", self.store, "--bus", self.nats_url]
+        ready = answers(f"http://127.0.0.1:{admin}/healthz/ready")
+        return Process("projector", command, environment, self.folder, ready)
+
+    def _gateway(self, number):
+        port, admin = free_port(), free_port()
+        environment = {
+            "TURNPIKE_NAME": f"gateway-{number}",
+            "TURNPIKE_DATA": f"{self.folder}/gateway-{number}",
+            "TURNPIKE_CORES": "1",
+            "TURNPIKE_ADMIN": f"127.0.0.1:{admin}",
+            "TURNPIKE_SERVE_LISTEN": f"127.0.0.1:{port}",
+            "TURNPIKE_SERVE_ALLOW_PRIVATE": "true",
+            "TURNPIKE_CONTROL_URL": self.control_url,
+            "TURNPIKE_CONTROL_JOIN_TOKEN": self._first("join-token"),
+            "TURNPIKE_BUS": self.nats_url,
+            **self.shared_keys,
+            **self.gateway_options,
+        }
+        ready = answers(f"http://127.0.0.1:{admin}/healthz/ready")
+        command = [TARGET / "turnpike-gateway"]
+        process = Process(f"gateway-{number}", command, environment, self.folder, ready)
+        process.port, process.admin_port = port, admin
+        return process
+
+    def _first(self, name):
+        return (self.folder / "first" / name).read_text()
+
+    def _models(self):
+        url = self.provider_url or self.echo_url
+        self.call("POST", "/providers", {"name": "echo", "kind": "openai", "base_url": url})
+        for name, prices in [("echo-1", ECHO_PRICES), ("echo-slow", ECHO_PRICES)]:
+            model = {"name": name, "context_window": 100000, "max_output": 10000, "prices": prices}
+            self.call("POST", "/models", {**model, "routes": [{"provider": "echo"}]})
+
+
+def nano(usd):
+    """A decimal string of USD as an integer of nano-USD."""
+    exact = Decimal(usd) * 10**9
+    assert exact == int(exact), usd
+    return int(exact)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
