@@ -1,0 +1,53 @@
+//! The provider's own books: what it truly served, and what each request must be booked at.
+
+use std::collections::BTreeMap;
+
+use turnpike_domain::id::{EpochId, KeyId, OrgId, RequestId};
+use turnpike_domain::money::NanoUsd;
+use turnpike_domain::settle::Settlement;
+use turnpike_domain::spend::Source;
+
+/// One admitted request.
+pub(crate) struct Served {
+    pub(crate) org: OrgId,
+    pub(crate) key: KeyId,
+    pub(crate) epoch: EpochId,
+    /// What is booked if its gateway dies: the reservation.
+    pub(crate) estimate: Settlement,
+    /// The line that opens it is in the gateway's file for certain.
+    pub(crate) written: bool,
+    /// How the gateway settled it.
+    pub(crate) settled: Option<Settlement>,
+    /// The gateway died: what it settled last may not have been in the file.
+    pub(crate) orphaned: bool,
+    /// What the provider served it for.
+    pub(crate) truth: NanoUsd,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(crate) struct Books {
+    pub(crate) requests: BTreeMap<RequestId, Served>,
+}
+
+impl Books {
+    /// The runs with this epoch are dead.
+    pub(crate) fn orphan(&mut self, epoch: EpochId) {
+        for served in self.requests.values_mut().filter(|served| served.epoch == epoch) {
+            served.orphaned = true;
+        }
+    }
+}
+
+impl Served {
+    /// Whether a row of this cost and source may stand for the request.
+    pub(crate) fn allows(&self, cost: NanoUsd, source: Source) -> bool {
+        let is = |settlement: &Settlement| settlement.cost == cost && settlement.source == source;
+        self.settled.as_ref().is_some_and(is) || (self.orphaned && is(&self.estimate))
+    }
+
+    /// Whether it may be missing from the books.
+    pub(crate) const fn may_be_missing(&self) -> bool {
+        self.orphaned && !self.written
+    }
+}

@@ -1,0 +1,75 @@
+//! Ending gateways: as a crash does, or in order; and comparing what they saved with the log.
+
+use turnpike_domain::id::OrgId;
+use turnpike_wire::snapshot::State;
+
+use crate::house::House;
+
+/// How long running requests may take to end before a restart in order.
+const DRAIN_MS: u64 = 20_000;
+
+impl House {
+    /// Kills the gateway of a machine with all that it holds in memory.
+    pub(crate) async fn kill_gateway(&self, place: usize) {
+        let Some(running) = self.machines[place].running.take() else { return };
+        let (epoch, open) = (running.epoch(), running.embedded.lane.open_requests());
+        self.note(format!("gateway {place} is killed with {open} requests open"));
+        self.books.borrow_mut().orphan(epoch);
+        running.requests.abort();
+        running.embedded.abort();
+        // Its tasks are dropped at their next turn: only then is its folder free.
+        self.sleep(1).await;
+        self.check_saved(place).await;
+    }
+
+    /// Ends the gateway of a machine in order.
+    pub(crate) async fn end_gateway(&self, place: usize) {
+        let Some(running) = self.machines[place].running.take() else { return };
+        self.note(format!("gateway {place} ends in order"));
+        let epoch = running.epoch();
+        if !running.requests.drain(&self.clock, DRAIN_MS).await {
+            self.books.borrow_mut().orphan(epoch);
+        }
+        if running.embedded.lane.open_requests() > 0 {
+            self.broken(format!("gateway {place} ended with requests open"));
+        }
+        running.embedded.end().await;
+        self.check_saved(place).await;
+    }
+
+    /// Invariant 9 on the disk: what a mirror saved is the fold of the log up to its place.
+    pub(crate) async fn check_saved(&self, place: usize) {
+        self.catch_up().await;
+        let saved = self.machines[place].saved();
+        let reference = self.reference.borrow();
+        for state in saved {
+            let (org, seq, same) = match &state {
+                State::Platform(platform) => {
+                    let at = usize::try_from(platform.head.seq).unwrap();
+                    (OrgId::PLATFORM, at, reference.platform.get(at) == Some(&**platform))
+                }
+                State::Organisation(found) => {
+                    let stream = reference.orgs.get(&found.id);
+                    let expected = stream.and_then(|stream| stream.state(found.head.seq));
+                    let at = usize::try_from(found.head.seq).unwrap();
+                    (found.id, at, expected == Some(&**found))
+                }
+            };
+            if !same {
+                self.broken(format!("the mirror of gateway {place} at {org} {seq} is no fold"));
+            }
+        }
+    }
+
+    /// Brings the reference in step with the store.
+    pub(crate) async fn catch_up(&self) {
+        // The store below answers at once: nobody else can borrow meanwhile.
+        let mut reference = self.reference.borrow_mut();
+        #[expect(clippy::await_holding_refcell_ref, reason = "the store below never waits")]
+        let read = reference.catch_up().await;
+        drop(reference);
+        if let Err(error) = read {
+            self.broken(format!("the log is broken: {error}"));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! One life: founded, lived through storms, healed, and judged at rest.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use turnpike_domain::command::{Command, KeyDraft, PlatformCommand};
+use turnpike_domain::event::PlanSpec;
+use turnpike_domain::id::{OrgId, TokenId};
+use turnpike_domain::money::Multiplier;
+use turnpike_domain::scope::Allow;
+use turnpike_domain::state::{Settings, WalletMode};
+use turnpike_runtime::clock::{Clock as _, deadline};
+use turnpike_runtime::tasks::Tasks;
+use turnpike_runtime::{entropy, tasks};
+use turnpike_tests::chance::Tally;
+
+use crate::chaos;
+use crate::commands::{Sent, new_key};
+use crate::house::{GATEWAYS, House};
+use crate::requests::request;
+use crate::wishes::{NARROW, PROVIDERS, STANDARD, Wish, model_spec, provider};
+
+/// What every life has at least.
+pub(crate) const COMMANDS: usize = 200;
+pub(crate) const REQUESTS: usize = 1_000;
+pub(crate) const FAULTS: u64 = 20;
+/// People who send commands, and the longest pause of each.
+const PEOPLE: usize = 3;
+const PAUSE_MS: u64 = 1_500;
+/// The longest pause between two requests.
+const BETWEEN_MS: u64 = 110;
+/// A life that is not over by then hangs.
+const LIFE_MS: u64 = 30 * 60_000;
+/// Organisations, each with a bound of staleness.
+const STALENESS_MS: [Option<u64>; 3] = [Some(20_000), None, Some(600_000)];
+/// Keys of each at the beginning.
+const KEYS: usize = 5;
+
+/// What a life tells of itself.
+pub(crate) struct Report {
+    /// A hash of everything that was noted: a seed's own.
+    pub(crate) trace: u64,
+    pub(crate) tally: Tally,
+    pub(crate) requests: usize,
+    pub(crate) commands: usize,
+    pub(crate) admitted: usize,
+    pub(crate) simulated_ms: u64,
+}
+
+/// Lives one life on this thread.
+pub(crate) fn live(seed: u64) -> Result<Report, String> {
+    entropy::seed_this_thread(seed);
+    let panics = tasks::panics();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let local = tokio::task::LocalSet::new();
+    let report = local.block_on(&runtime, async {
+        let house = House::new(seed);
+        let life = Box::pin(lead(&house));
+        match deadline(&house.clock, LIFE_MS, life).await {
+            Some(report) => report,
+            None => {
+                house.broken("the life does not end".to_owned());
+                house.watch.verdict().map(|_| unreachable!("it is broken"))
+            }
+        }
+    });
+    drop(local);
+    drop(runtime);
+    if tasks::panics() > panics && report.is_ok() {
+        return Err("a task panicked, here or in a life beside this one".to_owned());
+    }
+    report
+}
+
+async fn lead(house: &Rc<House>) -> Result<Report, String> {
+    let sent = Rc::new(RefCell::new(Vec::new()));
+    found(house, &sent).await;
+    house.set_hostile(true);
+    let tasks = Tasks::new("life");
+    let storms = Tasks::new("storms");
+    tasks.spawn_local("storms", chaos::rage(Rc::clone(house), storms.clone()));
+    for _ in 0..PEOPLE {
+        tasks.spawn_local("person", person(Rc::clone(house), Rc::clone(&sent)));
+    }
+    let requests = call(house).await;
+    // They end by themselves.
+    tasks.drain(&house.clock, LIFE_MS).await;
+    storms.drain(&house.clock, LIFE_MS).await;
+    chaos::heal(house).await;
+    house.rest().await;
+    house.judge(&sent.borrow()).await;
+    for place in 0..GATEWAYS {
+        house.end_gateway(place).await;
+    }
+    house.judge_ends().await;
+    let commands = sent.borrow().len();
+    let enough = commands >= COMMANDS && requests >= REQUESTS && house.tally.total() >= FAULTS;
+    if !enough {
+        house.broken(format!("{commands} commands, {requests} requests: too few"));
+    }
+    Ok(Report {
+        trace: house.watch.verdict()?,
+        tally: house.tally.clone(),
+        requests,
+        commands,
+        admitted: house.books.borrow().requests.len(),
+        simulated_ms: house.now_ms(),
+    })
+}
+
+/// The first start: a friendly hour, but by the same ways.
+async fn found(house: &Rc<House>, sent: &Rc<RefCell<Vec<Sent>>>) {
+    house.start_control().await;
+    house.start_projector();
+    let mut wishes = Vec::new();
+    let plans = [(STANDARD, "standard", Allow::All), (NARROW, "narrow", Allow::All)];
+    for (plan, name, models) in plans {
+        let multiplier = Multiplier::default();
+        let spec = Some(PlanSpec { name: name.into(), models, multiplier });
+        wishes.push(PlatformCommand::ChangePlan { plan, spec });
+    }
+    for (name, id) in PROVIDERS {
+        let spec = Some(Box::new(provider(name, Vec::new(), false)));
+        wishes.push(PlatformCommand::ChangeProvider { provider: *id, spec });
+    }
+    let models: [(&str, u64, bool, &[&str]); 4] = [
+        ("cheap", 1, true, &["echo", "mirror"]),
+        ("dear", 7, true, &["mirror"]),
+        ("free", 1, false, &["echo"]),
+        ("elsewhere", 2, true, &["nowhere"]),
+    ];
+    for (model, usd, priced, routes) in models {
+        let spec = Some(Box::new(model_spec(usd, priced, routes)));
+        wishes.push(PlatformCommand::PriceModel { model: model.into(), spec });
+    }
+    wishes.push(PlatformCommand::CreateToken {
+        token: TokenId(entropy::id(house.clock.now())),
+        name: "join".into(),
+        secret: house.peppers.stored(&house.join_token),
+        expires_at: None,
+    });
+    for command in wishes {
+        let done = house.command(Wish::Platform(Box::new(command))).await;
+        sent.borrow_mut().push(done);
+    }
+    for max_staleness_ms in STALENESS_MS {
+        found_organisation(house, sent, max_staleness_ms).await;
+    }
+    for place in 0..GATEWAYS {
+        house.start_gateway(place).await;
+    }
+    house.catch_up().await;
+}
+
+async fn found_organisation(
+    house: &Rc<House>,
+    sent: &Rc<RefCell<Vec<Sent>>>,
+    max_staleness_ms: Option<u64>,
+) {
+    let now = house.clock.now();
+    let org = OrgId(entropy::id(now));
+    let wallet = WalletMode::Off;
+    let settings = Settings { max_staleness_ms, wallet, ..Settings::default() };
+    let mut wishes = vec![
+        Command::CreateOrg { name: "Organisation".into(), settings },
+        Command::AssignPlans { allowed: None, default: Some(STANDARD) },
+    ]
+    .into_iter()
+    .map(|command| Wish::Key { org, command: Box::new(command) })
+    .collect::<Vec<_>>();
+    for number in 0..KEYS {
+        let name = format!("first-{number}").into();
+        let draft = Box::new(KeyDraft { name, ..KeyDraft::default() });
+        wishes.push(Wish::Create { org, key: new_key(now), draft });
+    }
+    for wish in wishes {
+        let done = house.command(wish).await;
+        sent.borrow_mut().push(done);
+    }
+}
+
+async fn person(house: Rc<House>, sent: Rc<RefCell<Vec<Sent>>>) {
+    while sent.borrow().len() < COMMANDS && !house.watch.is_broken() {
+        house.sleep(house.dice.below(PAUSE_MS)).await;
+        house.catch_up().await;
+        let Some(wish) = house.wish() else { continue };
+        let done = house.command(wish).await;
+        sent.borrow_mut().push(done);
+    }
+}
+
+/// Calls gateways, whichever stand.
+async fn call(house: &Rc<House>) -> usize {
+    let mut requests = 0;
+    while requests < REQUESTS && !house.watch.is_broken() {
+        house.sleep(house.dice.below(BETWEEN_MS)).await;
+        let place = house.dice.below(u64::try_from(GATEWAYS).unwrap());
+        let machine = &house.machines[usize::try_from(place).unwrap()];
+        if let Some(serving) = machine.serving() {
+            requests += 1;
+            request(house, serving).await;
+        }
+    }
+    requests
+}

@@ -1,0 +1,231 @@
+//! Requests: callers, and a provider that knows what it served.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use turnpike_domain::admit::{Demand, Offer, offer, reservation};
+use turnpike_domain::id::RequestId;
+use turnpike_domain::meter::{Usage, cost};
+use turnpike_domain::money::NanoUsd;
+use turnpike_domain::settle::{Observed, settle};
+use turnpike_gateway::core::Entry;
+use turnpike_gateway::lane::{Opening, Outcome, Ticket};
+use turnpike_gateway::limit;
+use turnpike_runtime::entropy;
+use turnpike_tests::chance::Fault;
+use turnpike_wire::secret;
+
+use crate::books::Served;
+use crate::house::{House, Known, Serving};
+
+/// Models that callers ask for; the last is not there.
+pub(crate) const MODELS: &[&str] = &["cheap", "dear", "free", "elsewhere", "unheard-of"];
+/// Where callers stand.
+const ADDRESSES: &[IpAddr] =
+    &[IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3)), IpAddr::V4(Ipv4Addr::new(192, 168, 7, 7))];
+/// Most callers use a secret that was made lately.
+const LATE_SECRETS: u64 = 24;
+
+/// How the provider and the caller behave.
+#[derive(Clone, Copy)]
+enum Manner {
+    Answers,
+    Fails,
+    ForgetsUsage,
+    CountsNothing,
+    ReportsNonsense,
+    CallerGoneBefore,
+    CallerGoneAfter,
+}
+
+/// Sends one request to a gateway; it runs on, and dies with its gateway.
+pub(crate) async fn request(house: &Rc<House>, serving: Serving) {
+    let Some(known) = house.any_secret() else { return };
+    house.catch_up().await;
+    let presented = secret::parse(known.secret.expose()).unwrap();
+    let entry = match serving.core.identify(&presented) {
+        Ok(entry) => entry,
+        Err(denied) => {
+            house.note(format!("gateway {}: {}", serving.place, denied.denial));
+            return house.check_refused(&serving, &known, denied.denial);
+        }
+    };
+    house.check_accepted(&serving, presented.public_id, &entry);
+    let Some(ticket) = admit(house, &serving, &entry) else { return };
+    let (house, running) = (Rc::clone(house), serving.clone());
+    serving.requests.spawn_local("request", async move { serve(&house, &running, ticket).await });
+}
+
+impl House {
+    fn any_secret(&self) -> Option<Rc<Known>> {
+        let secrets = self.secrets.borrow();
+        let count = u64::try_from(secrets.len()).unwrap();
+        let late = count.min(LATE_SECRETS);
+        let any = if self.dice.happens(7_000) {
+            count - 1 - self.dice.below(late)
+        } else {
+            self.dice.below(count)
+        };
+        secrets.get(usize::try_from(any).unwrap()).cloned()
+    }
+}
+
+/// The gateway's own way from a key to a ticket, without HTTP.
+fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Ticket> {
+    let (core, now) = (&serving.core, serving.core.now());
+    let model = *house.dice.pick(MODELS)?;
+    let address = *house.dice.pick(ADDRESSES)?;
+    let platform = core.platform();
+    let offer = offer(&platform, &entry.org.organisation, &entry.key, model, address);
+    house.check_offer(serving, (&platform, entry), (model, address), &offer);
+    let checked = offer.and_then(|offer| limit::check(entry, now).map(|()| offer));
+    let opening = match checked {
+        Ok(offer) => opening(house, serving, entry, model, &offer)?,
+        Err(denial) => {
+            house.note(format!("gateway {}: {model} {denial}", serving.place));
+            return None;
+        }
+    };
+    let (request, org, key) = (opening.request, opening.org, opening.key);
+    let sent = Observed { sent: true, ..Observed::default() };
+    let estimate = settle(&opening.reservation, &sent, opening.prices.as_ref(), opening.multiplier);
+    match serving.lane.open(opening) {
+        Ok(ticket) => {
+            let epoch = serving.lane.epoch_id();
+            let served = Served {
+                org,
+                key,
+                epoch,
+                estimate,
+                written: false,
+                settled: None,
+                orphaned: false,
+                truth: NanoUsd::ZERO,
+            };
+            house.books.borrow_mut().requests.insert(request, served);
+            Some(ticket)
+        }
+        Err(denial) => {
+            house.note(format!("gateway {}: {denial}", serving.place));
+            None
+        }
+    }
+}
+
+fn opening(
+    house: &House,
+    serving: &Serving,
+    entry: &Entry,
+    model: &str,
+    offer: &Offer<'_>,
+) -> Option<Opening> {
+    let way = offer.ways().next()?;
+    house.check_way(serving, entry, &way);
+    let prices = offer.spec.prices;
+    let demand = Demand {
+        body_bytes: house.dice.between(10, 5_000),
+        external_content: house.dice.happens(500),
+        max_output: house.dice.happens(5_000).then(|| house.dice.between(1, 2_000)),
+        choices: house.dice.between(1, 2),
+        no_output: house.dice.happens(500),
+    };
+    let at = serving.core.now();
+    Some(Opening {
+        request: RequestId(entropy::id(at)),
+        at,
+        org: entry.org_id(),
+        key: entry.key.id,
+        key_seq: entry.key.seq,
+        token: None,
+        model: model.into(),
+        provider: way.provider_id,
+        price_version: if prices.is_some() { offer.price_version } else { 0 },
+        prices,
+        multiplier: offer.multiplier,
+        reservation: reservation(offer.spec, prices.as_ref(), offer.multiplier, &demand),
+        lease: None,
+        started_us: serving.core.clock().boot_us(),
+    })
+}
+
+/// From the open line to the settlement.
+async fn serve(house: &House, serving: &Serving, ticket: Ticket) {
+    let request = ticket.opening().request;
+    if serving.lane.written().await.is_err() {
+        return drop_unsettled(house, ticket, false);
+    }
+    with(house, request, |served| served.written = true);
+    let manner = manner(house);
+    let usage = truth(house, &ticket);
+    if matches!(manner, Manner::CallerGoneBefore) {
+        return drop_unsettled(house, ticket, false);
+    }
+    ticket.sent();
+    let opening = ticket.opening();
+    let priced = |usage: &Usage| {
+        let prices = opening.prices.as_ref();
+        prices.map_or(NanoUsd::ZERO, |prices| cost(usage, prices, opening.multiplier))
+    };
+    let serves = !matches!(manner, Manner::Fails);
+    let cost = if serves { priced(&usage) } else { NanoUsd::ZERO };
+    with(house, request, |served| served.truth = cost);
+    let clock = Arc::clone(serving.core.clock());
+    let long = house.dice.happens(200);
+    clock.sleep(if long { 20_000 } else { house.dice.between(5, 2_500) }).await;
+    let sent = Observed { sent: true, ..Observed::default() };
+    let nonsense = Usage { input: u64::MAX, output: 3, ..Usage::default() };
+    let observed = match manner {
+        Manner::CallerGoneBefore | Manner::CallerGoneAfter => {
+            return drop_unsettled(house, ticket, true);
+        }
+        Manner::Answers => Observed { reported: Some(usage), ..sent },
+        Manner::Fails => Observed { refused: true, ..sent },
+        Manner::ForgetsUsage => Observed { counted_output: Some(usage.output), ..sent },
+        Manner::CountsNothing => sent,
+        Manner::ReportsNonsense => Observed { reported: Some(nonsense), malformed: true, ..sent },
+    };
+    let status = if serves { 200 } else { 502 };
+    let settled = ticket.settle(Outcome { observed, status });
+    house.note(format!("{request} {} {:?}", settled.cost.0, settled.source));
+    with(house, request, |served| served.settled = Some(settled));
+}
+
+fn manner(house: &House) -> Manner {
+    let (manner, fault) = match house.dice.below(100) {
+        0..=5 => (Manner::Fails, Fault::ProviderFailed),
+        6..=11 => (Manner::ForgetsUsage, Fault::UsageMissing),
+        12..=14 => (Manner::CountsNothing, Fault::UsageMissing),
+        15..=18 => (Manner::ReportsNonsense, Fault::UsageAbsurd),
+        19..=22 => (Manner::CallerGoneBefore, Fault::CallerGone),
+        23..=26 => (Manner::CallerGoneAfter, Fault::CallerGone),
+        _ => return Manner::Answers,
+    };
+    house.tally.count(fault);
+    manner
+}
+
+/// What the provider will use: never more than was reserved, and never nothing.
+fn truth(house: &House, ticket: &Ticket) -> Usage {
+    let reservation = &ticket.opening().reservation;
+    let input = house.dice.between(1, reservation.input.max(1));
+    let cached_input = house.dice.below(input.min(100));
+    let output = house.dice.below(reservation.output.saturating_add(1));
+    Usage { input, output, cached_input, ..Usage::default() }
+}
+
+/// The caller is gone, and with it the task that would have settled.
+fn drop_unsettled(house: &House, ticket: Ticket, sent: bool) {
+    let opening = ticket.opening();
+    let observed = Observed { sent, ..Observed::default() };
+    let (reservation, prices) = (&opening.reservation, opening.prices.as_ref());
+    let settled = settle(reservation, &observed, prices, opening.multiplier);
+    with(house, opening.request, |served| served.settled = Some(settled));
+    drop(ticket);
+}
+
+fn with(house: &House, request: RequestId, change: impl FnOnce(&mut Served)) {
+    if let Some(served) = house.books.borrow_mut().requests.get_mut(&request) {
+        change(served);
+    }
+}
