@@ -34,6 +34,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -56,6 +57,8 @@ pub(crate) struct Api {
     pub(crate) passwords: Turns,
     pub(crate) throttle: Throttle,
     pub(crate) figures: FigureCache,
+    /// Places for streams that are followed.
+    pub(crate) followers: Arc<Semaphore>,
     /// Ends what would otherwise be followed for ever.
     pub(crate) stopping: CancellationToken,
     document: Bytes,
@@ -71,6 +74,7 @@ pub(crate) fn router(app: Arc<App>, stopping: CancellationToken) -> Router {
         passwords: Turns::new(),
         throttle: Throttle::new(),
         figures: FigureCache::default(),
+        followers: Arc::new(Semaphore::new(events::MAX_FOLLOWERS)),
         stopping,
         document: serde_json::to_vec(&document).unwrap_or_default().into(),
         app,

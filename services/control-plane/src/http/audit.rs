@@ -122,27 +122,12 @@ fn export(ask: Ask, filter: Filter, upper: u64) -> Reply {
 
 async fn verify(ask: Ask, caller: Caller) -> Answer {
     caller.reads_all()?;
-    let snapshot = ask.snapshot().await?;
-    let head = log::head(&*snapshot, ask.org).await?;
-    let (mut checked, mut hash) = (0, FIRST_HASH);
-    let mut first_bad = None;
+    let head = log::head(&*ask.snapshot().await?, ask.org).await?;
+    let (mut checked, mut hash, mut first_bad) = (0, FIRST_HASH, None);
     while checked < head.seq && first_bad.is_none() {
-        let upper = checked.saturating_add(STEP).min(head.seq);
-        let received = match stored::page(&*snapshot, ask.org, checked, upper).await {
-            Ok(received) => received,
-            // Something in this page is missing or broken: it is looked for one by one.
-            Err(StoreError::Corrupt { .. }) => {
-                let next = checked.saturating_add(1);
-                match stored::page(&*snapshot, ask.org, checked, next).await {
-                    Ok(received) => received,
-                    Err(StoreError::Corrupt { .. }) => {
-                        first_bad = Some(next);
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            Err(error) => return Err(error.into()),
+        let Some(received) = readable(&ask, checked, head.seq).await? else {
+            first_bad = Some(checked.saturating_add(1));
+            break;
         };
         for event in received {
             if !follows(&event, checked, hash) {
@@ -157,6 +142,23 @@ async fn verify(ask: Ask, caller: Caller) -> Answer {
     }
     let head_hash = hex(&hash);
     Reply::json(&Verification { ok: first_bad.is_none(), checked, head_hash, first_bad })
+}
+
+/// The next events behind `after`, as many as can be read at once; nothing if not even the next one
+/// can. Each page is read at a moment of its own: events never change, and a long walk would outlive
+/// any one moment of the store.
+async fn readable(ask: &Ask, after: u64, last: u64) -> Result<Option<Vec<Received>>, Problem> {
+    let snapshot = ask.snapshot().await?;
+    let next = after.saturating_add(1);
+    for upper in [after.saturating_add(STEP).min(last), next] {
+        match stored::page(&*snapshot, ask.org, after, upper).await {
+            Ok(received) => return Ok(Some(received)),
+            // Something in this page is missing or broken: the next event is tried alone.
+            Err(StoreError::Corrupt { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
 }
 
 fn follows(event: &Received, last: u64, hash: [u8; 32]) -> bool {

@@ -1,10 +1,13 @@
 //! `/orgs/{org}/events`: the stream after a seq, as JSON or followed as server-sent events.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::header;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use futures_util::stream;
+use tokio::sync::OwnedSemaphorePermit;
 use turnpike_domain::state::Organisation;
 use turnpike_store::follower::Follower;
 use turnpike_store::log;
@@ -15,8 +18,8 @@ use super::ask::{Ask, PAGE};
 use super::reply::Reply;
 use super::route::{Answer, Gives, Param, Route, Verb, shape};
 use super::stream as stored;
-use crate::auth::Caller;
-use crate::problem::Problem;
+use crate::auth::{self, Caller};
+use crate::problem::{Code, Problem};
 
 /// The content type of a stream that is followed (WHATWG HTML, "Server-sent events").
 const EVENT_STREAM: &str = "text/event-stream";
@@ -24,6 +27,8 @@ const EVENT_STREAM: &str = "text/event-stream";
 const COMMENT_MS: u64 = 15_000;
 /// The longest wait for news; a watch usually ends it earlier.
 const POLL_MS: u64 = 1_000;
+/// Streams followed at a time: each holds a connection and wakes at every commit.
+pub(super) const MAX_FOLLOWERS: usize = 1_000;
 
 const AFTER: &[Param] = &[Param {
     name: "after",
@@ -50,7 +55,7 @@ async fn events(ask: Ask, caller: Caller) -> Answer {
     let after = ask.number("after", 0, u64::MAX)?.unwrap_or(0);
     if follows {
         let resumed = ask.header("last-event-id").and_then(|id| id.parse().ok());
-        return Ok(follow(ask, resumed.unwrap_or(after)));
+        return follow(ask, resumed.unwrap_or(after));
     }
     let limit = ask.span(false)?.limit;
     let after = match ask.query("cursor") {
@@ -86,23 +91,28 @@ struct Following {
     follower: Follower,
     after: u64,
     silent_since_ms: u64,
+    _place: OwnedSemaphorePermit,
 }
 
-/// Follows the stream until the caller goes or the server stops.
-fn follow(ask: Ask, after: u64) -> Reply {
-    let kv = std::sync::Arc::clone(ask.app().streams().kv());
+/// Follows the stream until the caller goes, may no longer read it, or the server stops.
+fn follow(ask: Ask, after: u64) -> Answer {
+    let place = Arc::clone(&ask.api.followers).try_acquire_owned().map_err(|_| {
+        let full = Problem::new(Code::RateLimited, "too many streams are followed at this moment");
+        Problem { retry_after: Some(COMMENT_MS / 1_000), ..full }
+    })?;
+    let follower = Follower::new(Arc::clone(ask.app().streams().kv()), "events");
     let silent_since_ms = ask.app().clock.boot_ms();
-    let following =
-        Following { follower: Follower::new(kv, "events"), ask, after, silent_since_ms };
+    let following = Following { ask, follower, after, silent_since_ms, _place: place };
     let chunks = stream::unfold(following, |mut following| async move {
         let chunk = following.next().await?;
         Some((Ok::<_, std::convert::Infallible>(chunk), following))
     });
-    Reply::body(EVENT_STREAM, Body::from_stream(chunks))
+    Ok(Reply::body(EVENT_STREAM, Body::from_stream(chunks)))
 }
 
 impl Following {
-    /// The next events, or a comment after a silence; nothing when the server stops.
+    /// The next events, or a comment after a silence; nothing when the caller's right to read has
+    /// ended, or the server stops.
     async fn next(&mut self) -> Option<Bytes> {
         let stopping = self.ask.api.stopping.clone();
         loop {
@@ -111,6 +121,9 @@ impl Following {
             let clock = self.ask.app().clock.clone();
             match page(&self.ask, self.after).await {
                 Ok((events, _)) if !events.is_empty() => {
+                    if !self.still_reads().await {
+                        return None;
+                    }
                     self.after = events.last().map_or(self.after, |event| event.seq);
                     self.silent_since_ms = clock.boot_ms();
                     return Some(events.iter().filter_map(written).collect::<String>().into());
@@ -128,6 +141,14 @@ impl Following {
                 return None;
             }
         }
+    }
+}
+
+impl Following {
+    /// Whether the credential still works and reads all: it may have been taken away since.
+    async fn still_reads(&mut self) -> bool {
+        self.ask.now = self.ask.app().clock.now();
+        auth::caller(&self.ask).await.is_ok_and(|caller| caller.reads_all().is_ok())
     }
 }
 

@@ -24,6 +24,7 @@ use turnpike_bus::local::LocalBus;
 use turnpike_domain::id::OrgId;
 use turnpike_runtime::clock::{PausedClock, SharedClock};
 use turnpike_runtime::tasks::Tasks;
+use turnpike_store::kv::Kv;
 use turnpike_store::memory::Memory;
 
 use crate::app::App;
@@ -60,9 +61,13 @@ pub(super) struct Got {
 
 impl House {
     pub(super) async fn new() -> Self {
+        Self::on(Arc::new(Memory::new())).await
+    }
+
+    /// On a store of the caller's.
+    pub(super) async fn on(kv: Arc<dyn Kv>) -> Self {
         let clock = PausedClock::new(turnpike_domain::time::Timestamp(DAY));
         let shared: SharedClock = Arc::new(clock.clone());
-        let kv = Arc::new(Memory::new());
         let bus = Arc::new(LocalBus::new(shared.clone()));
         let (app, from) =
             build(Parts { kv, bus, clock: shared, options: options() }).await.unwrap();

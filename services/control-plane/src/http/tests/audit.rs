@@ -152,3 +152,18 @@ async fn events_are_followed_from_where_the_caller_was_until_the_server_stops() 
     house.stopping.cancel();
     assert_eq!(next().await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_taken_away_follows_no_longer() {
+    let house = House::new().await;
+    let viewer = house.post("/tokens", json!({ "name": "v", "role": "viewer" })).await.json();
+    let headers = [("accept", "text/event-stream"), ("last-event-id", "1")];
+    let line = format!("GET {}", house.path("/events"));
+    let secret = viewer["secret"].as_str().unwrap();
+    let mut body = house.open(request(secret, &line, None, &headers)).await.into_body();
+    assert!(body.frame().await.is_some());
+    let rest = format!("/tokens/{}", viewer["id"].as_str().unwrap());
+    let line = format!("DELETE {}", house.path(&rest));
+    assert_eq!(house.call(&house.operator, &line, None).await.status, 200);
+    assert!(body.frame().await.is_none());
+}

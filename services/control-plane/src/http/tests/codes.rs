@@ -1,10 +1,40 @@
 //! Each code of the contract, by a request that gets it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use bytes::Bytes;
+use futures_util::stream;
 use serde_json::json;
+use turnpike_store::kv::{Batch, BoxFuture, CommitError, Committed, Kv, ReadError, Snapshot};
+use turnpike_store::memory::Memory;
 
 use super::{House, request};
+
+/// A store that can be cut off.
+struct Cut {
+    below: Memory,
+    off: Arc<AtomicBool>,
+}
+
+impl Kv for Cut {
+    fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn Snapshot>, ReadError>> {
+        if self.off.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(ReadError::Unavailable("cut off".into())) });
+        }
+        self.below.snapshot()
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Committed, CommitError>> {
+        self.below.commit(batch)
+    }
+
+    fn watch(&self, key: Bytes) -> BoxFuture<'static, ()> {
+        self.below.watch(key)
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn status_400_invalid_json() {
@@ -242,4 +272,28 @@ async fn status_429_rate_limited() {
     let got = house.call("", "POST /session", body()).await;
     got.problem(StatusCode::TOO_MANY_REQUESTS, "rate_limited");
     assert!(got.headers.contains_key("retry-after"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_408_request_timeout() {
+    let house = House::new().await;
+    let line = format!("POST {}", house.path("/keys"));
+    let mut slow = request(&house.operator, &line, Some(json!({})), &[]);
+    *slow.body_mut() = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+    let got = house.send(slow).await;
+    got.problem(StatusCode::REQUEST_TIMEOUT, "request_timeout");
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_503_store_unavailable() {
+    let off = Arc::new(AtomicBool::new(false));
+    let house = House::on(Arc::new(Cut { below: Memory::new(), off: Arc::clone(&off) })).await;
+    off.store(true, Ordering::SeqCst);
+    for line in ["GET /me".to_owned(), format!("GET {}", house.path("/keys"))] {
+        let got = house.call(&house.operator, &line, None).await;
+        got.problem(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable");
+        assert_eq!(got.headers["retry-after"], "1");
+    }
+    off.store(false, Ordering::SeqCst);
+    assert_eq!(house.call(&house.operator, "GET /me", None).await.status, 200);
 }
