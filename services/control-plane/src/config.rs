@@ -59,8 +59,8 @@ impl Default for FirstStartOptions {
     }
 }
 
-/// The keys of the house, directly or as `file:/path`. But for the last, each is `VERSION:HEX`, several
-/// with commas between while they are renewed; the highest version is used for what is new.
+/// The keys of the house, directly or as `file:/path`. But for the last, each is `VERSION:HEX`,
+/// several with commas between while they are renewed; the highest version is used for what is new.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyOptions {

@@ -118,7 +118,8 @@ pub async fn run(parts: Parts) -> Result<Running, StartError> {
     let probes = Probes::new(metrics);
     let tasks = Tasks::new("control-plane");
     work(&app, &tasks, from);
-    let routes = http::router(Arc::clone(&app), tasks.stopping()).merge(internal::router(Arc::clone(&app)));
+    let api = http::router(Arc::clone(&app), tasks.stopping());
+    let routes = api.merge(internal::router(Arc::clone(&app)));
     serve_http(&tasks, listener, routes);
     let (probe, stopping) = (probes.clone(), tasks.stopping());
     tasks.spawn("admin", async move {

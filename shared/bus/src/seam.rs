@@ -28,7 +28,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Where a message is published.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Topic {
-    /// Events of an organisation (or of the platform); `kind` is the event's name, e.g. `KeyCreated`.
+    /// Events of an organisation (or of the platform); `kind` is the event's name, e.g.
+    /// `KeyCreated`.
     Events {
         /// Whose event it is.
         org: OrgId,

@@ -36,8 +36,8 @@ use crate::writes;
 
 /// The longest root: it is taken from the bytes of every key.
 pub const MAX_ROOT_BYTES: usize = 100;
-/// How long a snapshot may be read, from when it was taken: as long as FoundationDB keeps a version.
-/// Without it a read would wait for ever while no server can be reached.
+/// How long a snapshot may be read, from when it was taken: as long as FoundationDB keeps a
+/// version. Without it a read would wait for ever while no server can be reached.
 const READ_TIMEOUT_MS: i32 = 5_000;
 
 /// A store under one root in a FoundationDB cluster.
@@ -222,7 +222,8 @@ impl Cluster {
 }
 
 /// The parameter of `SET_VERSIONSTAMPED_KEY`: the key with ten bytes in place of the stamp, and
-/// where they are as four bytes, little endian (FoundationDB, "Developer Guide", atomic operations).
+/// where they are as four bytes, little endian (FoundationDB, "Developer Guide", atomic
+/// operations).
 fn append_template(mut key: Vec<u8>, number: u16) -> Vec<u8> {
     // At most [`MAX_KEY_BYTES`], which was checked.
     let stamp_at = u32::try_from(key.len()).unwrap_or(u32::MAX);

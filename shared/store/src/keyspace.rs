@@ -1,9 +1,9 @@
 //! The layout of all database keys, which no other file knows.
 //!
-//! A key is the letter `o`, the organisation's sixteen bytes, one letter for the table, and the rest
-//! of the table's key in an order-preserving form (numbers big endian). Two tables stand outside of
-//! organisations, under letters of their own: the commit-order feed, which only the relay reads, and
-//! the few rows about the store itself.
+//! A key is the letter `o`, the organisation's sixteen bytes, one letter for the table, and the
+//! rest of the table's key in an order-preserving form (numbers big endian). Two tables stand
+//! outside of organisations, under letters of their own: the commit-order feed, which only the
+//! relay reads, and the few rows about the store itself.
 
 #[expect(dead_code, reason = "the layout is fixed as a whole; leases and caps are booked next")]
 mod ledger;

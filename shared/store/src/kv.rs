@@ -61,8 +61,8 @@ pub enum Write {
         /// The whole key.
         key: Bytes,
     },
-    /// Adds a new key in commit order: `prefix`, the commit's [`Stamp`], and the two-byte big-endian
-    /// number of this append within the batch (0, 1, 2 …).
+    /// Adds a new key in commit order: `prefix`, the commit's [`Stamp`], and the two-byte
+    /// big-endian number of this append within the batch (0, 1, 2 …).
     Append {
         /// What stands before the stamp.
         prefix: Bytes,

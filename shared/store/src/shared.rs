@@ -1,9 +1,9 @@
 //! A redb directory for several processes of one machine.
 //!
 //! redb opens a file in one process only. So whoever gets the lock in the directory holds the file
-//! and serves the others over a Unix socket beside it; when it dies, another takes over. The lock is
-//! the operating system's, which gives it back however a process ends, and only after the last of
-//! its writes: what a dead holder had not made durable then never happens.
+//! and serves the others over a Unix socket beside it; when it dies, another takes over. The lock
+//! is the operating system's, which gives it back however a process ends, and only after the last
+//! of its writes: what a dead holder had not made durable then never happens.
 //!
 //! To its callers a takeover looks like this. A commit that was on its way is
 //! [`CommitError::Unknown`]; a snapshot of the dead holder is [`ReadError::TooOld`]; a watch

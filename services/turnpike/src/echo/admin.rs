@@ -1,9 +1,10 @@
 //! The port of its own: what was served, and the script for all requests.
 //!
 //! `GET /served` answers with [`super::served::Totals`], and `GET /served/requests` with those of
-//! each request that was named by the header `x-turnpike-request-id` where scripts are obeyed. `PUT /script` sets the script in its body
-//! (see [`super::script`]) for every later request without one of its own, `DELETE /script` takes
-//! it away; both answer 204, or 404 where `echo` was not started as scripted.
+//! each request that was named by the header `x-turnpike-request-id` where scripts are obeyed. `PUT
+//! /script` sets the script in its body (see [`super::script`]) for every later request without one
+//! of its own, `DELETE /script` takes it away; both answer 204, or 404 where `echo` was not started
+//! as scripted.
 
 use std::sync::Arc;
 
