@@ -67,8 +67,9 @@ fn parameters(spec: &Spec) -> Value {
     let in_path = in_path
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": text() }));
     let in_query = spec.query.iter().flat_map(|set| set.iter());
-    let in_query = in_query.map(|Param { name, about }| {
-        json!({ "name": name, "in": "query", "description": about, "schema": text() })
+    let in_query = in_query.map(|Param { name, about, kind }| {
+        let schema = json!({ "type": kind });
+        json!({ "name": name, "in": "query", "description": about, "schema": schema })
     });
     let headers: &[(&str, &str)] = if spec.verb.is_safe() || !spec.known {
         &[]

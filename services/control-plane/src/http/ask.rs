@@ -34,18 +34,18 @@ use crate::problem::{Code, Problem};
 const BODY_MS: u64 = 30_000;
 /// Parameters of lists.
 pub(crate) const PAGE: &[Param] = &[
-    Param { name: "limit", about: "Things on a page, 1 to 500; 50 if absent." },
-    Param { name: "cursor", about: "The `next_cursor` of the page before." },
+    Param::number("limit", "Things on a page, 1 to 500; 50 if absent."),
+    Param::text("cursor", "The `next_cursor` of the page before."),
 ];
 /// Parameters of writes.
 pub(crate) const WAIT: &[Param] = &[
-    Param { name: "wait", about: "`applied`: answer when every online gateway has applied it." },
-    Param { name: "timeout_ms", about: "How long to wait, at most 30000; 5000 if absent." },
+    Param::text("wait", "`applied`: answer when every online gateway has applied it."),
+    Param::number("timeout_ms", "How long to wait, at most 30000; 5000 if absent."),
 ];
 /// Parameters of spans of time.
 pub(crate) const SPAN: &[Param] = &[
-    Param { name: "from", about: "The first moment that counts." },
-    Param { name: "until", about: "The first moment that no longer counts." },
+    Param::text("from", "The first moment that counts."),
+    Param::text("until", "The first moment that no longer counts."),
 ];
 
 /// What is asked.

@@ -30,10 +30,10 @@ const STEP: u64 = 500;
 const MAX_WALK: u64 = 10_000;
 
 const FILTERS: &[Param] = &[
-    Param { name: "type", about: "The event's name, e.g. KeyCreated." },
-    Param { name: "actor", about: "The id of a member, token or gateway, or `system`." },
-    Param { name: "key", about: "A key's id." },
-    Param { name: "format", about: "`ndjson`: everything that fits, one entry a line." },
+    Param::text("type", "The event's name, e.g. KeyCreated."),
+    Param::text("actor", "The id of a member, token or gateway, or `system`."),
+    Param::text("key", "A key's id."),
+    Param::text("format", "`ndjson`: everything that fits, one entry a line."),
 ];
 
 pub(super) fn routes() -> Vec<Route> {

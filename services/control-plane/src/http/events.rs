@@ -30,10 +30,10 @@ const POLL_MS: u64 = 1_000;
 /// Streams followed at a time: each holds a connection and wakes at every commit.
 pub(super) const MAX_FOLLOWERS: usize = 1_000;
 
-const AFTER: &[Param] = &[Param {
-    name: "after",
-    about: "Begin behind this seq; 0 if absent. `Last-Event-ID` takes precedence.",
-}];
+const AFTER: &[Param] = &[Param::number(
+    "after",
+    "Begin behind this seq; 0 if absent. `Last-Event-ID` takes precedence.",
+)];
 
 pub(super) fn routes() -> Vec<Route> {
     vec![

@@ -25,14 +25,11 @@ use crate::problem::Problem;
 
 /// Filters and order of the list.
 const LIST: &[Param] = &[
-    Param { name: "search", about: "Part of the name or of the masked secret." },
-    Param { name: "status", about: "active, inactive, expired, revoked or exhausted." },
-    Param { name: "owner", about: "A member's id." },
-    Param { name: "project", about: "A project's id." },
-    Param {
-        name: "sort",
-        about: "name, owner, status, requests or created_at; `-` before it descends.",
-    },
+    Param::text("search", "Part of the name or of the masked secret."),
+    Param::text("status", "active, inactive, expired, revoked or exhausted."),
+    Param::text("owner", "A member's id."),
+    Param::text("project", "A project's id."),
+    Param::text("sort", "name, owner, status, requests or created_at; `-` before it descends."),
 ];
 
 pub(super) fn routes() -> Vec<Route> {

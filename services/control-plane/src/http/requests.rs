@@ -23,9 +23,9 @@ const STEP: usize = 500;
 const MAX_WALK: usize = 10_000;
 
 const FILTERS: &[Param] = &[
-    Param { name: "key", about: "A key's id." },
-    Param { name: "model", about: "A model's name." },
-    Param { name: "status", about: "The HTTP status that the caller saw." },
+    Param::text("key", "A key's id."),
+    Param::text("model", "A model's name."),
+    Param::number("status", "The HTTP status that the caller saw."),
 ];
 
 pub(super) fn routes() -> Vec<Route> {

@@ -41,6 +41,8 @@ pub(crate) enum Verb {
 pub(crate) struct Param {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
+    /// Its type, as JSON Schema has it.
+    pub(crate) kind: &'static str,
 }
 
 /// A schema by its name, with all that it refers to.
@@ -87,6 +89,16 @@ pub(crate) fn shape<T: ToSchema>() -> Shape {
     let mut schemas = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut schemas);
     Shape { name: T::name().into_owned(), schemas }
+}
+
+impl Param {
+    pub(crate) const fn text(name: &'static str, about: &'static str) -> Self {
+        Self { name, about, kind: "string" }
+    }
+
+    pub(crate) const fn number(name: &'static str, about: &'static str) -> Self {
+        Self { name, about, kind: "integer" }
+    }
 }
 
 impl Verb {

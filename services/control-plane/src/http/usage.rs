@@ -25,15 +25,15 @@ const MAX_MS: u64 = 367 * DAY_MS;
 const MAX_ROWS: usize = 10_000;
 
 const GROUPS: &[Param] = &[
-    Param {
-        name: "group_by",
-        about: "Any of key, project, model, hour, day, with commas between; day if absent.",
-    },
-    Param { name: "model", about: "Only this model." },
+    Param::text(
+        "group_by",
+        "Any of key, project, model, hour, day, with commas between; day if absent.",
+    ),
+    Param::text("model", "Only this model."),
 ];
 const WHOSE: &[Param] = &[
-    Param { name: "key", about: "Only this key." },
-    Param { name: "project", about: "Only the keys that are in this project now." },
+    Param::text("key", "Only this key."),
+    Param::text("project", "Only the keys that are in this project now."),
 ];
 
 pub(super) fn routes() -> Vec<Route> {

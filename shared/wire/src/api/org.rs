@@ -25,6 +25,7 @@ shape! {
         /// Whether secrets can be read again; absent: once.
         secret_reveal: Option<RevealName>,
         /// How long a gateway serves without news; null: without bound; absent: 600 seconds.
+        #[schema(required = false)]
         max_staleness_seconds: Staleness,
         /// What gateways do about rates without their authority; absent: share.
         rate_fallback: Option<FallbackName>,

@@ -17,7 +17,7 @@ use turnpike_domain::spend::Source;
 use turnpike_domain::state::{ProviderKind, RateFallback, RevokeReason, Role, SecretReveal};
 use turnpike_domain::state::{Status, WalletMode};
 use turnpike_domain::time::{Reset, Timestamp};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -37,6 +37,8 @@ pub trait TextForm: Sized {
     const NAME: &'static str;
     /// The pattern of its strings, as ECMA-262 has them; empty: any.
     const PATTERN: &'static str;
+    /// The format of its strings, as JSON Schema has them; empty: none.
+    const FORMAT: &'static str = "";
     /// What it is, and what is said where something else stands: "must be …".
     const WHAT: &'static str;
 
@@ -216,6 +218,7 @@ pub type Time = Text<Timestamp>;
 impl TextForm for Timestamp {
     const NAME: &'static str = "Time";
     const PATTERN: &'static str = "";
+    const FORMAT: &'static str = "date-time";
     const WHAT: &'static str = "a time as RFC 3339 has it, such as \"2027-01-31T00:00:00Z\"";
 
     fn write(&self) -> String {
@@ -306,6 +309,9 @@ impl<T: TextForm> PartialSchema for Text<T> {
         let mut object = ObjectBuilder::new().schema_type(Type::String).description(Some(T::WHAT));
         if !T::PATTERN.is_empty() {
             object = object.pattern(Some(T::PATTERN));
+        }
+        if !T::FORMAT.is_empty() {
+            object = object.format(Some(SchemaFormat::Custom(T::FORMAT.to_owned())));
         }
         if !T::names().is_empty() {
             object = object.enum_values(Some(T::names().iter().copied()));

@@ -83,6 +83,8 @@ async fn shapes_are_those_of_the_contract() {
     let schemas = &document["components"]["schemas"];
     assert_eq!(schemas["KeyForm"]["required"], serde_json::json!(["name"]));
     assert!(schemas["KeyFormChanges"].get("required").is_none());
+    assert_eq!(schemas["OrgForm"]["required"], serde_json::json!(["name"]));
+    assert_eq!(schemas["Time"]["format"], "date-time");
     let key = schemas["Key"]["properties"].as_object().unwrap();
     for field in [
         "id",
