@@ -92,3 +92,89 @@ impl Cli {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    /// The page that tells people of every command.
+    const PAGE: &str = include_str!("../../../docs/use/client.md");
+
+    fn mistake(line: &str) -> Option<ErrorKind> {
+        Cli::try_parse_from(line.split(' ')).err().map(|error| error.kind())
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_people_type_is_understood() {
+        for line in [
+            "turnpike dev --data x --control 127.0.0.1:0 --gateway [::1]:0 --json",
+            "turnpike echo --listen 127.0.0.1:0",
+            "turnpike key create ci --expires 90d --cost-usd 25 --tokens 1_000_000 --reset monthly",
+            "turnpike key create ci --rpm 60 --tpm 10000 --alerts 50,80,100 --models a,b",
+            "turnpike key create ci --ips 10.0.0.0/8 --project web --owner a@b.c --plan standard",
+            "turnpike key create ci --metadata {\"team\":\"x\"} --fit clamp --wait",
+            "turnpike key list --json --sort -requests --status active --all",
+            "turnpike key --json list",
+            "turnpike key edit ci --cost-usd none --expires never",
+            "turnpike key rotate ci --overlap 24h --wait --wait-timeout-ms 10000",
+            "turnpike key revoke ci --reason compromised -y",
+            "turnpike org edit --max-staleness unbounded --limit-status 429",
+            "turnpike model create m --context-window 1 --max-output 1 --route a --route b,weight=0",
+            "turnpike gateway token create dc-1 --all-organisations",
+            "turnpike usage --by key,day --from 30d --url http://x --token-file y --org org_1",
+            "turnpike requests req_1",
+            "turnpike events tail -f --after 0",
+            "turnpike completions zsh",
+        ] {
+            assert_eq!(mistake(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_before_anything_is_asked() {
+        use ErrorKind::{
+            ArgumentConflict, DisplayHelp, InvalidSubcommand, InvalidValue,
+            MissingRequiredArgument, UnknownArgument, ValueValidation,
+        };
+        for (line, wanted) in [
+            ("turnpike --help", DisplayHelp),
+            ("turnpike keys", InvalidSubcommand),
+            ("turnpike key create", MissingRequiredArgument),
+            ("turnpike key create ci --expires soon", ValueValidation),
+            ("turnpike key create ci --cost-usd 1e3", ValueValidation),
+            ("turnpike key create ci --reset yearly", InvalidValue),
+            ("turnpike key create ci --metadata [1]", ValueValidation),
+            ("turnpike key list --all --limit 5", ArgumentConflict),
+            ("turnpike key rotate ci --wait-timeout-ms 5", MissingRequiredArgument),
+            ("turnpike key revoke ci --reason tired", InvalidValue),
+            ("turnpike model edit m --unpriced --input 1", ArgumentConflict),
+            ("turnpike dev --control 7070", ValueValidation),
+            ("turnpike dev --url http://x", UnknownArgument),
+        ] {
+            assert_eq!(mistake(line), Some(wanted), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_book_names_every_command() {
+        let mut waiting = vec![Cli::command()];
+        while let Some(command) = waiting.pop() {
+            let verbs = command.get_subcommands().filter(|verb| verb.get_name() != "help");
+            let verbs: Vec<_> = verbs.cloned().collect();
+            let path = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
+            assert!(!verbs.is_empty() || PAGE.contains(&format!("`{path}")), "{path}");
+            waiting.extend(verbs.into_iter().map(|verb| {
+                let bin_name = format!("{path} {}", verb.get_name());
+                verb.bin_name(bin_name)
+            }));
+        }
+    }
+}

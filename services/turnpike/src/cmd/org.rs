@@ -52,9 +52,9 @@ pub(crate) struct Edit {
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
-    settings: Settings,
-    #[command(flatten)]
     wait: Wait,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// An organisation's settings.

@@ -1,9 +1,10 @@
 //! What a start says: for people where to go and what to try, for programs one line.
 
 use serde::Serialize;
-use turnpike_domain::state::Member;
+use turnpike_domain::state::Organisation;
 
 use super::DevFailure;
+use super::first_start::OWNER_EMAIL;
 use super::folder::{Folder, Kept};
 use super::house::{House, url};
 use crate::cmd::key;
@@ -30,10 +31,10 @@ pub(super) struct Announcement {
 impl Announcement {
     /// What is to be said of a house.
     pub(super) async fn of(house: &House, folder: &Folder) -> Result<Self, DevFailure> {
-        let (org, owner) = (house.made.org, house.made.owner);
-        let email = |member: &Member| member.email.to_string();
-        let streams = house.control_plane.app.streams();
-        let owner = streams.organisation(org, |state| state.members.get(&owner).map(email));
+        let is_owner = |state: &Organisation| {
+            state.members.values().any(|member| &*member.email == OWNER_EMAIL)
+        };
+        let is_there = house.control_plane.app.streams().organisation(house.org, is_owner).await?;
         let control_url = url(house.control_plane.address);
         Ok(Self {
             gateway_url: url(house.gateway.gateway_addr),
@@ -43,11 +44,11 @@ impl Announcement {
             echo_url: url(house.echo_address),
             control_admin_url: url(house.control_plane.admin_address),
             gateway_admin_url: url(house.gateway.admin_addr),
-            org_id: org.to_string(),
+            org_id: house.org.to_string(),
             management_token: folder.read(Kept::ManagementToken)?,
             key: folder.read(Kept::Key)?,
             key_id: folder.read(Kept::KeyId)?,
-            owner_email: owner.await?,
+            owner_email: is_there.then(|| OWNER_EMAIL.to_owned()),
             owner_password: folder.read(Kept::OwnerPassword)?,
         })
     }

@@ -25,6 +25,8 @@ pub(super) enum Kept {
     Signing,
     /// Lets the gateway in.
     JoinToken,
+    /// The id of the first organisation; kept once the first start is complete.
+    OrgId,
     /// The id of the first model key.
     KeyId,
     /// The first model key, until it was shown.
@@ -46,6 +48,7 @@ impl Kept {
             Self::VaultSealing => "vault-sealing",
             Self::Signing => "signing",
             Self::JoinToken => "join-token",
+            Self::OrgId => "org-id",
             Self::KeyId => "key-id",
             Self::Key => "key",
             Self::ManagementToken => "management-token",

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use turnpike_bus::local::LocalBus;
 use turnpike_bus::seam::Bus;
-use turnpike_control_plane::bootstrap::Made;
 use turnpike_control_plane::config::{ControlPlaneOptions, KeyOptions};
 use turnpike_control_plane::run as control_plane;
+use turnpike_domain::id::OrgId;
 use turnpike_gateway::config as gateway_config;
 use turnpike_gateway::run as gateway;
 use turnpike_projector::config::ProjectorOptions;
@@ -37,8 +37,8 @@ pub(super) struct House {
     pub(super) gateway: gateway::Running,
     /// Where the provider `echo` answers.
     pub(super) echo_address: SocketAddr,
-    /// The first organisation and its owner.
-    pub(super) made: Made,
+    /// The first organisation.
+    pub(super) org: OrgId,
     /// The time.
     pub(super) clock: SharedClock,
     projector: projector::Running,
@@ -74,7 +74,7 @@ impl House {
             options,
         });
         let control_plane = control_plane.await?;
-        let made = first_start::first_start(&control_plane.app, &folder).await?;
+        let org = first_start::first_start(&control_plane.app, &folder).await?;
         catalogue::offer(&control_plane.app, &url(echo.address)).await?;
         let projector = projector::run(projector::Parts {
             kv,
@@ -88,7 +88,7 @@ impl House {
         let gateway = gateway::run(gateway).await?;
         let echo_address = echo.address;
         let house =
-            Self { control_plane, gateway, echo_address, made, clock, projector, echo, stop_echo };
+            Self { control_plane, gateway, echo_address, org, clock, projector, echo, stop_echo };
         Ok((folder, house))
     }
 

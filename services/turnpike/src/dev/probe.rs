@@ -52,7 +52,7 @@ async fn call(client: &HttpClient, models: &str, key: Option<&str>) -> Result<()
 }
 
 async fn is_online(house: &House) -> bool {
-    let known = house.control_plane.app.gateways(house.made.org).await.unwrap_or_default();
+    let known = house.control_plane.app.gateways(house.org).await.unwrap_or_default();
     known.iter().any(|known| known.id == house.gateway.id && known.online)
 }
 

@@ -24,14 +24,13 @@ const DEFAULT_GATEWAY: &str = "http://127.0.0.1:7080";
 pub(crate) struct Create {
     /// What the key is called; unique in the organisation
     name: String,
-    #[command(flatten)]
-    profile: Profile,
     /// Where a gateway answers, for the example that is printed
-    #[arg(long, value_name = "URL", env = "TURNPIKE_GATEWAY_URL",
-          default_value = DEFAULT_GATEWAY)]
+    #[arg(long, value_name = "URL", env = "TURNPIKE_GATEWAY_URL", default_value = DEFAULT_GATEWAY)]
     gateway_url: String,
     #[command(flatten)]
     wait: Wait,
+    #[command(flatten)]
+    profile: Profile,
 }
 
 /// What changes of a key.
@@ -43,9 +42,9 @@ pub(crate) struct Edit {
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
-    profile: Profile,
-    #[command(flatten)]
     wait: Wait,
+    #[command(flatten)]
+    profile: Profile,
 }
 
 /// Everything of a key but its name.
