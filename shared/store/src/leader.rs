@@ -26,6 +26,8 @@ pub const ANSWER_MS: u64 = 3_000;
 /// How long a renewal must have stood still before a candidate takes over: longer than
 /// [`ANSWER_MS`], so that two owners never answer at the same time.
 pub const TAKE_OVER_MS: u64 = 5_000;
+/// The wait after a renewal that failed: a few lost answers in a row must not cost the role.
+const RETRY_MS: u64 = 250;
 /// How often a candidate looks.
 const LOOK_MS: u64 = 500;
 /// Tries of one common renewal: another is needed only when a term was lost at that very moment.
@@ -212,14 +214,18 @@ impl Term {
     /// Renews each second until the role is lost, or until the store has failed for so long that
     /// a successor may answer.
     pub async fn keep(&self) -> StoreError {
+        let mut wait_ms = RENEW_MS;
         loop {
-            self.role.clock.sleep(RENEW_MS).await;
-            match self.renew().await {
-                Ok(()) => {}
+            self.role.clock.sleep(wait_ms).await;
+            wait_ms = match self.renew().await {
+                Ok(()) => RENEW_MS,
                 Err(StoreError::Fenced) => return StoreError::Fenced,
                 Err(error) if !self.may_answer() => return error,
-                Err(error) => tracing::warn!(role = self.role.name, %error, "renewal failed"),
-            }
+                Err(error) => {
+                    tracing::warn!(role = self.role.name, %error, "renewal failed");
+                    RETRY_MS
+                }
+            };
         }
     }
 
