@@ -42,9 +42,18 @@ pub(crate) struct Disk {
 /// What was found on the disk.
 pub(crate) struct Loaded {
     pub(crate) joined: Joined,
+    pub(crate) times: Times,
+    pub(crate) streams: Vec<Snapshot>,
+}
+
+/// How old the mirror is, told so that no two machines' days are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
     /// The control plane's time up to which the streams were fresh.
     pub(crate) fresh_at: Timestamp,
-    pub(crate) streams: Vec<Snapshot>,
+    /// The mirror's time when it was saved, and what this machine's day said then.
+    pub(crate) mirror: Timestamp,
+    pub(crate) machine: Timestamp,
 }
 
 struct Identity {
@@ -52,9 +61,11 @@ struct Identity {
     org: Option<OrgId>,
     key: [u8; 32],
     fresh_at: Timestamp,
+    mirror: Timestamp,
+    machine: Timestamp,
 }
 
-turnpike_wire::form!(Identity { 1 gateway, 2 org, 3 key, 4 fresh_at });
+turnpike_wire::form!(Identity { 1 gateway, 2 org, 3 key, 4 fresh_at, 5 mirror, 6 machine });
 
 enum Stream {
     Organisation(Box<Organisation>),
@@ -70,14 +81,14 @@ impl Disk {
         Ok(Self { folder, key, joined, saved: BTreeMap::new(), incarnation: None })
     }
 
-    /// Writes who this gateway is, and that what is on the disk was fresh up to `fresh_at`.
-    pub(crate) fn remember(&self, fresh_at: Timestamp) -> io::Result<()> {
-        write_file(&self.folder.join(IDENTITY), &self.identity(fresh_at))
+    /// Writes who this gateway is, and how old what is on the disk is.
+    pub(crate) fn remember(&self, times: Times) -> io::Result<()> {
+        write_file(&self.folder.join(IDENTITY), &self.identity(times))
     }
 
     /// Writes the streams that have changed, then the time up to which all were fresh.
     pub(crate) async fn save(&mut self, world: &World) -> io::Result<()> {
-        let fresh_at = world.fresh_at();
+        let times = world.times();
         let Some(incarnation) = world.incarnation() else { return Ok(()) };
         if self.incarnation.replace(incarnation) != Some(incarnation) {
             self.saved.clear();
@@ -99,8 +110,8 @@ impl Disk {
             });
         }
         let (folder, key, taken) =
-            (self.folder.clone(), self.key.clone(), Taken { incarnation, at: fresh_at });
-        let identity = self.identity(fresh_at);
+            (self.folder.clone(), self.key.clone(), Taken { incarnation, at: times.fresh_at });
+        let identity = self.identity(times);
         let gone: Vec<OrgId> =
             self.saved.keys().filter(|org| !heads.contains_key(org)).copied().collect();
         let written = tasks::blocking("save mirror", move || {
@@ -117,11 +128,20 @@ impl Disk {
         Ok(())
     }
 
-    fn identity(&self, fresh_at: Timestamp) -> Vec<u8> {
+    fn identity(&self, times: Times) -> Vec<u8> {
         let Joined { gateway, org, key } = self.joined;
-        let body = form::encode(&Identity { gateway, org, key: key.to_bytes(), fresh_at });
+        let (Times { fresh_at, mirror, machine }, key) = (times, key.to_bytes());
+        let body = form::encode(&Identity { gateway, org, key, fresh_at, mirror, machine });
         let signature = self.key.sign(Signed::Snapshot, &body);
         [&signature[..], &body].concat()
+    }
+}
+
+impl Times {
+    /// The mirror's time when this machine's day says `now`: as much later as this machine says.
+    /// `None` if the machine's day was set back: nobody knows how much later it is.
+    pub(crate) fn mirror_at(&self, now: Timestamp) -> Option<Timestamp> {
+        (now >= self.machine).then(|| self.mirror.plus_ms(now.since(self.machine)))
     }
 }
 
@@ -152,12 +172,14 @@ pub(crate) fn load(data: &Path, token: &Secret) -> Option<Loaded> {
                     // An organisation that is missing would be answered with 401.
                     let path = path.display();
                     tracing::error!(%path, %error, "the mirror on disk is damaged");
-                    return Some(Loaded { joined, fresh_at: Timestamp(0), streams: Vec::new() });
+                    let times = Times::default();
+                    return Some(Loaded { joined, times, streams: Vec::new() });
                 }
             }
         }
     }
-    Some(Loaded { joined, fresh_at: identity.fresh_at, streams })
+    let Identity { fresh_at, mirror, machine, .. } = identity;
+    Some(Loaded { joined, times: Times { fresh_at, mirror, machine }, streams })
 }
 
 fn signing_key(token: &Secret) -> SigningKey {

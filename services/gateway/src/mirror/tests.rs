@@ -57,7 +57,7 @@ impl House {
         if let Some(loaded) = disk::load(data.path(), &token) {
             assert_eq!(loaded.joined, joined());
             world.start_again(loaded.streams);
-            core.set_fresh_at(loaded.fresh_at);
+            core.set_fresh_at(loaded.times.fresh_at);
         }
         let all = Metrics::new();
         let metrics = MirrorMetrics::new(&all);

@@ -7,11 +7,11 @@ use turnpike_domain::event::Event;
 use turnpike_domain::evolve::{self, Touched};
 use turnpike_domain::id::{IncarnationId, KeyId, OrgId};
 use turnpike_domain::state::{Head, Key, Organisation, Platform, Provider};
-use turnpike_domain::time::Timestamp;
 use turnpike_wire::record::{FIRST_HASH, Received, Unreadable};
 use turnpike_wire::seal::SealingKeys;
 use turnpike_wire::snapshot::{Snapshot, State};
 
+use super::disk::Times;
 use crate::core::{Core, ProviderCredential};
 use crate::view::{OrgCell, OrgView};
 
@@ -100,11 +100,12 @@ impl World {
         self.orgs.get(&org).is_some_and(|org| org.quarantined || !org.held.is_empty())
     }
 
-    /// Up to when every stream is completely known.
-    pub(crate) fn fresh_at(&self) -> Timestamp {
+    /// Up to when every stream is completely known, and what time that is measured by.
+    pub(crate) fn times(&self) -> Times {
         let mirror = self.core.fresh_at();
         let each = self.orgs.values().map(|mirrored| mirrored.cell.fresh_at(mirror));
-        each.min().unwrap_or(mirror)
+        let fresh_at = each.min().unwrap_or(mirror);
+        Times { fresh_at, mirror: self.core.now(), machine: self.core.clock().now() }
     }
 
     /// Says whether events of the organisation are missing. What is held stays behind.

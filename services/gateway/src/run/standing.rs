@@ -63,14 +63,16 @@ impl Standing {
         let disk = Disk::open(&config.data, &config.control.join_token, joined);
         let disk = disk.map_err(machine("the mirror's folder"))?;
         // Before the first request: the spool belongs to whom the control plane knows by this id.
-        let fresh_at = loaded.as_ref().map(|loaded| loaded.fresh_at).unwrap_or_default();
-        disk.remember(fresh_at).map_err(machine("the mirror's folder"))?;
+        let times = loaded.as_ref().map(|loaded| loaded.times).unwrap_or_default();
+        disk.remember(times).map_err(machine("the mirror's folder"))?;
         let mut world = World::new(Arc::clone(&core), sealing);
-        if let Some(Loaded { streams, fresh_at, .. }) = loaded {
+        if let Some(Loaded { streams, times, .. }) = loaded {
             world.start_again(streams);
-            core.set_fresh_at(fresh_at);
-            // A clock that was set back must not make what is old fresh again.
-            core.set_now(clock.now().max(fresh_at));
+            // If nobody knows how old it is, it is as good as never fresh.
+            if let Some(now) = times.mirror_at(clock.now()) {
+                core.set_now(now);
+                core.set_fresh_at(times.fresh_at);
+            }
         }
         let epoch = EpochId(entropy::id(clock.now()));
         let receipts = Receipts::default();
