@@ -88,7 +88,7 @@ pub async fn first_start(
     let plan = plan(app).await?;
     let org = organisation(app, wanted, plan).await?;
     let (owner, owner_password) = owner(app, wanted, org, &mut hand_over).await?;
-    let management_token = management_token(app, org, &mut hand_over).await?;
+    let management_token = management_token(app, org, owner, &mut hand_over).await?;
     let join_token = join_token(app, &mut hand_over).await?;
     Ok(Made { org, plan, owner, owner_password, management_token, join_token })
 }
@@ -165,6 +165,7 @@ async fn owner(
 async fn management_token(
     app: &App,
     org: OrgId,
+    owner: MemberId,
     hand_over: &mut (impl FnMut(Shown, &str) -> std::io::Result<()> + Send),
 ) -> Result<Option<PlainSecret>, BootstrapError> {
     let there = app
@@ -183,7 +184,7 @@ async fn management_token(
         secret: app.keys.peppers.stored(&secret),
         expires_at: None,
     };
-    order::organisation(app, org, command).await?;
+    order::on_behalf(app, org, Some(owner), command).await?;
     Ok(Some(secret))
 }
 
@@ -206,7 +207,8 @@ async fn join_token(
     Ok(Some(secret))
 }
 
-fn fresh(kind: SecretKind) -> PlainSecret {
+/// A new secret.
+pub(crate) fn fresh(kind: SecretKind) -> PlainSecret {
     let mut random = [0_u8; ENTROPY_BYTES];
     entropy::fill(&mut random);
     mint(kind, &random)

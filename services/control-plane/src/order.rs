@@ -3,7 +3,7 @@
 use turnpike_domain::authority::Requester;
 use turnpike_domain::command::{Command, Order, PlatformCommand};
 use turnpike_domain::event::{Actor, Who};
-use turnpike_domain::id::{CommandId, OrgId};
+use turnpike_domain::id::{CommandId, MemberId, OrgId};
 use turnpike_domain::state::Role;
 use turnpike_runtime::entropy;
 use turnpike_store::execute::{Attempt, ExecuteError, Executed};
@@ -19,7 +19,23 @@ pub async fn organisation(
     org: OrgId,
     command: Command,
 ) -> Result<Executed, ExecuteError> {
-    let done = app.executor.organisation(org, &order(app, command), attempt()).await?;
+    on_behalf(app, org, None, command).await
+}
+
+/// Executes a command to an organisation in the system's name, on behalf of a member: what it makes
+/// belongs to that member.
+///
+/// # Errors
+/// As [`organisation`].
+pub async fn on_behalf(
+    app: &App,
+    org: OrgId,
+    member: Option<MemberId>,
+    command: Command,
+) -> Result<Executed, ExecuteError> {
+    let mut order = order(app, command);
+    order.requester.member = member;
+    let done = app.executor.organisation(org, &order, attempt()).await?;
     app.refresh(org).await?;
     Ok(done)
 }

@@ -9,7 +9,8 @@ use turnpike_wire::seal::{NONCE_BYTES, SealingKeys};
 
 /// Bytes of salt (RFC 9106 §3.1 recommends 16).
 const SALT_BYTES: usize = 16;
-/// A hash that no password has; verified against when there is no member, so that both take as long.
+/// A hash that no password has: verified against where there is no member, so that both take as
+/// long.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
                       AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 

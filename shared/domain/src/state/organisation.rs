@@ -331,12 +331,18 @@ impl Organisation {
     }
 
     /// What the holder of `token` may do: never more than the member that it acts for may do now.
-    /// `None`: that member is not here (any more).
+    /// An operator's token is the exception: its role is the platform's, which no membership gives,
+    /// and only an operator can have made it. `None`: the member is not here (any more).
     #[must_use]
     pub fn role_of(&self, token: &Token) -> Option<Role> {
         match token.owner {
             None => Some(token.role),
-            Some(owner) => self.members.get(&owner).map(|member| member.role.min(token.role)),
+            Some(owner) => self.members.get(&owner).map(|member| match token.role {
+                Role::Operator => Role::Operator,
+                role @ (Role::Viewer | Role::Member | Role::Admin | Role::Owner) => {
+                    member.role.min(role)
+                }
+            }),
         }
     }
 }
