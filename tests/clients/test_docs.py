@@ -73,7 +73,8 @@ def options(service):
 
 def section(text, heading):
     """The text below a heading, up to the next one."""
-    return re.split(r"^#{1,3} ", text.split(f"{heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    below = text.split(f"{heading}\n", 1)[1]
+    return re.split(r"^#{1,3} ", below, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def shown(default):
