@@ -94,6 +94,8 @@ pub(crate) struct Mirror {
     /// All streams are being fetched, or must be, after this many failures.
     everything: Everything,
     heads: Asking,
+    /// A heartbeat has matched since the feeds were opened.
+    matched: bool,
     next_save_ms: u64,
     never_saved_fresh: bool,
     /// Organisations that are told of next.
@@ -138,6 +140,7 @@ impl Mirror {
             answers: FuturesUnordered::new(),
             everything,
             heads: Asking::default(),
+            matched: false,
             next_save_ms,
             never_saved_fresh: true,
             told_next: VecDeque::new(),
@@ -169,6 +172,7 @@ impl Mirror {
         };
         // What was published before the feeds stood may be missing.
         self.beats.mistrust();
+        self.matched = false;
         self.parts.core.set_in_step(false);
         loop {
             self.tick();

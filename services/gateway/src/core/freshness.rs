@@ -14,7 +14,7 @@ pub(crate) struct Freshness {
     offset_ms: AtomicU64,
     /// The mirror's time up to which everything is known; 0: nothing is.
     fresh_at: AtomicU64,
-    /// A heartbeat of this run has matched the mirror, and the feeds have stood since.
+    /// A heartbeat has matched the mirror, the feeds have stood since, and no stream lacks events.
     in_step: AtomicBool,
 }
 

@@ -110,6 +110,11 @@ impl Beats {
         self.behind.contains_key(&org)
     }
 
+    /// Whether events of any stream are on their way, or lost.
+    pub(super) fn lacks_something(&self) -> bool {
+        !self.behind.is_empty()
+    }
+
     /// Streams whose events are lost: they must be fetched.
     pub(super) fn lost(&self, now_ms: u64) -> Vec<OrgId> {
         let late = |behind: &&Behind| now_ms.saturating_sub(behind.since_ms) >= PATIENCE_MS;

@@ -181,9 +181,12 @@ impl Mirror {
     }
 
     fn settle(&mut self) {
-        let Some(fresh) = self.beats.settle(&self.parts.world) else { return };
+        let settled = self.beats.settle(&self.parts.world);
+        self.matched |= settled.is_some();
+        // A secret that is not known may be in what a stream lacks.
+        self.parts.core.set_in_step(self.matched && !self.beats.lacks_something());
+        let Some(fresh) = settled else { return };
         self.parts.core.set_fresh_at(fresh.at);
-        self.parts.core.set_in_step(true);
         if std::mem::take(&mut self.never_saved_fresh) {
             // A crash before the first regular save must not leave an empty disk.
             self.next_save_ms = 0;
