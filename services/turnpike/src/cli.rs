@@ -117,7 +117,7 @@ mod tests {
         for line in [
             "turnpike dev --data x --control 127.0.0.1:0 --gateway [::1]:0 --json",
             "turnpike echo --listen 127.0.0.1:0",
-            "turnpike key create ci --expires 90d --cost-usd 25 --tokens 1_000_000 --reset monthly",
+            "turnpike key create ci --expires 90d --cost-usd 25 --tokens 1_000_000 --reset daily",
             "turnpike key create ci --rpm 60 --tpm 10000 --alerts 50,80,100 --models a,b",
             "turnpike key create ci --ips 10.0.0.0/8 --project web --owner a@b.c --plan standard",
             "turnpike key create ci --metadata {\"team\":\"x\"} --fit clamp --wait",
@@ -127,7 +127,7 @@ mod tests {
             "turnpike key rotate ci --overlap 24h --wait --wait-timeout-ms 10000",
             "turnpike key revoke ci --reason compromised -y",
             "turnpike org edit --max-staleness unbounded --limit-status 429",
-            "turnpike model create m --context-window 1 --max-output 1 --route a --route b,weight=0",
+            "turnpike model create m --context-window 1 --max-output 1 --route a --route b",
             "turnpike gateway token create dc-1 --all-organisations",
             "turnpike usage --by key,day --from 30d --url http://x --token-file y --org org_1",
             "turnpike requests req_1",

@@ -2,6 +2,8 @@
 
 mod call;
 mod lookup;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 

@@ -18,6 +18,9 @@ pub enum Failure {
     /// The command line cannot be meant; the sentence says what to change.
     #[error("{0}")]
     Usage(String),
+    /// The person at the terminal said no.
+    #[error("Nothing was done.")]
+    Declined,
     /// The control plane refused, with its reasons.
     #[error("{}", told(.0))]
     Refused(Box<Problem>),
@@ -90,7 +93,8 @@ impl Failure {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Refused(_)
+            Self::Declined
+            | Self::Refused(_)
             | Self::Unreachable { .. }
             | Self::Away { .. }
             | Self::Strange { .. }
@@ -133,6 +137,7 @@ impl Failure {
             Self::Away { .. } => true,
             Self::Strange { .. }
             | Self::Usage(_)
+            | Self::Declined
             | Self::NotFound(_)
             | Self::NotApplied(_)
             | Self::NotVerified(_)
@@ -146,8 +151,8 @@ impl Failure {
     }
 }
 
-/// The problem as sentences: what it is, by what the operator finds it in the logs, and each mistake
-/// by the flag that made it. The detail would only tell the mistakes once more.
+/// The problem as sentences: what it is, by what operators find it in the logs, and each mistake by
+/// the flag that made it. Beside those the detail would say everything twice.
 fn told(problem: &Problem) -> String {
     let what = if problem.errors.is_empty() { &problem.detail } else { &problem.title };
     let mut text = format!("{what} ({}, {})", problem.code, problem.request_id);

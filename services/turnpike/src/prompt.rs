@@ -16,7 +16,7 @@ impl Confirm {
     /// Asks the person at the terminal, unless `--yes` has answered.
     ///
     /// # Errors
-    /// [`Failure::Usage`] if the answer is no, or nobody can be asked.
+    /// [`Failure::Declined`] if the answer is no, [`Failure::Usage`] if nobody can be asked.
     pub(crate) fn ask(self, question: &str) -> Result<(), Failure> {
         self.decide(question, io::stdin().is_terminal(), answer)
     }
@@ -37,7 +37,7 @@ impl Confirm {
         let text = answer(question).map_err(Failure::io("the terminal cannot be read"))?;
         match text.trim().to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
-            _ => Err(Failure::Usage("Nothing was done.".to_owned())),
+            _ => Err(Failure::Declined),
         }
     }
 }
@@ -55,24 +55,24 @@ fn answer(question: &str) -> io::Result<String> {
 mod tests {
     use super::*;
 
+    const UNASKED: &str = "Delete it? Nobody can be asked here: say --yes to do it.";
+
     #[test]
     fn what_cannot_be_undone_needs_a_yes() {
         let cases = [
-            (true, false, "n", Ok(())),
-            (true, true, "n", Ok(())),
-            (false, true, "y\n", Ok(())),
-            (false, true, " YES \n", Ok(())),
-            (false, true, "\n", Err("Nothing was done.")),
-            (false, true, "yess", Err("Nothing was done.")),
-            (false, false, "y", Err("Delete it? Nobody can be asked here: say --yes to do it.")),
+            (true, false, "n", None),
+            (true, true, "n", None),
+            (false, true, "y\n", None),
+            (false, true, " YES \n", None),
+            (false, true, "\n", Some((1, "Nothing was done."))),
+            (false, true, "yess", Some((1, "Nothing was done."))),
+            (false, false, "y", Some((2, UNASKED))),
         ];
         for (yes, is_terminal, text, wanted) in cases {
             let asked = Confirm { yes }.decide("Delete it?", is_terminal, |_| Ok(text.to_owned()));
-            let told = asked.map_err(|failure| {
-                assert_eq!(failure.exit_code(), 2);
-                failure.to_string()
-            });
-            assert_eq!(told, wanted.map_err(ToOwned::to_owned), "{yes} {is_terminal} {text}");
+            let failed = asked.err().map(|failure| (failure.exit_code(), failure.to_string()));
+            let wanted = wanted.map(|(code, told): (u8, &str)| (code, told.to_owned()));
+            assert_eq!(failed, wanted, "{yes} {is_terminal} {text}");
         }
     }
 }

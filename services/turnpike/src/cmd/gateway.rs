@@ -5,6 +5,7 @@ mod token;
 use serde_json::{Value, json};
 
 use super::page::Page;
+use super::wait::Wait;
 use super::{Run, Session, called};
 use crate::client::{Call, Kind};
 use crate::failure::Failure;
@@ -44,6 +45,8 @@ pub(crate) struct Named {
     gateway: String,
     #[command(flatten)]
     confirm: Confirm,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Run for Gateway {
@@ -54,18 +57,18 @@ impl Run for Gateway {
                 let call = Call::get(client.path_of(Kind::GATEWAY).await?);
                 page.show(session, call, COLUMNS).await
             }
-            Self::Remove(Named { gateway, confirm }) => {
+            Self::Remove(Named { gateway, confirm, wait }) => {
                 confirm.ask(&format!("Remove {gateway}? Nobody waits for it any more."))?;
                 let id = client.id_of(Kind::GATEWAY, &gateway).await?;
                 let path = client.in_org(&["gateways", &id]).await?;
-                let answer = client.send(&Call::delete(path)).await?;
+                let answer = client.send(&wait.on(Call::delete(path))).await?;
                 session.changed(&answer, &format!("removed gateway {gateway}"))
             }
-            Self::Fence(Named { gateway, confirm }) => {
+            Self::Fence(Named { gateway, confirm, wait }) => {
                 confirm.ask(&format!("Cut {gateway} off? It is granted nothing more."))?;
                 let id = client.id_of(Kind::GATEWAY, &gateway).await?;
                 let path = client.in_org(&["gateways", &id, "fence"]).await?;
-                let answer = client.send(&Call::post(path, json!({}))).await?;
+                let answer = client.send(&wait.on(Call::post(path, json!({})))).await?;
                 session.changed(&answer, &format!("fenced {}", called("gateway", &answer)))
             }
             Self::Token(token) => token.run(session).await,

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::page::Page;
+use super::wait::Wait;
 use super::{Run, Session};
 use crate::client::{Call, Kind};
 use crate::failure::Failure;
@@ -44,6 +45,8 @@ pub(crate) enum Member {
         /// What the member may do; never above your own role
         #[arg(value_parser = ROLES)]
         role: String,
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Remove a member with all tokens; the member's keys stay
     Remove {
@@ -51,6 +54,8 @@ pub(crate) enum Member {
         member: String,
         #[command(flatten)]
         confirm: Confirm,
+        #[command(flatten)]
+        wait: Wait,
     },
 }
 
@@ -69,17 +74,18 @@ impl Run for Member {
                 let answer = client.send(&call).await?;
                 session.changed(&answer, &format!("invited {email} as {role}"))
             }
-            Self::Role { member, role } => {
+            Self::Role { member, role, wait } => {
                 let id = client.id_of(Kind::MEMBER, &member).await?;
                 let path = client.in_org(&["members", &id]).await?;
-                let answer = client.send(&Call::patch(path, json!({ "role": role }))).await?;
+                let call = Call::patch(path, json!({ "role": role }));
+                let answer = client.send(&wait.on(call)).await?;
                 session.changed(&answer, &format!("{member} is {role} now"))
             }
-            Self::Remove { member, confirm } => {
+            Self::Remove { member, confirm, wait } => {
                 confirm.ask(&format!("Remove {member}, and every token that acts for them?"))?;
                 let id = client.id_of(Kind::MEMBER, &member).await?;
                 let path = client.in_org(&["members", &id]).await?;
-                let answer = client.send(&Call::delete(path)).await?;
+                let answer = client.send(&wait.on(Call::delete(path))).await?;
                 session.changed(&answer, &format!("removed {member}"))
             }
         }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::page::Page;
+use super::wait::Wait;
 use super::{Run, Session};
 use crate::client::Call;
 use crate::failure::Failure;
@@ -55,6 +56,8 @@ pub(crate) enum Model {
         model: String,
         #[command(flatten)]
         confirm: Confirm,
+        #[command(flatten)]
+        wait: Wait,
     },
 }
 
@@ -99,6 +102,8 @@ pub(crate) struct Terms {
     /// Where it is served, PROVIDER[,model=NAME][,weight=NUMBER]; may be repeated, the best first
     #[arg(long, value_name = "ROUTE", value_parser = route)]
     route: Vec<Value>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Run for Model {
@@ -110,18 +115,20 @@ impl Run for Model {
                 session.output.thing(&client.send(&Call::get([LIST, &model])).await?, COLUMNS)
             }
             Self::Create { name, terms } => {
+                let wait = terms.wait;
                 let mut body = terms.body();
                 body.insert("name".to_owned(), name.as_str().into());
-                let answer = client.send(&Call::post([LIST], body.into())).await?;
+                let answer = client.send(&wait.on(Call::post([LIST], body.into()))).await?;
                 session.changed(&answer, &format!("added model {name}"))
             }
             Self::Edit { model, terms } => {
-                let call = Call::patch([LIST, &model], terms.body().into());
+                let wait = terms.wait;
+                let call = wait.on(Call::patch([LIST, &model], terms.body().into()));
                 session.changed(&client.send(&call).await?, &format!("changed model {model}"))
             }
-            Self::Delete { model, confirm } => {
+            Self::Delete { model, confirm, wait } => {
                 confirm.ask(&format!("Remove the model {model}? Calls to it are refused."))?;
-                let answer = client.send(&Call::delete([LIST, &model])).await?;
+                let answer = client.send(&wait.on(Call::delete([LIST, &model]))).await?;
                 session.changed(&answer, &format!("removed model {model}"))
             }
         }

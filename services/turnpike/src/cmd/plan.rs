@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::page::Page;
+use super::wait::Wait;
 use super::{Run, Session, called};
 use crate::client::{Call, Kind};
 use crate::failure::Failure;
@@ -50,6 +51,8 @@ pub(crate) enum Plan {
         plan: String,
         #[command(flatten)]
         confirm: Confirm,
+        #[command(flatten)]
+        wait: Wait,
     },
 }
 
@@ -62,6 +65,8 @@ pub(crate) struct Terms {
     /// The factor on every price, such as 1.25
     #[arg(long, value_name = "FACTOR")]
     multiplier: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Run for Plan {
@@ -75,18 +80,22 @@ impl Run for Plan {
                 session.output.thing(&client.send(&Call::get([list, &id])).await?, COLUMNS)
             }
             Self::Create { name, terms } => {
-                let answer = client.send(&Call::post([list], terms.body(Some(name)))).await?;
+                let wait = terms.wait;
+                let call = Call::post([list], terms.body(Some(name)));
+                let answer = client.send(&wait.on(call)).await?;
                 session.changed(&answer, &format!("made {}", called("plan", &answer)))
             }
             Self::Edit { plan, name, terms } => {
                 let id = client.id_of(Kind::PLAN, &plan).await?;
-                let answer = client.send(&Call::patch([list, &id], terms.body(name))).await?;
+                let wait = terms.wait;
+                let call = Call::patch([list, &id], terms.body(name));
+                let answer = client.send(&wait.on(call)).await?;
                 session.changed(&answer, &format!("changed {}", called("plan", &answer)))
             }
-            Self::Delete { plan, confirm } => {
+            Self::Delete { plan, confirm, wait } => {
                 confirm.ask(&format!("Delete the plan {plan}? Its keys can call no model."))?;
                 let id = client.id_of(Kind::PLAN, &plan).await?;
-                let answer = client.send(&Call::delete([list, &id])).await?;
+                let answer = client.send(&wait.on(Call::delete([list, &id]))).await?;
                 session.changed(&answer, &format!("deleted plan {plan}"))
             }
         }

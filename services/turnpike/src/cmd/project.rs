@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::page::Page;
+use super::wait::Wait;
 use super::{Run, Session, called};
 use crate::client::{Call, Kind};
 use crate::failure::Failure;
@@ -32,6 +33,8 @@ pub(crate) enum Project {
         /// What the project is called; unique in the organisation
         name: String,
         #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
         limits: LimitFlags,
     },
     /// Show a project
@@ -47,6 +50,8 @@ pub(crate) enum Project {
         #[arg(long)]
         name: Option<String>,
         #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
         limits: LimitFlags,
     },
     /// Delete a project that has no keys
@@ -55,6 +60,8 @@ pub(crate) enum Project {
         project: String,
         #[command(flatten)]
         confirm: Confirm,
+        #[command(flatten)]
+        wait: Wait,
     },
 }
 
@@ -66,10 +73,10 @@ impl Run for Project {
                 let call = Call::get(client.in_org(&["projects"]).await?);
                 page.show(session, call, COLUMNS).await
             }
-            Self::Create { name, limits } => {
+            Self::Create { name, wait, limits } => {
                 let body = body(Some(name), limits);
                 let call = Call::post(client.in_org(&["projects"]).await?, body);
-                let answer = client.send(&call).await?;
+                let answer = client.send(&wait.on(call)).await?;
                 session.changed(&answer, &format!("made {}", called("project", &answer)))
             }
             Self::Show { project } => {
@@ -77,17 +84,18 @@ impl Run for Project {
                 let call = Call::get(client.in_org(&["projects", &id]).await?);
                 session.output.thing(&client.send(&call).await?, COLUMNS)
             }
-            Self::Edit { project, name, limits } => {
+            Self::Edit { project, name, wait, limits } => {
                 let id = client.id_of(Kind::PROJECT, &project).await?;
                 let path = client.in_org(&["projects", &id]).await?;
-                let answer = client.send(&Call::patch(path, body(name, limits))).await?;
+                let call = Call::patch(path, body(name, limits));
+                let answer = client.send(&wait.on(call)).await?;
                 session.changed(&answer, &format!("changed {}", called("project", &answer)))
             }
-            Self::Delete { project, confirm } => {
+            Self::Delete { project, confirm, wait } => {
                 confirm.ask(&format!("Delete the project {project}?"))?;
                 let id = client.id_of(Kind::PROJECT, &project).await?;
                 let path = client.in_org(&["projects", &id]).await?;
-                let answer = client.send(&Call::delete(path)).await?;
+                let answer = client.send(&wait.on(Call::delete(path))).await?;
                 session.changed(&answer, &format!("deleted project {project}"))
             }
         }

@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_quota_says_what_is_used_of_what() {
-        let key = |limits: Value| json!({ "limits": limits, "usage": { "cost_usd": "1.25", "tokens": 70 } });
+        let usage = json!({ "cost_usd": "1.25", "tokens": 70 });
+        let key = |limits: Value| json!({ "limits": limits, "usage": usage });
         assert_eq!(quota(&key(json!({ "reset": "none" }))), "unlimited");
         assert_eq!(quota(&key(json!({ "cost_usd": "25.00" }))), "1.25 of 25.00 USD");
         let both = json!({ "cost_usd": "25.00", "tokens": 1_000, "reset": "monthly" });
