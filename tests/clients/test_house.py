@@ -156,3 +156,11 @@ def test_each_gateway_writes_what_it_applied(house):
         of_key = [line for line in told if line.get("key") == made["id"]]
         assert len(of_key) == 2, told[-3:]
         assert made["secret"] not in (house.folder / f"gateway-{number}" / "audit.jsonl").read_text()
+
+
+def test_the_root_is_a_page_for_people(house):
+    page = requests.get(f"{house.control_url}/", timeout=5)
+    assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
+    assert "Turnpike" in page.text and "default-src 'none'" in page.headers["content-security-policy"]
+    document = requests.get(f"{house.control_url}/api/openapi.json", timeout=5).json()
+    assert document["openapi"].startswith("3.1")

@@ -5,6 +5,7 @@ mod auth;
 pub mod bootstrap;
 mod cloudevents;
 pub mod config;
+mod console;
 pub mod directory;
 mod heartbeat;
 mod http;

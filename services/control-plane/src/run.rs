@@ -26,7 +26,7 @@ use crate::config::ControlPlaneOptions;
 use crate::directory::Directory;
 use crate::presence::Presence;
 use crate::tail::Tail;
-use crate::{http, internal, receipts, relay, tail};
+use crate::{console, http, internal, receipts, relay, tail};
 
 /// How often stored snapshots are looked after.
 const SAVE_EVERY_MS: u64 = 30_000;
@@ -119,7 +119,7 @@ pub async fn run(parts: Parts) -> Result<Running, StartError> {
     let tasks = Tasks::new("control-plane");
     work(&app, &tasks, from);
     let api = http::router(Arc::clone(&app), tasks.stopping());
-    let routes = api.merge(internal::router(Arc::clone(&app)));
+    let routes = api.merge(internal::router(Arc::clone(&app))).merge(console::router());
     serve_http(&tasks, listener, routes);
     let (probe, stopping) = (probes.clone(), tasks.stopping());
     tasks.spawn("admin", async move {
