@@ -126,9 +126,11 @@ fn load_from<T: Options>(
         }
     }
 
-    let options = overlay::build::<T>(given, &mut mistakes);
+    let (options, left_out) = overlay::build::<T>(given, &mut mistakes);
     if let Some(options) = &options {
-        options.check(&mut mistakes);
+        let mut found = Mistakes::default();
+        options.check(&mut found);
+        mistakes.take_over(found, &left_out);
     }
     match options {
         Some(options) if mistakes.is_empty() => {

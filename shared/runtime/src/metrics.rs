@@ -149,7 +149,9 @@ where
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let metric = (self.read)();
         let kind = metric.metric_type();
-        metric.encode(encoder.encode_descriptor(self.name, self.help, None, kind)?)
+        // The registry ends the other texts with a full stop.
+        let help = format!("{}.", self.help);
+        metric.encode(encoder.encode_descriptor(self.name, &help, None, kind)?)
     }
 }
 
@@ -183,6 +185,9 @@ mod tests {
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        for help in text.lines().filter(|line| line.starts_with("# HELP")) {
+            assert!(help.ends_with('.') && !help.ends_with(".."), "{help}");
         }
     }
 }

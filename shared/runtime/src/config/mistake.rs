@@ -65,6 +65,18 @@ impl Mistakes {
         self.found.iter()
     }
 
+    /// Adds those of `others` that are not about one of `known`, or about a part of it: there, the
+    /// rules have looked at a default.
+    pub(super) fn take_over(&mut self, others: Self, known: &[String]) {
+        let is_known = |mistake: &Mistake| {
+            known.iter().any(|option| {
+                let rest = mistake.option.strip_prefix(option.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+        };
+        self.found.extend(others.found.into_iter().filter(|mistake| !is_known(mistake)));
+    }
+
     pub(super) fn add_from(&mut self, source: Source, option: &str, what: &str) {
         self.found.push(Mistake {
             option: option.to_owned(),

@@ -98,36 +98,41 @@ fn collect_toml(table: Table, above: &mut Path, found: &mut Vec<Given>) {
     }
 }
 
-/// The options that all values make together; `None` and the mistakes if they make none.
-pub(super) fn build<T: Options>(given: Vec<Given>, mistakes: &mut Mistakes) -> Option<T> {
-    let mut whole = Table::new();
+/// The options that all values make together, and the paths of values that were left out because
+/// they are wrong; each of these is among `mistakes`. No options if the rest makes none either.
+pub(super) fn build<T: Options>(
+    given: Vec<Given>,
+    mistakes: &mut Mistakes,
+) -> (Option<T>, Vec<String>) {
+    let (mut whole, mut right) = (Table::new(), Table::new());
     let mut wrong = Vec::new();
     for value in given {
         let (reading, error) = choose::<T>(&value);
         let Given { path, source, .. } = &value;
-        if let Some(reading) = reading
-            && !put(&mut whole, path, reading.clone())
-        {
+        let Some(reading) = reading else { continue };
+        if !put(&mut whole, path, reading.clone()) {
             let what = "stands below an option that is no table";
             mistakes.add_from(source.clone(), &path.join("."), what);
         } else if let Some(error) = error {
             wrong.push((source.clone(), path.join("."), format!("is wrong: {error}")));
+        } else {
+            put(&mut right, path, reading.clone());
         }
     }
     // A value that is wrong alone may be right together with others: the whole decides.
-    match parse(whole) {
-        Ok(options) => Some(options),
-        Err(error) if wrong.is_empty() => {
-            mistakes.add("the whole", &format!("is wrong: {error}"));
-            None
-        }
-        Err(_) => {
-            for (source, option, what) in wrong {
-                mistakes.add_from(source, &option, &what);
-            }
-            None
-        }
+    let error = match parse(whole) {
+        Ok(options) => return (Some(options), Vec::new()),
+        Err(error) => error,
+    };
+    if wrong.is_empty() {
+        mistakes.add("the whole", &format!("is wrong: {error}"));
     }
+    let mut left_out = Vec::new();
+    for (source, option, what) in wrong {
+        mistakes.add_from(source, &option, &what);
+        left_out.push(option);
+    }
+    (parse(right).ok(), left_out)
 }
 
 /// The reading that is right when it stands alone. If none is: the last, and what is wrong with it.

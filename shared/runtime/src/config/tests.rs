@@ -111,6 +111,37 @@ fn rules_of_the_modules_are_checked_by_their_full_names() {
 }
 
 #[test]
+fn wrong_types_do_not_hide_what_the_rules_say_of_other_options() {
+    let found = lines(run("name = ''\nlisten = 'nowhere'\nnats.in_flight = 513", &[], &[]));
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[0].starts_with("listen is wrong:"), "{found:#?}");
+    assert_eq!(found[1..], ["name is empty", "nats.in_flight is over 512"]);
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Needy {
+    size: u32,
+}
+
+impl Options for Needy {
+    fn check(&self, mistakes: &mut Mistakes) {
+        mistakes.unless(self.size > 0, "size", "is missing");
+    }
+}
+
+#[test]
+fn rules_do_not_speak_of_the_default_in_place_of_a_wrong_type() {
+    let variable = (OsString::from("TURNPIKE_SIZE"), OsString::from("many"));
+    let found = load_from::<Needy>(&Arguments::default(), [variable]).unwrap_err();
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("size is wrong:"), "{found:?}");
+    let missing = load_from::<Needy>(&Arguments::default(), []).unwrap_err();
+    assert!(missing.to_string().ends_with("size is missing"), "{missing}");
+}
+
+#[test]
 fn an_option_is_no_table() {
     let found = lines(run("name = 'a'", &[], &["name.first=b"]));
     assert!(found.iter().any(|line| line.starts_with("name.first stands below")), "{found:?}");
