@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use turnpike_bus::seam::Bus;
-use turnpike_domain::id::{IncarnationId, OrgId};
+use turnpike_domain::id::{GatewayId, IncarnationId, OrgId};
 use turnpike_domain::secret::PublicId;
 use turnpike_domain::state::Platform;
 use turnpike_runtime::clock::SharedClock;
@@ -82,6 +82,18 @@ impl App {
         }
         self.tail.reach_end(self).await?;
         Ok(self.directory.token(public_id))
+    }
+
+    /// Whether a gateway of this id has ever joined anywhere, on any replica.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the streams cannot be read.
+    pub async fn knows_gateway(&self, id: GatewayId) -> Result<bool, StoreError> {
+        if self.directory.knows_gateway(id) {
+            return Ok(true);
+        }
+        self.tail.reach_end(self).await?;
+        Ok(self.directory.knows_gateway(id))
     }
 
     /// The gateways that serve an organisation.

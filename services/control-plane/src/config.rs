@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use turnpike_bus::nats::{BusAddress, BusOptions};
 use turnpike_runtime::config::{Mistakes, Options, Secret};
 use turnpike_runtime::telemetry::TelemetryOptions;
 use turnpike_wire::keyring;
@@ -20,8 +21,11 @@ pub struct ControlPlaneOptions {
     pub admin_listen: SocketAddr,
     /// `redb:DIR`, or `fdb:CLUSTER_FILE` where FoundationDB is built in.
     pub store: String,
-    /// `nats://…`; `local` only inside `turnpike dev`.
-    pub bus: String,
+    /// Where messages travel: `nats://HOST:PORT` or `tls://HOST:PORT`; `local` is for
+    /// `turnpike dev`.
+    pub bus: BusAddress,
+    /// As whom this process logs in to NATS.
+    pub nats: BusOptions,
     /// Where people reach this API, for links and cookies, e.g. `https://turnpike.example`.
     pub public_url: String,
     /// The most bytes of a request's body.
@@ -96,7 +100,8 @@ impl Default for ControlPlaneOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7071)),
             store: "redb:turnpike-data".into(),
-            bus: "nats://127.0.0.1:4222".into(),
+            bus: BusAddress::default(),
+            nats: BusOptions::default(),
             public_url: "http://127.0.0.1:7070".into(),
             // A bulk import is the largest body; anything else is far smaller.
             max_body_bytes: 8 << 20,
@@ -112,13 +117,8 @@ impl Options for ControlPlaneOptions {
     fn check(&self, mistakes: &mut Mistakes) {
         let store = self.store.starts_with("redb:") || self.store.starts_with("fdb:");
         mistakes.unless(store, "store", "must be redb:DIR or fdb:CLUSTER_FILE");
-        mistakes.unless(
-            self.bus.starts_with("nats://")
-                || self.bus.starts_with("tls://")
-                || self.bus == "local",
-            "bus",
-            "must be nats://HOST:PORT, tls://HOST:PORT or local",
-        );
+        self.nats.check(&self.bus, mistakes);
+        mistakes.without_login(&self.public_url, "public_url");
         mistakes.unless(self.max_body_bytes >= 1_024, "max_body_bytes", "must be at least 1024");
         mistakes.within("keys", |mistakes| self.keys.check(mistakes));
         mistakes.within("log", |mistakes| self.log.check(mistakes));

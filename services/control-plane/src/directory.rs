@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use turnpike_domain::id::{MemberId, OrgId, TokenId};
+use turnpike_domain::id::{GatewayId, MemberId, OrgId, TokenId};
 use turnpike_domain::secret::PublicId;
 use turnpike_domain::state::{Organisation, Platform, Token};
 
@@ -33,6 +33,8 @@ struct Entries {
     orgs: BTreeSet<OrgId>,
     /// Organisations with gateways of their own.
     with_gateways: BTreeSet<OrgId>,
+    /// Every gateway that has ever joined.
+    gateways: BTreeSet<GatewayId>,
     tokens: BTreeMap<PublicId, Arc<Listed>>,
     tokens_of: BTreeMap<OrgId, Vec<PublicId>>,
     members: BTreeMap<Box<str>, BTreeSet<(OrgId, MemberId)>>,
@@ -65,6 +67,12 @@ impl Directory {
         self.entries.load().with_gateways.iter().copied().collect()
     }
 
+    /// Whether a gateway of this id has ever joined anywhere.
+    #[must_use]
+    pub fn knows_gateway(&self, id: GatewayId) -> bool {
+        self.entries.load().gateways.contains(&id)
+    }
+
     /// Takes over what an organisation holds now.
     pub fn refresh(&self, state: &Organisation) {
         let tokens = listed(state.id, &state.tokens);
@@ -78,6 +86,7 @@ impl Directory {
             } else {
                 next.with_gateways.remove(&state.id);
             }
+            next.gateways.extend(state.gateways.keys());
             next.set_tokens(state.id, &tokens);
             next.set_members(state.id, &emails);
             next
@@ -89,6 +98,7 @@ impl Directory {
         let tokens = listed(OrgId::PLATFORM, &state.tokens);
         self.entries.rcu(|entries| {
             let mut next = Entries::clone(entries);
+            next.gateways.extend(state.gateways.keys());
             next.set_tokens(OrgId::PLATFORM, &tokens);
             next
         });

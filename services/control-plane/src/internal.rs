@@ -37,6 +37,8 @@ enum Failure {
     Unauthorized,
     #[error("this gateway did not join with this token, or was fenced")]
     NotJoined,
+    #[error("this gateway id joined with another token")]
+    Taken,
     #[error("there is no such organisation in this gateway's scope")]
     NotFound,
     #[error(transparent)]
@@ -65,12 +67,10 @@ async fn join(
     holder: Holder,
     Json(request): Json<JoinRequest>,
 ) -> Result<Json<JoinReply>, Failure> {
-    let known = request.gateway.as_deref().and_then(|id| id.parse().ok());
-    let returning = match known {
-        Some(id) => holder.gateway(&app, id).await?.is_some().then_some(id),
-        None => None,
+    let gateway = match request.gateway.as_deref().and_then(|id| id.parse().ok()) {
+        Some(id) => own_or_new(&app, &holder, id).await?,
+        None => GatewayId(entropy::id(app.clock.now())),
     };
-    let gateway = returning.unwrap_or_else(|| GatewayId(entropy::id(app.clock.now())));
     let name: Box<str> = request.name.into();
     let token = holder.0.id;
     match holder.0.org {
@@ -86,6 +86,13 @@ async fn join(
     let org = holder.scope().map(|org| org.to_string());
     let verifying_key = hex(&app.keys.signing.verifying_key().to_bytes());
     Ok(Json(JoinReply { gateway: gateway.to_string(), org, verifying_key }))
+}
+
+/// The id that a gateway proposes: its own from before, or one that nobody has used, so that the
+/// operator can name its NATS user before it joins for the first time.
+async fn own_or_new(app: &App, holder: &Holder, id: GatewayId) -> Result<GatewayId, Failure> {
+    let own = holder.gateway(app, id).await?.is_some();
+    if own || !app.knows_gateway(id).await? { Ok(id) } else { Err(Failure::Taken) }
 }
 
 async fn leave(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode, Failure> {
@@ -140,7 +147,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, code) = match &self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
-            Self::NotJoined => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::NotJoined | Self::Taken => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::Execute(ExecuteError::Refused(refusal)) => (StatusCode::CONFLICT, refusal.code()),
             Self::Execute(ExecuteError::IdempotencyConflict) => {
@@ -154,3 +161,6 @@ impl IntoResponse for Failure {
         (status, Json(body)).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests;

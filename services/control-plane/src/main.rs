@@ -1,11 +1,8 @@
 //! The control plane as a process: configuration, build, say where it listens, run, drain.
 
-use std::sync::Arc;
-
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Parser;
-use turnpike_bus::nats::{NatsBus, NatsOptions, StreamLimits};
-use turnpike_bus::seam::Bus;
+use turnpike_bus::nats::{StreamLimits, connect};
 use turnpike_control_plane::config::ControlPlaneOptions;
 use turnpike_control_plane::run::{Parts, run};
 use turnpike_runtime::{clock, config, signals, tasks, telemetry};
@@ -25,7 +22,7 @@ struct Command {
     /// `redb:DIR`, or `fdb:CLUSTER_FILE` where FoundationDB is built in
     #[arg(long)]
     store: Option<String>,
-    /// `nats://HOST:PORT`
+    /// `nats://HOST:PORT`, without a password: everybody on this machine can read command lines
     #[arg(long)]
     bus: Option<String>,
 }
@@ -46,21 +43,14 @@ async fn main() -> anyhow::Result<()> {
     let stop = signals::watch()?;
     let clock = clock::system();
     let options = loaded.options;
-    let kv = turnpike_store::open::open(&options.store, &clock).await.context("store")?;
-    let bus = bus(&options).await?;
+    let kv = turnpike_store::open::open(&options.store, clock.clone()).await.context("store")?;
+    let (name, streams) = ("turnpike-control-plane", Some(StreamLimits::default()));
+    let bus = connect(&options.bus, &options.nats, name, None, streams, clock.clone());
+    let bus = bus.await.context("bus")?;
     let running = run(Parts { kv, bus, clock: clock.clone(), options }).await?;
     tracing::info!(api = %running.address, admin = %running.admin_address, "listening");
     stop.cancelled().await;
     running.stop().await;
     tasks::finish_detached(&*clock, FINISH_MS).await;
     Ok(())
-}
-
-async fn bus(options: &ControlPlaneOptions) -> anyhow::Result<Arc<dyn Bus>> {
-    if options.bus == "local" {
-        bail!("the bus `local` exists only inside `turnpike dev`: set bus to nats://HOST:PORT");
-    }
-    let mut nats = NatsOptions::new(&options.bus, "turnpike-control-plane");
-    nats.streams = Some(StreamLimits::default());
-    Ok(Arc::new(NatsBus::connect(nats, clock::system()).await?))
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use turnpike_bus::nats::{BusAddress, BusOptions};
+use turnpike_domain::id::GatewayId;
 use turnpike_runtime::config::{Mistakes, Options, Secret};
 use turnpike_runtime::per_core;
 use turnpike_runtime::telemetry::TelemetryOptions;
@@ -13,8 +15,6 @@ use turnpike_wire::keyring;
 use turnpike_wire::seal::{Purpose, SealingKeys};
 use turnpike_wire::secret::Peppers;
 
-/// The name of the local bus, which only a process that holds everything can have.
-const LOCAL_BUS: &str = "local";
 /// The smallest spool: below it a core has no room for a hundred requests.
 const MIN_SPOOL_BYTES: u64 = 1 << 20;
 /// The largest body that may be allowed: it is held in memory as a whole.
@@ -26,6 +26,9 @@ const MAX_BODY_BYTES: usize = 1 << 30;
 pub struct Config {
     /// The gateway's name, as people see it.
     pub name: String,
+    /// Its id (`gw_…`), which nobody has used; without it the control plane makes one. It is named
+    /// beforehand where NATS knows the gateway as a user, whose rights are for this id alone.
+    pub id: Option<String>,
     /// Where identity, snapshot, spool and audit log are kept.
     pub data: PathBuf,
     /// Threads that serve; 0: one for each core that the process may use.
@@ -36,8 +39,11 @@ pub struct Config {
     pub serve: ServeOptions,
     /// Where the control plane is found.
     pub control: ControlOptions,
-    /// How messages travel: `nats://…`, or `local` within `turnpike dev`.
-    pub bus: String,
+    /// Where messages travel: `nats://HOST:PORT` or `tls://HOST:PORT`; `local` is for
+    /// `turnpike dev`.
+    pub bus: BusAddress,
+    /// As whom this process logs in to NATS.
+    pub nats: BusOptions,
     /// What is kept until it is booked.
     pub spool: SpoolOptions,
     /// What secrets are checked and opened with.
@@ -102,12 +108,14 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             name: "gateway".to_owned(),
+            id: None,
             data: PathBuf::from("turnpike-gateway-data"),
             cores: 0,
             admin: SocketAddr::from(([127, 0, 0, 1], 7081)),
             serve: ServeOptions::default(),
             control: ControlOptions::default(),
-            bus: "nats://127.0.0.1:4222".to_owned(),
+            bus: BusAddress::default(),
+            nats: BusOptions::default(),
             spool: SpoolOptions::default(),
             keys: KeyOptions::default(),
             log: TelemetryOptions::default(),
@@ -146,10 +154,9 @@ impl Config {
         NonZeroUsize::new(self.cores).unwrap_or_else(per_core::available)
     }
 
-    /// Whether messages travel within the process.
-    #[must_use]
-    pub fn is_local_bus(&self) -> bool {
-        self.bus == LOCAL_BUS
+    /// The id that the operator has chosen, if it is one.
+    pub(crate) fn chosen_id(&self) -> Option<GatewayId> {
+        self.id.as_deref().and_then(|id| id.parse().ok())
     }
 }
 
@@ -175,9 +182,9 @@ impl Options for Config {
     fn check(&self, mistakes: &mut Mistakes) {
         let name = turnpike_domain::text::name_problem(&self.name);
         mistakes.unless(name.is_none(), "name", name.unwrap_or_default());
-        let bus = ["nats://", "tls://"].iter().any(|scheme| self.bus.starts_with(scheme));
-        let bus = bus || self.is_local_bus();
-        mistakes.unless(bus, "bus", "must be nats://HOST:PORT, tls://HOST:PORT or local");
+        let id = self.id.is_none() || self.chosen_id().is_some();
+        mistakes.unless(id, "id", "is no id of a gateway (gw_…)");
+        self.nats.check(&self.bus, mistakes);
         mistakes.within("serve", |mistakes| self.serve.check(mistakes));
         mistakes.within("control", |mistakes| self.control.check(mistakes));
         mistakes.within("spool", |mistakes| {
@@ -214,6 +221,7 @@ impl ControlOptions {
     fn check(&self, mistakes: &mut Mistakes) {
         let is_http = ["http://", "https://"].iter().any(|scheme| self.url.starts_with(scheme));
         mistakes.unless(is_http, "url", "must begin with http:// or https://");
+        mistakes.without_login(&self.url, "url");
         let token = turnpike_wire::secret::parse(self.join_token.expose());
         let joins =
             token.is_ok_and(|token| token.kind == turnpike_domain::secret::SecretKind::Gateway);
@@ -228,6 +236,7 @@ mod tests {
     #[test]
     fn every_mistake_is_named_and_no_secret_is_repeated() {
         let mut config = Config { name: String::new(), ..Config::default() };
+        config.id = Some("gw_somebody".to_owned());
         config.spool.max_bytes = 0;
         config.serve.max_body_bytes = 0;
         config.keys.peppers = secrecy::SecretString::from("1:abcdef").into();
@@ -238,6 +247,7 @@ mod tests {
             told,
             [
                 "name",
+                "id",
                 "serve.max_body_bytes",
                 "control.url",
                 "control.join_token",

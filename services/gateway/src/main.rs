@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
-use turnpike_bus::nats::{NatsBus, NatsOptions};
+use turnpike_bus::nats::connect;
 use turnpike_gateway::config::Config;
-use turnpike_gateway::run::{Parts, run};
+use turnpike_gateway::run::{Parts, known_as, run};
 use turnpike_runtime::clock::system;
 use turnpike_runtime::config::{Arguments, load, print};
 use turnpike_runtime::{signals, telemetry};
@@ -45,13 +45,11 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    if config.is_local_bus() {
-        bail!("the local bus is for `turnpike dev`: set bus to nats://HOST:PORT");
-    }
-    let clock = system();
-    let nats = NatsOptions::new(&config.bus, &config.name);
-    let bus = NatsBus::connect(nats, Arc::clone(&clock)).await.context("bus")?;
-    let running = run(Parts { bus: Arc::new(bus), clock, config, stop }).await?;
+    let (clock, id) = (system(), known_as(&config)?);
+    // A gateway that has no id yet has no inbox of its own: NATS must not ask for one then.
+    let bus = connect(&config.bus, &config.nats, &config.name, id, None, Arc::clone(&clock));
+    let bus = bus.await.context("bus")?;
+    let running = run(Parts { bus, clock, config, stop }).await?;
     tracing::info!(
         gateway = %running.gateway_addr,
         admin = %running.admin_addr,

@@ -30,7 +30,7 @@ use feeds::Feeds;
 use fetches::Fetches;
 use world::World;
 
-pub(crate) use disk::{Disk, Loaded, load};
+pub(crate) use disk::{Disk, Loaded, load, remembered};
 pub(crate) use fetches::backoff_ms;
 
 /// How often retries, lost events and staleness are looked at.

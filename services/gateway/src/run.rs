@@ -3,6 +3,7 @@
 mod cores;
 mod embedded;
 mod folder;
+mod known;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use folder::Folder;
 use standing::Standing;
 
 pub use embedded::{Embedded, embed, saved_mirror};
+pub use known::known_as;
 
 /// How long the mirror, the admin port and the good-bye may take at the end.
 const END_MS: u64 = 5_000;
@@ -61,6 +63,14 @@ pub enum StartError {
     /// Peppers or sealing keys cannot be used.
     #[error("the option {0}")]
     Keys(String),
+    /// The data folder is another gateway's.
+    #[error("the option id is {chosen}, but the data folder belongs to {remembered}")]
+    OtherId {
+        /// What the operator chose.
+        chosen: GatewayId,
+        /// Who the last run was.
+        remembered: GatewayId,
+    },
     /// The HTTP client could not be made.
     #[error("the HTTP client could not be made: {0}")]
     Client(String),
@@ -103,7 +113,7 @@ pub async fn run(parts: Parts) -> Result<Running, StartError> {
     let connector = Connector::new(&options, Arc::clone(&parts.clock));
     let connector = connector.map_err(|error| StartError::Client(error.to_string()))?;
     let client = connector.client().map_err(|error| StartError::Client(error.to_string()))?;
-    let known_as = loaded.as_ref().map(|loaded| loaded.joined.gateway);
+    let known_as = known_as(&parts.config)?;
     let (url, name) = (&parts.config.control.url, &parts.config.name);
     let upstairs = Arc::new(HttpUpstairs::new(client, url, token, name, known_as));
     start(parts, folder, loaded, upstairs).await

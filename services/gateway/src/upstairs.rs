@@ -36,8 +36,8 @@ pub enum UpstairsError {
     /// It cannot be reached, or has no time.
     #[error("the control plane cannot be reached: {0}")]
     Unreachable(String),
-    /// It does not take the join token.
-    #[error("the control plane refuses the join token")]
+    /// It does not take the join token, or not for this gateway's id.
+    #[error("the control plane refuses the join token, or this gateway's id with it")]
     Refused,
     /// The answer is not what it should be, or was not signed by the control plane.
     #[error("the control plane's answer is wrong: {0}")]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use turnpike_bus::nats::{BusAddress, BusOptions};
 use turnpike_runtime::config::{Mistakes, Options};
 use turnpike_runtime::telemetry::TelemetryOptions;
 
@@ -14,8 +15,11 @@ pub struct ProjectorOptions {
     pub admin_listen: SocketAddr,
     /// `redb:DIR`, or `fdb:CLUSTER_FILE` where FoundationDB is built in.
     pub store: String,
-    /// `nats://HOST:PORT` or `tls://HOST:PORT`.
-    pub bus: String,
+    /// Where messages travel: `nats://HOST:PORT` or `tls://HOST:PORT`; `local` is for
+    /// `turnpike dev`.
+    pub bus: BusAddress,
+    /// As whom this process logs in to NATS.
+    pub nats: BusOptions,
     /// The most milliseconds to book what has arrived when stopping. What is left is sent again.
     pub drain_ms: u64,
     /// How long the request log and the rows of commands are kept.
@@ -39,7 +43,8 @@ impl Default for ProjectorOptions {
         Self {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7072)),
             store: "redb:turnpike-data".into(),
-            bus: "nats://127.0.0.1:4222".into(),
+            bus: BusAddress::default(),
+            nats: BusOptions::default(),
             drain_ms: 5_000,
             keep: KeepOptions::default(),
             log: TelemetryOptions::default(),
@@ -58,8 +63,7 @@ impl Options for ProjectorOptions {
     fn check(&self, mistakes: &mut Mistakes) {
         let store = self.store.starts_with("redb:") || self.store.starts_with("fdb:");
         mistakes.unless(store, "store", "must be redb:DIR or fdb:CLUSTER_FILE");
-        let bus = self.bus.starts_with("nats://") || self.bus.starts_with("tls://");
-        mistakes.unless(bus, "bus", "must be nats://HOST:PORT or tls://HOST:PORT");
+        self.nats.check(&self.bus, mistakes);
         mistakes.within("keep", |mistakes| self.keep.check(mistakes));
         mistakes.within("log", |mistakes| self.log.check(mistakes));
     }

@@ -1,11 +1,8 @@
 //! The projector as a process: configuration, build, say where it listens, run, drain.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use clap::Parser;
-use turnpike_bus::nats::{NatsBus, NatsOptions, StreamLimits};
-use turnpike_bus::seam::Bus;
+use turnpike_bus::nats::{StreamLimits, connect};
 use turnpike_projector::config::ProjectorOptions;
 use turnpike_projector::run::{Parts, run};
 use turnpike_runtime::metrics::Metrics;
@@ -27,7 +24,7 @@ struct Command {
     /// `redb:DIR`, or `fdb:CLUSTER_FILE` where FoundationDB is built in
     #[arg(long)]
     store: Option<String>,
-    /// `nats://HOST:PORT`
+    /// `nats://HOST:PORT`, without a password: everybody on this machine can read command lines
     #[arg(long)]
     bus: Option<String>,
 }
@@ -47,9 +44,9 @@ async fn main() -> anyhow::Result<()> {
     }
     let (stop, clock, options) = (signals::watch()?, clock::system(), loaded.options);
     let kv = turnpike_store::open::open(&options.store, clock.clone()).await.context("store")?;
-    let mut nats = NatsOptions::new(&options.bus, "turnpike-projector");
-    nats.streams = Some(StreamLimits::default());
-    let bus: Arc<dyn Bus> = Arc::new(NatsBus::connect(nats, clock.clone()).await.context("bus")?);
+    let (name, streams) = ("turnpike-projector", Some(StreamLimits::default()));
+    let bus = connect(&options.bus, &options.nats, name, None, streams, clock.clone());
+    let bus = bus.await.context("bus")?;
     let admin = serve::listen(options.admin_listen).context("admin_listen")?;
     let metrics = Metrics::new();
     let running = run(Parts { kv, bus, clock: clock.clone(), options, metrics });

@@ -1,6 +1,8 @@
 //! The bus over NATS: JetStream for what is kept, plain messages and request/reply for the rest.
 
+mod address;
 mod link;
+mod login;
 mod options;
 mod passing;
 mod reader;
@@ -20,7 +22,9 @@ use crate::seam::{
     BoxFuture, Bus, BusError, Feed, Publish, Reader, Requests, Serve, Service, Start,
 };
 use crate::subject;
+pub use address::{BusAddress, NoBus};
 use link::Link;
+pub use login::{BusOptions, connect};
 pub use options::{Credentials, NatsOptions, OptionsError, Tls};
 use passing::{PassingReader, Queue};
 use reader::StreamReader;

@@ -23,7 +23,7 @@ pub const GATEWAY_HEADER: &str = "x-turnpike-gateway";
 pub struct JoinRequest {
     /// Its name, usually the host's.
     pub name: String,
-    /// The id that it was given before (`gw_…`), if it kept one.
+    /// Its id (`gw_…`) from before, or one that its operator chose and nobody has used.
     pub gateway: Option<String>,
 }
 

@@ -149,12 +149,10 @@ impl Times {
 pub(crate) fn load(data: &Path, token: &Secret) -> Option<Loaded> {
     let folder = data.join(FOLDER);
     let key = signing_key(token).verifying_key();
-    let bytes = std::fs::read(folder.join(IDENTITY)).ok()?;
-    let (signature, body) = bytes.split_first_chunk::<64>()?;
-    let genuine = key.verify(Signed::Snapshot, body, signature).is_ok();
-    let identity = genuine.then(|| form::decode::<Identity>(body).ok()).flatten();
-    let Some(identity) = identity else {
-        tracing::warn!("the mirror on disk is damaged or of another join token: it is not used");
+    let Some(identity) = read_identity(&folder, key) else {
+        if folder.join(IDENTITY).exists() {
+            tracing::warn!("the mirror on disk is damaged or of another join token: it is not used");
+        }
         return None;
     };
     let joined = Joined {
@@ -180,6 +178,19 @@ pub(crate) fn load(data: &Path, token: &Secret) -> Option<Loaded> {
     }
     let Identity { fresh_at, mirror, machine, .. } = identity;
     Some(Loaded { joined, times: Times { fresh_at, mirror, machine }, streams })
+}
+
+/// Who an earlier run in `data` was, without reading its streams.
+pub(crate) fn remembered(data: &Path, token: &Secret) -> Option<GatewayId> {
+    let identity = read_identity(&data.join(FOLDER), signing_key(token).verifying_key());
+    identity.map(|identity| identity.gateway)
+}
+
+fn read_identity(folder: &Path, key: VerifyingKey) -> Option<Identity> {
+    let bytes = std::fs::read(folder.join(IDENTITY)).ok()?;
+    let (signature, body) = bytes.split_first_chunk::<64>()?;
+    key.verify(Signed::Snapshot, body, signature).ok()?;
+    form::decode::<Identity>(body).ok()
 }
 
 fn signing_key(token: &Secret) -> SigningKey {

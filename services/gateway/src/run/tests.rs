@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use secrecy::SecretString;
 use turnpike_bus::local::LocalBus;
+use turnpike_bus::nats::BusAddress;
 use turnpike_domain::secret::SecretKind;
 use turnpike_runtime::clock::system;
 use turnpike_runtime::config::Secret;
@@ -19,7 +20,7 @@ fn config(data: &tempfile::TempDir) -> Config {
     let mut config = Config { data: data.path().to_owned(), cores: 2, ..Config::default() };
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     (config.admin, config.serve.listen) = (any, any);
-    "local".clone_into(&mut config.bus);
+    config.bus = BusAddress::Local;
     let hidden = |text: String| Secret::from(SecretString::from(text));
     config.keys.peppers = hidden(format!("1:{}", "07".repeat(32)));
     config.keys.provider_sealing = hidden(format!("1:{}", "08".repeat(32)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use turnpike_bus::local::LocalBus;
+use turnpike_bus::nats::BusAddress;
 use turnpike_bus::seam::Bus;
 use turnpike_control_plane::config::{ControlPlaneOptions, KeyOptions};
 use turnpike_control_plane::run as control_plane;
@@ -24,8 +25,6 @@ use super::ports::Ports;
 use super::{Dev, DevFailure, catalogue, first_start};
 use crate::echo::{self, Echo, EchoOptions};
 
-/// The name of the bus within the process, as configurations have it.
-const LOCAL_BUS: &str = "local";
 /// The gateway's name.
 const GATEWAY: &str = "dev";
 
@@ -115,7 +114,7 @@ fn control_options(keys: &Keys, ports: Ports) -> ControlPlaneOptions {
     ControlPlaneOptions {
         listen: ports.control,
         admin_listen: ports.control_admin,
-        bus: LOCAL_BUS.to_owned(),
+        bus: BusAddress::Local,
         public_url: url(ports.control),
         keys: KeyOptions {
             peppers: keys.peppers.clone(),
@@ -145,7 +144,7 @@ fn gateway_options(
             ..gateway_config::ServeOptions::default()
         },
         control: gateway_config::ControlOptions { url: url(control), join_token },
-        bus: LOCAL_BUS.to_owned(),
+        bus: BusAddress::Local,
         keys: gateway_config::KeyOptions {
             peppers: keys.peppers.clone(),
             provider_sealing: keys.provider_sealing.clone(),

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use turnpike_runtime::clock;
 
 use super::*;
-use crate::nats::{Credentials, NatsBus, NatsOptions, Retention, StreamLimits};
+use crate::nats::{
+    self, BusAddress, BusOptions, Credentials, NatsBus, NatsOptions, Retention, StreamLimits,
+};
 use server::NatsServer;
 
 async fn open() -> (House, NatsServer) {
@@ -310,6 +312,34 @@ async fn a_stolen_credential_cannot_reach_what_this_crate_never_asks_for() {
         let answer = String::from_utf8_lossy(&answer).into_owned();
         assert!(answer.contains("\"error\""), "{filter}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn services_log_in_by_their_options_or_by_the_url_of_their_bus() {
+    let lines = format!("projector a.password\ngateway {GATEWAY} secret {ORG}\n");
+    let server = NatsServer::start_with(&users(&lines)).unwrap();
+    let url = server.url();
+    let streams = Some(StreamLimits::default());
+    let with_user = url.replace("nats://", "nats://projector:a%2Epassword@");
+    let (address, nobody) = (with_user.parse().unwrap(), BusOptions::default());
+    let projector = nats::connect(&address, &nobody, "test", None, streams, clock::system());
+    let projector = projector.await.unwrap();
+    let mut all = projector.read(Feed::Spend(None), Start::Oldest).await.unwrap();
+
+    let password = Some(secrecy::SecretString::from("secret").into());
+    let gateway = BusOptions { user: Some(GATEWAY.to_string()), password, ..nobody.clone() };
+    let address = url.parse().unwrap();
+    let id = Some(GATEWAY);
+    let gateway =
+        nats::connect(&address, &gateway, "test", id, None, clock::system()).await.unwrap();
+    let own = publish(Topic::Spend { org: ORG, gateway: GATEWAY }, "1", "own");
+    gateway.publish(own).await.unwrap();
+    assert_eq!(all.next().await.unwrap().payload, "own");
+
+    let stranger = nats::connect(&address, &nobody, "test", None, None, clock::system());
+    assert!(stranger.await.unwrap().publish(heartbeat()).await.is_err());
+    let local = nats::connect(&BusAddress::Local, &nobody, "test", None, None, clock::system());
+    assert!(local.await.is_err());
 }
 
 #[tokio::test]

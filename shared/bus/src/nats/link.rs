@@ -224,8 +224,12 @@ impl Listener {
                 | ClientError::MaxReconnects
                 | ClientError::ServerNotInPool),
             ) => {
-                tracing::warn!(%error, "NATS cannot be reached");
-                self.trouble(error.to_string());
+                let text = error.to_string();
+                // Told once, not each second.
+                if self.standing.borrow().trouble != text {
+                    tracing::warn!(%error, "NATS cannot be reached");
+                }
+                self.trouble(text);
             }
             Event::SlowConsumer(subscription) => {
                 tracing::warn!(subscription, "a reader is behind and loses messages");

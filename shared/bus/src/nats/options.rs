@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_nats::{ConnectOptions, ServerAddr};
 use turnpike_domain::id::GatewayId;
 use turnpike_domain::time::SECOND_MS;
+use turnpike_runtime::entropy;
 
 use super::streams::StreamLimits;
 
@@ -17,6 +18,15 @@ const SUBSCRIPTION_MESSAGES: usize = 256 * 1_024;
 /// Commands that wait for the socket: more publications than may be in flight, and the answers to
 /// as many calls.
 const QUEUED_COMMANDS: usize = 16 * 1_024;
+
+/// How long one attempt to connect may take, TLS and login included. An attempt into a network that
+/// drops everything ends before the network's healing would be noticed late.
+const CONNECT: Duration = Duration::from_millis(2 * SECOND_MS);
+
+/// The wait before the first attempt to connect; it doubles up to the last. A key that was revoked
+/// during a partition is refused within two seconds of its end, of which this is one.
+const FIRST_RETRY_MS: u64 = 20;
+const LAST_RETRY_MS: u64 = SECOND_MS;
 
 /// An option that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +138,8 @@ impl NatsOptions {
             .subscription_capacity(SUBSCRIPTION_MESSAGES)
             .client_capacity(QUEUED_COMMANDS)
             .require_tls(self.tls.required)
+            .connection_timeout(CONNECT)
+            .reconnect_delay_callback(reconnect_delay)
             .retry_on_initial_connect();
         if let Some(gateway) = self.gateway {
             options = options.custom_inbox_prefix(format!("_INBOX_{gateway}"));
@@ -150,6 +162,14 @@ impl NatsOptions {
             }
         })
     }
+}
+
+/// The wait before an attempt to connect, the first of which is 1: at most a second, half of it
+/// jitter, because all clients lose a server at once.
+fn reconnect_delay(attempt: usize) -> Duration {
+    let doublings = attempt.saturating_sub(1).min(16);
+    let longest = (FIRST_RETRY_MS << doublings).min(LAST_RETRY_MS);
+    Duration::from_millis(longest / 2 + entropy::jitter_ms(longest / 2))
 }
 
 impl fmt::Debug for Credentials {
@@ -187,6 +207,16 @@ impl fmt::Debug for NatsOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attempts_to_connect_are_never_far_apart() {
+        for attempt in (0..100).chain([usize::MAX]) {
+            let delay = reconnect_delay(attempt);
+            let least_ms = if attempt < 7 { FIRST_RETRY_MS } else { LAST_RETRY_MS } / 2;
+            let bounds = Duration::from_millis(least_ms)..=Duration::from_millis(LAST_RETRY_MS);
+            assert!(bounds.contains(&delay), "{attempt}: {delay:?}");
+        }
+    }
 
     #[test]
     fn secrets_are_not_printed() {

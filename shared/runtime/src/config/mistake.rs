@@ -47,6 +47,13 @@ impl Mistakes {
         }
     }
 
+    /// Adds a mistake if `url` holds a user or password: options are shown to people, and logged.
+    pub fn without_login(&mut self, url: &str, option: &str) {
+        let login = |url: &reqwest::Url| !url.username().is_empty() || url.password().is_some();
+        let found = reqwest::Url::parse(url).is_ok_and(|url| login(&url));
+        self.unless(!found, option, "must not hold a user or password");
+    }
+
     /// Checks the options of a part, whose names stand below `name`.
     pub fn within(&mut self, name: &'static str, check: impl FnOnce(&mut Self)) {
         self.above.push(name);

@@ -142,6 +142,20 @@ fn rules_do_not_speak_of_the_default_in_place_of_a_wrong_type() {
 }
 
 #[test]
+fn a_url_with_a_password_is_refused_and_not_repeated() {
+    let mut mistakes = Mistakes::default();
+    for url in ["https://a/x@y?b:c@d", "http://127.0.0.1:7070", "no url"] {
+        mistakes.without_login(url, "url");
+    }
+    assert!(mistakes.is_empty(), "{mistakes}");
+    for url in ["https://me@a", "https://me:hunter2@a:1/x", "https://:hunter2@a"] {
+        mistakes.without_login(url, "url");
+    }
+    assert_eq!(mistakes.iter().count(), 3);
+    assert!(!mistakes.to_string().contains("hunter2"), "{mistakes}");
+}
+
+#[test]
 fn an_option_is_no_table() {
     let found = lines(run("name = 'a'", &[], &["name.first=b"]));
     assert!(found.iter().any(|line| line.starts_with("name.first stands below")), "{found:?}");
