@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::LocalSet;
+use tokio::runtime::{Builder, LocalOptions};
 
 use crate::tasks;
 
@@ -38,18 +38,32 @@ where
     M: Fn(usize) -> F + Clone + Send + 'static,
     F: Future<Output = ()>,
 {
-    let threads = (0..cores.get().min(MAX_CORES)).map(|core| {
-        let main = main.clone();
-        // Made here, so that the caller hears of a failure.
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        tasks::thread("core", move || run(&runtime, || main(core)))
-    });
+    let threads = (0..cores.get().min(MAX_CORES)).map(|core| thread(core, main.clone()));
     Ok(Cores { threads: threads.collect::<io::Result<_>>()? })
 }
 
-fn run<F: Future<Output = ()>>(runtime: &Runtime, main: impl FnOnce() -> F) {
-    let local = LocalSet::new();
-    local.block_on(runtime, async { main().await });
+/// Starts one thread, and waits until its runtime stands: a local runtime cannot leave the thread
+/// that made it, and a `LocalSet` on another one would wake every task twice.
+fn thread<M, F>(core: usize, main: M) -> io::Result<JoinHandle<()>>
+where
+    M: Fn(usize) -> F + Send + 'static,
+    F: Future<Output = ()>,
+{
+    let (told, stands) = mpsc::sync_channel(1);
+    let thread = tasks::thread("core", move || {
+        let built = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let (runtime, answer) = match built {
+            Ok(runtime) => (Some(runtime), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        // The caller waits for the answer; should it be gone, nobody would end this thread.
+        let heard = told.send(answer).is_ok();
+        if let Some(runtime) = runtime.filter(|_| heard) {
+            runtime.block_on(async { main(core).await });
+        }
+    })?;
+    stands.recv().map_err(io::Error::other)??;
+    Ok(thread)
 }
 
 impl Cores {
@@ -65,8 +79,6 @@ impl Cores {
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
-    use std::sync::mpsc;
-
     use super::*;
     use crate::clock::SystemClock;
     use crate::tasks::Tasks;
