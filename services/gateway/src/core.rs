@@ -22,7 +22,7 @@ pub use denied::Denied;
 use crate::config::ServeOptions;
 use crate::table::{Slot, Table};
 use crate::view::OrgView;
-use freshness::Freshness;
+use freshness::{Freshness, age_ms};
 
 /// What requests read. The mirror writes it.
 pub struct Core {
@@ -93,7 +93,7 @@ impl Core {
         let stored = slot.as_ref().and_then(|slot| slot.secret(presented.public_id));
         let right = self.peppers.verify(stored, presented);
         let Some(slot) = slot.filter(|_| right) else {
-            let denial = if self.freshness.may_miss(self.now()) {
+            let denial = if self.freshness.may_miss(&*self.clock) {
                 Denial::ControlPlaneStale
             } else {
                 Denial::Unauthorized
@@ -155,7 +155,7 @@ impl Core {
         let core = Arc::clone(self);
         let help = "Milliseconds since the mirror was completely known";
         metrics.watch_gauge("mirror_age_ms", help, move || {
-            i64::try_from(core.now().since(core.fresh_at())).unwrap_or(i64::MAX)
+            i64::try_from(age_ms(&*core.clock, core.fresh_ms())).unwrap_or(i64::MAX)
         });
     }
 
@@ -168,12 +168,17 @@ impl Core {
     /// Whether the mirror has had no news for five seconds.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.freshness.is_stale(self.now())
+        self.freshness.is_stale(&*self.clock)
     }
 
     /// Up to when the mirror is completely known, but for streams that are behind.
-    pub(crate) fn fresh_at(&self) -> Timestamp {
-        self.freshness.fresh_at()
+    pub(crate) fn fresh_ms(&self) -> i64 {
+        self.freshness.fresh_ms()
+    }
+
+    /// The mirror's time at a steady time.
+    pub(crate) fn at(&self, steady_ms: i64) -> Timestamp {
+        self.freshness.at(steady_ms)
     }
 
     /// The control plane said that it is `now`.
@@ -206,8 +211,8 @@ impl Core {
         let now = self.now();
         let org = slot.org.view();
         let bound = org.organisation.settings.max_staleness_ms;
-        let stale =
-            bound.is_some_and(|bound| now.since(slot.org.fresh_at(self.fresh_at())) > bound);
+        let age_ms = age_ms(&*self.clock, slot.org.fresh_ms(self.fresh_ms()));
+        let stale = bound.is_some_and(|bound| age_ms > bound);
         let checked = if stale || slot.held {
             Err(Denial::ControlPlaneStale)
         } else {

@@ -1,15 +1,14 @@
 //! The small parts of an organisation that requests need beside their key.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use turnpike_domain::limit::Account;
 use turnpike_domain::state::{Organisation, Wallet};
-use turnpike_domain::time::Timestamp;
 
 /// Later than any time.
-const KNOWN: u64 = u64::MAX;
+const KNOWN: i64 = i64::MAX;
 
 /// An organisation without its keys, people and tokens; swapped as a whole when one part changes.
 #[derive(Clone, Debug)]
@@ -24,9 +23,9 @@ pub struct OrgView {
 /// Where the present view of an organisation is found, and how fresh it is.
 pub(crate) struct OrgCell {
     view: ArcSwap<OrgView>,
-    /// The time up to which the stream was known completely when it fell behind the others;
+    /// The steady time up to which the stream was known completely when it fell behind the others;
     /// [`KNOWN`] while it is not behind.
-    behind_at: AtomicU64,
+    behind_ms: AtomicI64,
 }
 
 impl OrgView {
@@ -53,7 +52,7 @@ impl OrgView {
 
 impl OrgCell {
     pub(crate) fn new(view: OrgView) -> Self {
-        Self { view: ArcSwap::from_pointee(view), behind_at: AtomicU64::new(KNOWN) }
+        Self { view: ArcSwap::from_pointee(view), behind_ms: AtomicI64::new(KNOWN) }
     }
 
     /// The present view.
@@ -65,18 +64,18 @@ impl OrgCell {
         self.view.store(Arc::new(view));
     }
 
-    /// Up to when the organisation is completely known, given up to when the mirror is.
-    pub(crate) fn fresh_at(&self, mirror: Timestamp) -> Timestamp {
-        mirror.min(Timestamp(self.behind_at.load(Ordering::Relaxed)))
+    /// Steady time up to which the organisation is completely known, given that of the mirror.
+    pub(crate) fn fresh_ms(&self, mirror_ms: i64) -> i64 {
+        mirror_ms.min(self.behind_ms.load(Ordering::Relaxed))
     }
 
-    /// The stream fell behind when the mirror was fresh up to `at`; it may have been behind before.
-    pub(crate) fn fall_behind(&self, at: Timestamp) {
-        self.behind_at.fetch_min(at.0, Ordering::Relaxed);
+    /// The stream fell behind when the mirror was fresh up to `at_ms`; it may have been before.
+    pub(crate) fn fall_behind(&self, at_ms: i64) {
+        self.behind_ms.fetch_min(at_ms, Ordering::Relaxed);
     }
 
     /// The stream is where the others are.
     pub(crate) fn catch_up(&self) {
-        self.behind_at.store(KNOWN, Ordering::Relaxed);
+        self.behind_ms.store(KNOWN, Ordering::Relaxed);
     }
 }

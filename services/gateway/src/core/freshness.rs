@@ -1,6 +1,6 @@
 //! The mirror's time, and up to when the mirror is known to be complete.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::Clock;
@@ -8,12 +8,16 @@ use turnpike_runtime::clock::Clock;
 /// Without a heartbeat for so long a gateway calls itself stale: five beats were missed.
 pub(crate) const STALE_AFTER_MS: u64 = 5_000;
 
+/// A steady time before every other: nothing was ever known.
+const NEVER: i64 = i64::MIN;
+
 /// Read by every request, written by the mirror.
 pub(crate) struct Freshness {
     /// The mirror's time minus boot time, in one number so that both are read at once.
     offset_ms: AtomicU64,
-    /// The mirror's time up to which everything is known; 0: nothing is.
-    fresh_at: AtomicU64,
+    /// Up to when everything is known, on the steady scale, negative before boot. The mirror's time
+    /// jumps with the control plane's day; how old the mirror is does not.
+    fresh_ms: AtomicI64,
     /// A heartbeat has matched the mirror, the feeds have stood since, and no stream lacks events.
     in_step: AtomicBool,
 }
@@ -23,7 +27,7 @@ impl Freshness {
     pub(crate) fn new(clock: &dyn Clock) -> Self {
         let freshness = Self {
             offset_ms: AtomicU64::new(0),
-            fresh_at: AtomicU64::new(0),
+            fresh_ms: AtomicI64::new(NEVER),
             in_step: AtomicBool::new(false),
         };
         freshness.set_now(clock, clock.now());
@@ -40,12 +44,22 @@ impl Freshness {
         self.offset_ms.store(now.0.wrapping_sub(clock.boot_ms()), Ordering::Relaxed);
     }
 
-    pub(crate) fn fresh_at(&self) -> Timestamp {
-        Timestamp(self.fresh_at.load(Ordering::Relaxed))
+    /// Steady time up to which everything is known.
+    pub(crate) fn fresh_ms(&self) -> i64 {
+        self.fresh_ms.load(Ordering::Relaxed)
     }
 
+    /// Everything is known up to `at`, in the mirror's present time.
     pub(crate) fn set_fresh_at(&self, at: Timestamp) {
-        self.fresh_at.store(at.0, Ordering::Relaxed);
+        let offset_ms = self.offset_ms.load(Ordering::Relaxed);
+        self.fresh_ms.store(at.0.wrapping_sub(offset_ms).cast_signed(), Ordering::Relaxed);
+    }
+
+    /// The mirror's time at a steady time.
+    pub(crate) fn at(&self, steady_ms: i64) -> Timestamp {
+        let offset_ms = self.offset_ms.load(Ordering::Relaxed);
+        let known = steady_ms != NEVER;
+        Timestamp(if known { offset_ms.wrapping_add(steady_ms.cast_unsigned()) } else { 0 })
     }
 
     pub(crate) fn set_in_step(&self, in_step: bool) {
@@ -53,11 +67,17 @@ impl Freshness {
     }
 
     /// Whether something may have been made of which nothing is known here.
-    pub(crate) fn may_miss(&self, now: Timestamp) -> bool {
-        !self.in_step.load(Ordering::Relaxed) || self.is_stale(now)
+    pub(crate) fn may_miss(&self, clock: &dyn Clock) -> bool {
+        !self.in_step.load(Ordering::Relaxed) || self.is_stale(clock)
     }
 
-    pub(crate) fn is_stale(&self, now: Timestamp) -> bool {
-        now.since(self.fresh_at()) > STALE_AFTER_MS
+    pub(crate) fn is_stale(&self, clock: &dyn Clock) -> bool {
+        age_ms(clock, self.fresh_ms()) > STALE_AFTER_MS
     }
+}
+
+/// How long ago a steady time was.
+pub(crate) fn age_ms(clock: &dyn Clock, steady_ms: i64) -> u64 {
+    let age_ms = clock.boot_ms().cast_signed().saturating_sub(steady_ms);
+    u64::try_from(age_ms).unwrap_or(0)
 }

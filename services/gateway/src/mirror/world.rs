@@ -102,9 +102,9 @@ impl World {
 
     /// Up to when every stream is completely known, and what time that is measured by.
     pub(crate) fn times(&self) -> Times {
-        let mirror = self.core.fresh_at();
-        let each = self.orgs.values().map(|mirrored| mirrored.cell.fresh_at(mirror));
-        let fresh_at = each.min().unwrap_or(mirror);
+        let mirror_ms = self.core.fresh_ms();
+        let each = self.orgs.values().map(|mirrored| mirrored.cell.fresh_ms(mirror_ms));
+        let fresh_at = self.core.at(each.min().unwrap_or(mirror_ms));
         Times { fresh_at, mirror: self.core.now(), machine: self.core.clock().now() }
     }
 
@@ -112,7 +112,7 @@ impl World {
     pub(crate) fn set_behind(&self, org: OrgId, behind: bool) {
         let Some(mirrored) = self.orgs.get(&org) else { return };
         if behind {
-            mirrored.cell.fall_behind(self.core.fresh_at());
+            mirrored.cell.fall_behind(self.core.fresh_ms());
         } else if !self.is_held(org) {
             mirrored.cell.catch_up();
         }
@@ -224,7 +224,7 @@ impl World {
         let core = Arc::clone(&self.core);
         let mirrored = self.orgs.entry(org).or_insert_with(|| Mirrored::new(org));
         mirrored.state.head = head;
-        mirrored.cell.fall_behind(core.fresh_at());
+        mirrored.cell.fall_behind(core.fresh_ms());
         match key {
             Some(key) => {
                 mirrored.held.insert(key);
