@@ -11,7 +11,7 @@ use turnpike_bus::seam::Bus;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_store::booking::{Booked, Booker, Delivery, MAX_RECORDS};
 use turnpike_store::error::StoreError;
-use turnpike_store::kv::Kv;
+use turnpike_store::kv::{CommitError, Kv};
 use turnpike_store::leader::{Role, Term};
 
 use crate::inbox::{Arrived, Inboxes};
@@ -152,25 +152,30 @@ impl Owner {
         Ok(())
     }
 
-    /// Commits deliveries; `None`: there are none, or the store failed. Only the loss of the shard
-    /// is an error: for the rest, a gateway without a mark sends again.
+    /// Commits deliveries, again and again while the store is away: they may be the last copy.
+    /// `None`: there are none, or the store holds something that stops them. Only the loss of the
+    /// shard is an error.
     async fn save(&mut self, deliveries: &[Delivery]) -> Result<Option<Vec<Booked>>, StoreError> {
         if deliveries.is_empty() {
             return Ok(None);
         }
         let office = &self.office;
-        match self.booker.book(deliveries, office.clock.now()).await {
-            Ok(answers) => {
-                office.metrics.answered(&answers);
-                self.epochs.heard(&answers, office.clock.boot_ms());
-                Ok(Some(answers))
-            }
-            Err(StoreError::Fenced) => Err(StoreError::Fenced),
-            Err(error) => {
-                office.metrics.failures.inc();
-                tracing::warn!(%error, "spend was not booked");
-                office.clock.sleep(RETRY_MS).await;
-                Ok(None)
+        loop {
+            match self.booker.book(deliveries, office.clock.now()).await {
+                Ok(answers) => {
+                    office.metrics.answered(&answers);
+                    self.epochs.heard(&answers, office.clock.boot_ms());
+                    return Ok(Some(answers));
+                }
+                Err(StoreError::Fenced) => return Err(StoreError::Fenced),
+                Err(error) => {
+                    office.metrics.failures.inc();
+                    tracing::warn!(%error, "spend was not booked");
+                    office.clock.sleep(RETRY_MS).await;
+                    if is_final(&error) {
+                        return Ok(None);
+                    }
+                }
             }
         }
     }
@@ -191,4 +196,9 @@ impl Owner {
         }
         deliveries
     }
+}
+
+/// Whether trying again cannot help.
+const fn is_final(error: &StoreError) -> bool {
+    matches!(error, StoreError::Corrupt { .. } | StoreError::Commit(CommitError::TooLarge(_)))
 }

@@ -5,7 +5,8 @@ mod house;
 use turnpike_bus::seam::{Bus as _, Feed, Publish, Start, Topic};
 use turnpike_domain::id::OrgId;
 use turnpike_runtime::entropy;
-use turnpike_store::leader::TAKE_OVER_MS;
+use turnpike_store::booking::shard_of;
+use turnpike_store::leader::{Role, TAKE_OVER_MS};
 use turnpike_wire::spend;
 
 use house::{Gateway, House, ORG};
@@ -29,6 +30,23 @@ async fn what_waits_on_the_bus_at_the_start_is_booked() {
     gateway.send(&house, 0..40, true).await;
     let _projector = house.projector();
     house.clock.sleep(3_000).await;
+    house.assert_booked(&[&gateway]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_won_later_books_what_its_dead_gateway_had_sent() {
+    let house = House::new();
+    // Another projector had the shard, and died: its term runs on for seconds.
+    let name = format!("shard/{}", shard_of(ORG));
+    let role = Role::new(house.kv.clone(), house.clock.clone(), &name);
+    let _term = role.win().await.unwrap();
+    let gateway = Gateway::new(1, 60);
+    gateway.send(&house, 0..60, true).await;
+    let projector = house.projector();
+    house.clock.sleep(1_000).await;
+    assert!(projector.probes.is_ready(), "the other shards are owned and read");
+    assert!(house.places().await.is_empty());
+    house.clock.sleep(TAKE_OVER_MS + 2_000).await;
     house.assert_booked(&[&gateway]).await;
 }
 
