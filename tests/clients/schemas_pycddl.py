@@ -15,6 +15,7 @@ MESSAGES = {
     "spend.v1.cbor": "spend-batch",
     "booked.v1.cbor": "booked",
     "receipt.v1.cbor": "receipt",
+    "receipt-spent.v1.cbor": "receipt",
     "lease-call.v1.cbor": "lease-call",
     "permit-call.v1.cbor": "permit-call",
     "permit-answer.v1.cbor": "permit-answer",

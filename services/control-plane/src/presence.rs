@@ -1,5 +1,9 @@
 //! Presence: which gateways are online, and up to which position each has applied what changed.
 
+mod promises;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,6 +12,11 @@ use turnpike_domain::id::{EpochId, GatewayId, OrgId, Position};
 use turnpike_domain::state::{Gateway, Organisation, Platform};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::{SharedClock, deadline};
+use turnpike_store::usage::EpochPlace;
+
+pub use promises::Promise;
+
+use promises::Promises;
 
 /// What stands in for an unbounded staleness when asking who is online.
 const UNBOUNDED_ONLINE_MS: u64 = 10 * 60 * 1_000;
@@ -61,6 +70,7 @@ pub struct Reach {
 pub struct Presence {
     clock: SharedClock,
     heard: Mutex<BTreeMap<(OrgId, GatewayId), Heard>>,
+    promises: Mutex<BTreeMap<(OrgId, GatewayId), Promises>>,
     news: Notify,
 }
 
@@ -68,7 +78,7 @@ impl Presence {
     /// Nothing is heard yet.
     #[must_use]
     pub fn new(clock: SharedClock) -> Self {
-        Self { clock, heard: Mutex::default(), news: Notify::new() }
+        Self { clock, heard: Mutex::default(), promises: Mutex::default(), news: Notify::new() }
     }
 
     /// Takes a receipt.
@@ -91,6 +101,32 @@ impl Presence {
         heard.insert((org, gateway), Heard { epoch, position, at, arrived_ms, reached_ms });
         drop(heard);
         self.news.notify_waiters();
+    }
+
+    /// Takes what a receipt promises of the gateway's spend.
+    pub fn promised(&self, org: OrgId, gateway: GatewayId, promise: Promise) {
+        let mut promises = self.promises.lock().unwrap_or_else(PoisonError::into_inner);
+        promises.entry((org, gateway)).or_default().add(promise);
+    }
+
+    /// Up to when all that `gateways` have served is booked, by the places of a moment of the
+    /// store; `None` while none of them is online, or one that is has promised nothing that is
+    /// kept.
+    ///
+    /// A gateway that is offline is not asked: it serves nobody, but its spool may hold records
+    /// older than this moment, which lower the mark again when it is back.
+    #[must_use]
+    pub fn complete_up_to(
+        &self,
+        org: OrgId,
+        gateways: &[Known],
+        places: &[EpochPlace],
+    ) -> Option<Timestamp> {
+        let mut promises = self.promises.lock().unwrap_or_else(PoisonError::into_inner);
+        let online = gateways.iter().filter(|gateway| gateway.online);
+        let kept = online.map(|Known { id, .. }| promises.get_mut(&(org, *id))?.kept(*id, places));
+        // None is less than any moment.
+        kept.min().flatten()
     }
 
     /// All gateways that joined this organisation, or the platform.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use turnpike_bus::seam::{Feed, Message, ReadError, Start, Topic};
 use turnpike_wire::form;
-use turnpike_wire::heartbeat::Receipt;
+use turnpike_wire::heartbeat::{MAX_SPENT, Receipt};
 
 use crate::app::App;
+use crate::presence::Promise;
 
 /// The wait after the bus failed.
 const RETRY_MS: u64 = 200;
@@ -34,8 +35,11 @@ pub(crate) async fn listen(app: Arc<App>) {
 fn take(app: &App, message: &Message) {
     let Topic::Receipts { org, gateway } = message.topic else { return };
     match form::decode::<Receipt>(&message.payload) {
-        Ok(receipt) => {
-            app.presence.hear(org, gateway, receipt.epoch, receipt.position, receipt.at);
+        Ok(Receipt { epoch, position, at, complete_to, spent }) => {
+            app.presence.hear(org, gateway, epoch, position, at);
+            if let Some(complete_to) = complete_to.filter(|_| spent.len() <= MAX_SPENT) {
+                app.presence.promised(org, gateway, Promise { complete_to, spent });
+            }
         }
         Err(error) => tracing::warn!(%gateway, %error, "a receipt cannot be read"),
     }

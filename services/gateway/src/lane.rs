@@ -1,9 +1,10 @@
 //! One core's way from admission to the spool: no other thread touches it, so that it has no lock.
 
 mod epoch;
+mod tally;
 mod ticket;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,10 +14,14 @@ use tokio::sync::Notify;
 use turnpike_domain::admit::Denial;
 use turnpike_domain::id::EpochId;
 use turnpike_domain::spend::Spend;
+use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_wire::spend;
 
+use crate::board::Summary;
+
 pub(crate) use epoch::{Epoch, Waiting, take_over_all};
+pub(crate) use tally::{OpenAnswer, TallyMetrics};
 pub use ticket::{Opening, Outcome, Ticket};
 
 /// Numbers and keeps the requests of one core.
@@ -24,6 +29,9 @@ pub struct Lane {
     clock: SharedClock,
     room: Room,
     epoch: RefCell<Epoch>,
+    /// When the last summary was taken, by the mirror's time: a promise was made up to there.
+    told_at: Cell<Timestamp>,
+    pub(crate) tally: tally::Tally,
     /// Wakes the outbox: there are records to send.
     records: Notify,
 }
@@ -68,7 +76,8 @@ impl Lane {
         room: Room,
     ) -> std::io::Result<Self> {
         let epoch = RefCell::new(Epoch::create(folder, epoch, room.lane_bytes())?);
-        Ok(Self { clock, room, epoch, records: Notify::new() })
+        let (told_at, tally, records) = (Cell::default(), tally::Tally::default(), Notify::new());
+        Ok(Self { clock, room, epoch, told_at, tally, records })
     }
 
     /// This lane's epoch.
@@ -87,10 +96,12 @@ impl Lane {
     ///
     /// # Errors
     /// [`Denial::Overloaded`] if the spool is full or cannot be written.
-    pub fn open(self: &Rc<Self>, opening: Opening) -> Result<Ticket, Denial> {
+    pub fn open(self: &Rc<Self>, mut opening: Opening) -> Result<Ticket, Denial> {
+        // A heartbeat may set the mirror's time back a little; what was said to be complete stays.
+        opening.at = opening.at.max(self.told_at.get());
         let estimate = spend::encode(&opening.estimate());
-        let (org, request, limit) = (opening.org, opening.request, self.room.lane_bytes());
-        let opened = self.epoch.borrow_mut().open(org, request, estimate.into(), limit);
+        let (of, limit) = ((opening.org, opening.request, opening.at), self.room.lane_bytes());
+        let opened = self.epoch.borrow_mut().open(of, estimate.into(), limit);
         opened.map_err(|_| Denial::Overloaded)?;
         Ok(Ticket::new(Rc::clone(self), opening))
     }
@@ -112,6 +123,26 @@ impl Lane {
             tracing::error!(%error, "the spool cannot be written");
             Denial::Overloaded
         })
+    }
+
+    /// The lane with the earlier epochs that its outbox sends, at `now` of the mirror. `None` while
+    /// the file is behind: after a crash a number must mean the same record.
+    pub(crate) fn summary(&self, now: Timestamp, older: &[Epoch]) -> Option<Summary> {
+        let epoch = self.epoch.borrow();
+        if !epoch.is_written() {
+            return None;
+        }
+        let taken_at = now.max(self.told_at.get());
+        self.told_at.set(taken_at);
+        let mut summary =
+            Summary { taken_at, open_answers: self.tally.open_answers(), ..Summary::default() };
+        older.iter().chain([&*epoch]).for_each(|epoch| epoch.summarise(&mut summary));
+        Some(summary)
+    }
+
+    /// Counts an answer as open until what this gives is dropped.
+    pub(crate) fn open_answer(self: &Rc<Self>) -> OpenAnswer {
+        OpenAnswer::new(Rc::clone(self))
     }
 
     /// Runs `work` on the epoch. For the outbox, which shares this thread.

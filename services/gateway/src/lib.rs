@@ -10,6 +10,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 
+pub mod board;
 pub mod body;
 pub mod config;
 pub mod core;

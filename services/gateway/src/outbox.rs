@@ -16,7 +16,9 @@ use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_runtime::metrics::{Counter, Metrics};
 use turnpike_wire::spend;
 
-use crate::lane::{Epoch, Lane, Room, Waiting};
+use crate::board::Board;
+use crate::core::Core;
+use crate::lane::{Epoch, Lane, Room, TallyMetrics, Waiting};
 use marks::Marks;
 
 /// Records of one message at most, and how long the first waits for the others: a message a record
@@ -27,11 +29,10 @@ const GATHER_MS: u64 = 5;
 const IN_FLIGHT: usize = 64;
 /// Without progress for so long, records are sent again.
 const PATIENCE_MS: u64 = 2_000;
-/// Gaps of one organisation are closed at most so often.
-const GAP_PAUSE_MS: u64 = 200;
 /// How long publishing may take before it counts as failed; what was lost is sent again.
 const PUBLISH_MS: u64 = 2_000;
-/// How often progress is looked at when nothing happens.
+/// How often progress is looked at when nothing happens, and how often the lane tells of itself:
+/// a summary walks over all organisations and open requests of the lane.
 const TICK_MS: u64 = 250;
 /// How long a shutdown waits for its last records to be booked. They stay in the spool anyway.
 const FINISH_MS: u64 = 5_000;
@@ -47,6 +48,16 @@ pub struct Route {
     pub org: Option<OrgId>,
 }
 
+/// Where a lane tells of itself, and by which time.
+pub struct Teller {
+    /// What all lanes have told.
+    pub board: Board,
+    /// Has the mirror's time.
+    pub core: Arc<Core>,
+    /// The lane's number, from 0.
+    pub lane: usize,
+}
+
 /// What is counted of all outboxes of the process.
 #[derive(Clone, Debug)]
 pub struct OutboxMetrics {
@@ -54,6 +65,7 @@ pub struct OutboxMetrics {
     failures: Counter,
     resent: Counter,
     spool_failures: Counter,
+    tally: TallyMetrics,
 }
 
 /// The outbox of one lane. The first lane's also sends what earlier runs have left.
@@ -65,6 +77,9 @@ pub struct Outbox {
     clock: SharedClock,
     marks: Marks,
     metrics: OutboxMetrics,
+    teller: Teller,
+    /// Steady time of the next summary.
+    tell_ms: u64,
 }
 
 impl OutboxMetrics {
@@ -74,8 +89,10 @@ impl OutboxMetrics {
         Self {
             messages: metrics.counter("spend_messages", "Messages of spend records published"),
             failures: metrics.counter("spend_failures", "Messages that the bus did not take"),
-            resent: metrics.counter("spend_resent", "Records sent again for lack of progress"),
+            resent: metrics
+                .counter("spend_resent", "Records sent again: lost, or not booked in time"),
             spool_failures: metrics.counter("spool_failures", "Failed writes of the spool"),
+            tally: TallyMetrics::new(metrics),
         }
     }
 }
@@ -89,9 +106,11 @@ impl Outbox {
         route: Route,
         clock: SharedClock,
         metrics: OutboxMetrics,
+        teller: Teller,
     ) -> Self {
         let marks = Marks::new(route.clone(), Arc::clone(&clock));
-        Self { lane, older: Vec::new(), room, route, clock, marks, metrics }
+        let older = Vec::new();
+        Self { lane, older, room, route, clock, marks, metrics, teller, tell_ms: 0 }
     }
 
     /// Also sends the epochs that stand in the spool from earlier runs: `take_over` of its folder.
@@ -156,8 +175,21 @@ impl Outbox {
             waiting.extend(prepare(epoch));
         }
         waiting.extend(self.lane.with_epoch(prepare));
+        self.tell(now_ms);
         if !waiting.is_empty() {
             self.publish(waiting).await;
+        }
+    }
+
+    /// Tells of the lane, on its own thread and never while a request waits for it.
+    fn tell(&mut self, now_ms: u64) {
+        if now_ms < self.tell_ms {
+            return;
+        }
+        self.lane.tally.pour(&self.metrics.tally);
+        if let Some(summary) = self.lane.summary(self.teller.core.now(), &self.older) {
+            self.teller.board.tell(self.teller.lane, summary);
+            self.tell_ms = now_ms.saturating_add(TICK_MS);
         }
     }
 
@@ -186,7 +218,7 @@ impl Outbox {
         let book = |epoch: &mut Epoch| {
             epoch.booked(*org, mark.number, mark.ended, now_ms);
             if mark.gap {
-                epoch.close_gap(*org, now_ms, GAP_PAUSE_MS);
+                epoch.gap(*org);
             }
         };
         if self.lane.epoch_id() == mark.epoch {

@@ -64,7 +64,11 @@ pub async fn answer(
 ) -> Response<Outgoing> {
     let id = RequestId(entropy::id(site.core.now()));
     let handled = handle(&site, id, request, peer).await;
-    let mut response = handled.unwrap_or_else(|denied| respond::denied(Dialect::OpenAi, &denied));
+    let mut response = handled.unwrap_or_else(|denied| {
+        site.lane.tally.denied(denied.denial);
+        respond::denied(Dialect::OpenAi, &denied)
+    });
+    site.lane.tally.answered(response.status().as_u16());
     response.headers_mut().insert(headers::REQUEST_ID, headers::value(id.to_string()));
     response
 }

@@ -13,6 +13,8 @@ use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_wire::form;
 use turnpike_wire::heartbeat::Receipt;
 
+use crate::board::{self, Board};
+
 /// How long a receipt waits for others of the same organisation: a bulk command changes thousands
 /// of keys at once.
 const GATHER_MS: u64 = 5;
@@ -22,13 +24,19 @@ const IN_FLIGHT: usize = 64;
 const PUBLISH_MS: u64 = 1_000;
 
 /// The receipts that wait to be sent; the latest of each organisation stands.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Receipts {
+    board: Board,
     waiting: Arc<Mutex<BTreeMap<OrgId, (Position, Timestamp)>>>,
     news: Arc<Notify>,
 }
 
 impl Receipts {
+    /// Nothing waits; `board` says what was served.
+    pub(crate) fn new(board: Board) -> Self {
+        Self { board, waiting: Arc::default(), news: Arc::default() }
+    }
+
     /// The mirror of `org` has reached `position`.
     pub(crate) fn reached(&self, org: OrgId, position: Position, at: Timestamp) {
         self.lock().insert(org, (position, at));
@@ -49,9 +57,15 @@ impl Receipts {
         };
         while stop.run_until_cancelled(gathered()).await.is_some() {
             let waiting = std::mem::take(&mut *self.lock());
+            let lanes = self.board.read();
+            let promise = |org| lanes.as_ref().and_then(|lanes| board::promise(lanes, org));
             let sent = stream::iter(waiting)
                 .map(|(org, (position, at))| {
-                    let payload = form::encode(&Receipt { epoch, position, at }).into();
+                    let promise = promise(org);
+                    let complete_to = promise.as_ref().map(|promise| promise.complete_to);
+                    let spent = promise.map(|promise| promise.spent).unwrap_or_default();
+                    let receipt = Receipt { epoch, position, at, complete_to, spent };
+                    let payload = form::encode(&receipt).into();
                     let topic = Topic::Receipts { org, gateway };
                     bus.publish(Publish { topic, id: String::new(), headers: Vec::new(), payload })
                 })

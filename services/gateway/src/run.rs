@@ -136,8 +136,8 @@ async fn start(
         // Without a single key every answer would be a refusal: callers are better off elsewhere.
         stop.run_until_cancelled(probes.ready()).await;
     }
-    let Standing { core, joined, epoch, older, room, spool, route, tasks, upstairs, folder } =
-        standing;
+    let Standing { core, joined, epoch, older, room, spool, board, .. } = standing;
+    let Standing { route, tasks, upstairs, folder, .. } = standing;
     let cores = cores::start(CoresParts {
         core: Arc::clone(&core),
         cores: config.cores(),
@@ -147,6 +147,7 @@ async fn start(
         older,
         room,
         route,
+        board,
         outbox_metrics: OutboxMetrics::new(&metrics),
         stop: stop.clone(),
     });

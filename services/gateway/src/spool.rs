@@ -15,6 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use turnpike_domain::id::{EpochId, OrgId, RequestId};
+use turnpike_domain::time::Timestamp;
 
 pub(crate) use segment::{SegmentFile, segments};
 
@@ -60,6 +61,8 @@ struct Segment {
     /// Bytes that are in the file.
     bytes: u64,
     opens: usize,
+    /// Its open lines were copied forward.
+    copied: bool,
     /// Closing lines that the projector has not booked.
     unbooked: usize,
 }
@@ -68,6 +71,8 @@ struct Segment {
 struct OpenLine {
     segment: u32,
     org: OrgId,
+    /// When the request was admitted.
+    at: Timestamp,
     record: Box<[u8]>,
 }
 
@@ -98,7 +103,7 @@ impl Spool {
     /// Adds a segment that stands already and is newer than those added before it; `unbooked` of
     /// its closing lines will be reported to [`Self::booked`].
     pub(crate) fn adopt(&mut self, number: u32, bytes: u64, unbooked: usize) {
-        self.older.push_back(Segment { number, bytes, opens: 0, unbooked });
+        self.older.push_back(Segment { number, bytes, unbooked, ..Segment::default() });
     }
 
     /// Bytes that files, queued lines and the room of open requests take.
@@ -112,8 +117,7 @@ impl Spool {
     /// Queues an opening line, if it and its closing line fit into `limit`.
     pub(crate) fn open(
         &mut self,
-        org: OrgId,
-        request: RequestId,
+        (org, request, at): (OrgId, RequestId, Timestamp),
         record: Box<[u8]>,
         limit: u64,
     ) -> Result<(), SpoolFull> {
@@ -125,7 +129,7 @@ impl Spool {
         self.push(&Line::Open { org, request, record: &record });
         self.current.opens += 1;
         let segment = self.current.number;
-        self.opens.insert(request, OpenLine { segment, org, record });
+        self.opens.insert(request, OpenLine { segment, org, at, record });
         Ok(())
     }
 
@@ -162,6 +166,11 @@ impl Spool {
     /// Requests that are open.
     pub(crate) fn open_requests(&self) -> usize {
         self.opens.len()
+    }
+
+    /// The requests that are open, by organisation and time of admission, in no order.
+    pub(crate) fn opens(&self) -> impl Iterator<Item = (OrgId, Timestamp)> {
+        self.opens.values().map(|open| (open.org, open.at))
     }
 
     /// Lines queued so far.
@@ -216,13 +225,20 @@ impl Spool {
     /// Deletes the oldest segments whose closing lines are all booked. Lines of requests that are
     /// still open are copied forward first, so that one long stream does not hold everything.
     pub(crate) fn trim(&mut self) -> io::Result<()> {
+        if self.current.bytes == 0 {
+            // Its head says what the deleted ones held.
+            self.flush()?;
+        }
         while let Some(old) = self.older.front().filter(|old| old.unbooked == 0) {
             let number = old.number;
             if old.opens > 0 {
                 self.copy_forward(number);
             }
-            // What was copied must stand before its first home is gone.
-            self.flush()?;
+            // What was copied must stand before its first home is gone. Nothing else is waited for:
+            // on a full disk this is what makes room.
+            if self.older.front().is_some_and(|old| old.copied) {
+                self.flush()?;
+            }
             SegmentFile { epoch: self.epoch, number }.remove(&self.folder)?;
             self.older.pop_front();
         }
@@ -238,6 +254,12 @@ impl Spool {
             .try_for_each(|number| SegmentFile { epoch: self.epoch, number }.remove(&self.folder))
     }
 
+    /// Puts another file in the place of the present one: a disk that fails, or works again.
+    #[cfg(test)]
+    pub(crate) const fn swap_file(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+
     fn copy_forward(&mut self, from: u32) {
         for (request, open) in self.opens.iter_mut().filter(|(_, open)| open.segment == from) {
             let line = Line::Open { org: open.org, request: *request, record: &open.record };
@@ -247,7 +269,7 @@ impl Spool {
             self.current.opens += 1;
         }
         if let Some(old) = self.segment(from) {
-            old.opens = 0;
+            (old.opens, old.copied) = (0, true);
         }
     }
 

@@ -42,8 +42,12 @@ pub struct MovedHead {
     pub hash: Hash,
 }
 
-/// "I have applied everything up to here."
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The most numbers of one receipt: 7 kB. A gateway whose cores and earlier epochs are more than
+/// these makes no promise about its spend until the projector has booked some of them.
+pub const MAX_SPENT: usize = 256;
+
+/// "I have applied everything up to here", with what the gateway has served of the organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The run of the gateway.
     pub epoch: EpochId,
@@ -51,6 +55,12 @@ pub struct Receipt {
     pub position: Position,
     /// The mirror's time when it got there.
     pub at: Timestamp,
+    /// Every request that it admitted before this moment stands among `spent`, or is booked.
+    /// `None`: it promises nothing.
+    pub complete_to: Option<Timestamp>,
+    /// The last number of each epoch, of this run and of earlier ones, that has served the
+    /// organisation and may not be booked to its end; at most [`MAX_SPENT`].
+    pub spent: Vec<(EpochId, u64)>,
 }
 
 form!(Heartbeat {
@@ -62,7 +72,7 @@ form!(Heartbeat {
     6 heads [default],
 });
 form!(MovedHead { 1 org, 2 seq, 3 hash });
-form!(Receipt { 1 epoch, 2 position, 3 at });
+form!(Receipt { 1 epoch, 2 position, 3 at, 4 complete_to, 5 spent [default] });
 
 /// Why bytes are no heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -107,6 +117,27 @@ impl Heartbeat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_receipt_of_before_promises_nothing() {
+        let (epoch, position, at) = (EpochId(1), Position(2), Timestamp(3));
+        let least = Receipt { epoch, position, at, complete_to: None, spent: Vec::new() };
+        let mut old = Writer::default();
+        old.map(3);
+        old.uint(1);
+        epoch.write(&mut old);
+        old.uint(2);
+        position.write(&mut old);
+        old.uint(3);
+        at.write(&mut old);
+        let old = old.into_bytes();
+        assert_eq!(form::encode(&least), old, "what is not there takes no byte");
+        assert_eq!(form::decode(&old), Ok(least.clone()));
+        let spent = vec![(EpochId(4), u64::MAX); MAX_SPENT];
+        let full = Receipt { complete_to: Some(Timestamp(5)), spent, ..least };
+        assert_eq!(form::decode(&form::encode(&full)), Ok(full.clone()));
+        assert!(form::encode(&full).len() < 8_000, "{}", form::encode(&full).len());
+    }
 
     #[test]
     fn a_heartbeat_is_read_only_as_it_was_signed() {

@@ -104,18 +104,13 @@ pub(crate) async fn figures(ask: &Ask) -> Result<Arc<Figures>, Problem> {
     Ok(figures)
 }
 
-/// Up to when every gateway that is online has reported what it served; null while none is, or one
-/// has not said so yet.
+/// Up to when every gateway that is online has reported what it served, and that is booked; null
+/// while none is, or one has not said so yet.
 pub(crate) async fn complete_up_to(ask: &Ask) -> Result<Option<Timestamp>, Problem> {
     let snapshot = ask.snapshot().await?;
     let places = usage::places(&*snapshot, ask.org).await?;
-    let online = ask.app().gateways(ask.org).await?.into_iter().filter(|known| known.online);
-    let booked = online.map(|known| {
-        let heard = known.heard?;
-        let of_run = places.iter().filter(|it| (it.gateway, it.epoch) == (known.id, heard.epoch));
-        of_run.map(|it| it.place.at).max()
-    });
-    Ok(booked.min().flatten())
+    let gateways = ask.app().gateways(ask.org).await?;
+    Ok(ask.app().presence.complete_up_to(ask.org, &gateways, &places))
 }
 
 async fn read(ask: &Ask) -> Result<Figures, Problem> {

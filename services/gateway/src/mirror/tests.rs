@@ -1,5 +1,7 @@
 //! The mirror in step with a control plane, over a bus that loses, repeats and reorders.
 
+use std::num::NonZeroUsize;
+
 use proptest::prelude::*;
 use turnpike_bus::local::LocalBus;
 use turnpike_bus::seam::{Feed, Reader, Start, Topic};
@@ -16,6 +18,7 @@ use turnpike_wire::heartbeat::Receipt;
 use turnpike_wire::secret::{PlainSecret, parse};
 
 use super::*;
+use crate::board::Board;
 use crate::config::ServeOptions;
 use crate::fake::{
     DAY, Fake, GATEWAY, ORG, OTHER, created, joined, key, peppers, publish, publish_on, rotated,
@@ -35,6 +38,7 @@ struct House {
     clock: PausedClock,
     core: Arc<Core>,
     metrics: MirrorMetrics,
+    probes: Probes,
     tasks: Tasks,
     data: Arc<tempfile::TempDir>,
 }
@@ -60,8 +64,8 @@ impl House {
             core.set_fresh_at(loaded.times.fresh_at);
         }
         let all = Metrics::new();
-        let metrics = MirrorMetrics::new(&all);
-        let (tasks, receipts) = (Tasks::new("test"), Receipts::default());
+        let (metrics, probes) = (MirrorMetrics::new(&all), Probes::new(all));
+        let (tasks, receipts) = (Tasks::new("test"), Receipts::new(Board::new(NonZeroUsize::MIN)));
         let sending: Arc<dyn Bus> = Arc::clone(&bus) as Arc<dyn Bus>;
         let (telling, sender) = (receipts.clone(), (GATEWAY, EpochId(5)));
         let telling =
@@ -77,11 +81,11 @@ impl House {
             disk: Disk::open(data.path(), &token, joined()).unwrap(),
             audit: Audit::open(data.path()).unwrap(),
             receipts,
-            probes: Probes::new(all),
+            probes: probes.clone(),
             metrics: metrics.clone(),
         };
         tasks.spawn("mirror", Mirror::new(parts).run(tasks.stopping()));
-        let house = Self { fake, bus, clock, core, metrics, tasks, data };
+        let house = Self { fake, bus, clock, core, metrics, probes, tasks, data };
         house.clock.sleep(SOON_MS).await;
         house
     }
@@ -276,6 +280,36 @@ async fn another_chain_is_replaced_by_the_true_one() {
     house.clock.sleep(SECOND_MS).await;
     assert_eq!(house.try_key(&secret(1, 0)), Ok(()));
     assert_eq!(house.try_key(&secret(2, 0)), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_is_ready_while_it_may_serve() {
+    let house = House::start(Fake::new(), Arc::new(tempfile::tempdir().unwrap())).await;
+    assert!(!house.probes.is_ready(), "it has not caught up yet");
+    house.tell(ORG, created(1)).await;
+    house.beat().await;
+    assert!(house.probes.is_ready());
+    house.clock.sleep(9 * MINUTE_MS).await;
+    assert!(house.core.is_stale() && house.probes.is_ready());
+    house.clock.sleep(2 * MINUTE_MS).await;
+    assert!(!house.probes.is_ready(), "it refuses by now");
+    house.beat().await;
+    assert!(house.probes.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_makes_a_gateway_ask_again_at_once() {
+    let house = House::new(Fake::new()).await;
+    house.fake.set_unreachable(true);
+    house.clock.sleep(5 * MINUTE_MS).await;
+    // A heartbeat with others missing before it: the heads are asked for, in vain for long.
+    house.fake.beat(&*house.bus, house.clock.now()).await;
+    house.clock.sleep(MINUTE_MS).await;
+    assert!(house.core.is_stale());
+    house.fake.set_unreachable(false);
+    house.fake.beat(&*house.bus, house.clock.now()).await;
+    house.clock.sleep(SECOND_MS).await;
+    assert!(!house.core.is_stale());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,8 @@
 //! Lanes and outboxes against a projector that books, sleeps, or asks again.
 
+mod promises;
+
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use tokio::task::LocalSet;
@@ -18,7 +21,8 @@ use turnpike_wire::form;
 use turnpike_wire::spend::{Batch, Booked};
 
 use super::*;
-use crate::fake::{DAY, GATEWAY, ORG, OTHER, publish_on};
+use crate::config::ServeOptions;
+use crate::fake::{DAY, GATEWAY, ORG, OTHER, peppers, publish_on};
 use crate::lane::{Opening, Outcome, Ticket, take_over_all};
 
 const MAX_BYTES: u64 = 4 << 20;
@@ -30,6 +34,9 @@ struct House {
     bus: Arc<LocalBus>,
     clock: PausedClock,
     room: Room,
+    core: Arc<Core>,
+    board: Board,
+    metrics: Metrics,
     folder: tempfile::TempDir,
     spend: Box<dyn Reader>,
     tasks: Tasks,
@@ -41,7 +48,14 @@ impl House {
         let bus = Arc::new(LocalBus::new(Arc::new(clock.clone())));
         let spend = bus.read(Feed::Spend(None), Start::Now).await.unwrap();
         let (room, folder) = (Room::new(max_bytes, lanes), tempfile::tempdir().unwrap());
-        Self { bus, clock, room, folder, spend, tasks: Tasks::new("test") }
+        let shared: SharedClock = Arc::new(clock.clone());
+        let core = Core::new(shared, ServeOptions::default(), peppers(), GATEWAY);
+        let (core, metrics) = (Arc::new(core), Metrics::new());
+        let lanes = usize::try_from(lanes).unwrap();
+        let board = Board::new(NonZeroUsize::new(lanes).unwrap());
+        board.watch(&core, max_bytes, &metrics);
+        let tasks = Tasks::new("test");
+        Self { bus, clock, room, core, board, metrics, folder, spend, tasks }
     }
 
     fn lane(&self, epoch: u128) -> Rc<Lane> {
@@ -51,11 +65,17 @@ impl House {
     }
 
     fn send(&self, lane: &Rc<Lane>, older: Vec<Epoch>) {
+        self.send_as(0, lane, older);
+    }
+
+    fn send_as(&self, number: usize, lane: &Rc<Lane>, older: Vec<Epoch>) {
         let route =
             Route { bus: Arc::clone(&self.bus) as Arc<dyn Bus>, gateway: GATEWAY, org: None };
         let clock: SharedClock = Arc::new(self.clock.clone());
-        let metrics = OutboxMetrics::new(&Metrics::new());
-        let outbox = Outbox::new(Rc::clone(lane), self.room.clone(), route, clock, metrics);
+        let (board, core) = (self.board.clone(), Arc::clone(&self.core));
+        let teller = Teller { board, core, lane: number };
+        let (room, metrics) = (self.room.clone(), OutboxMetrics::new(&self.metrics));
+        let outbox = Outbox::new(Rc::clone(lane), room, route, clock, metrics, teller);
         self.tasks.spawn_local("outbox", outbox.with_older(older).run(self.tasks.stopping()));
     }
 
@@ -159,6 +179,32 @@ async fn what_is_not_booked_is_sent_again_after_two_seconds_or_when_asked_for() 
         house.mark(1, 3, false, false).await;
         house.clock.sleep(10 * SECOND_MS).await;
         assert_eq!(house.sent(), []);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_gap_is_closed_at_once_or_when_the_last_one_has_rested() {
+    on_one_core(async {
+        let mut house = House::new(MAX_BYTES, 1).await;
+        let lane = house.lane(1);
+        house.send(&lane, Vec::new());
+        (1..=3).for_each(|request| serve(&lane, ORG, request));
+        house.soon().await;
+        house.sent();
+        house.mark(1, 1, false, true).await;
+        assert_eq!(house.sent()[0].first, 2, "even in the first moment of the clock");
+        house.mark(1, 1, false, true).await;
+        assert_eq!(house.sent(), [], "what was sent again is still on its way");
+        house.clock.sleep(2 * TICK_MS).await;
+        assert_eq!(house.sent()[0].first, 2, "it was lost too, and nobody asks a third time");
+        for first in [Some(2), None] {
+            house.mark(1, 1, false, true).await;
+            assert_eq!(house.sent().first().map(|batch| batch.first), first);
+        }
+        house.mark(1, 3, false, false).await;
+        house.clock.sleep(10 * SECOND_MS).await;
+        assert_eq!(house.sent(), [], "what is booked closes the gap");
     })
     .await;
 }

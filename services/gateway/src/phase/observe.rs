@@ -16,6 +16,7 @@ use crate::core::Denied;
 use crate::dialect::{Call, Report, StreamMeter};
 use crate::field::Finder;
 use crate::headers;
+use crate::lane::OpenAnswer;
 use crate::respond::Outgoing;
 use crate::sse::Scanner;
 use crate::upstream::AnswerBody;
@@ -109,8 +110,8 @@ fn stream(
     let means = Means { clock: site.core.clock().clone(), tasks: site.tasks.clone() };
     let status = head.status.as_u16();
     let refused = !head.status.is_success();
-    let observer =
-        Observer { admitted: Some(job.admitted), call: job.call, reading, status, refused };
+    let (admitted, call, open) = (Some(job.admitted), job.call, site.lane.open_answer());
+    let observer = Observer { admitted, call, reading, status, refused, _open: open };
     let relay = Relay::new(body, observer, limits, means).after(held);
     Response::from_parts(head, Outgoing::stream(relay))
 }
@@ -139,6 +140,7 @@ pub struct Observer {
     reading: Reading,
     status: u16,
     refused: bool,
+    _open: OpenAnswer,
 }
 
 enum Reading {

@@ -13,9 +13,10 @@ use turnpike_domain::id::EpochId;
 use turnpike_runtime::tasks::{self, Tasks};
 use turnpike_runtime::{entropy, per_core, serve};
 
+use crate::board::Board;
 use crate::core::Core;
 use crate::lane::{Epoch, Lane, Room};
-use crate::outbox::{Outbox, OutboxMetrics, Route};
+use crate::outbox::{Outbox, OutboxMetrics, Route, Teller};
 use crate::parts::CoreParts;
 use crate::server;
 
@@ -34,6 +35,7 @@ pub(super) struct CoresParts {
     pub(super) older: Vec<Epoch>,
     pub(super) room: Room,
     pub(super) route: Route,
+    pub(super) board: Board,
     pub(super) outbox_metrics: OutboxMetrics,
     pub(super) stop: CancellationToken,
 }
@@ -105,7 +107,9 @@ fn begin(shared: &Shared, number: usize) -> io::Result<(CoreParts, Outbox)> {
     let lane = Lane::create(Arc::clone(&clock), &parts.spool, epoch, parts.room.clone())?;
     let lane = Rc::new(lane);
     let (route, metrics) = (parts.route.clone(), parts.outbox_metrics.clone());
-    let mut outbox = Outbox::new(Rc::clone(&lane), parts.room.clone(), route, clock, metrics);
+    let (core, board, room) = (Arc::clone(&parts.core), parts.board.clone(), parts.room.clone());
+    let teller = Teller { board, core, lane: number };
+    let mut outbox = Outbox::new(Rc::clone(&lane), room, route, clock, metrics, teller);
     if number == 0 {
         let mut older = shared.older.lock().unwrap_or_else(PoisonError::into_inner);
         outbox = outbox.with_older(std::mem::take(&mut *older));

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::lane::Lane;
 use crate::mirror::load;
-use crate::outbox::{Outbox, OutboxMetrics};
+use crate::outbox::{Outbox, OutboxMetrics, Teller};
 use crate::upstairs::{Joined, Upstairs};
 
 /// How long the outbox may take to end; it bounds itself below this.
@@ -49,12 +49,14 @@ pub async fn embed(parts: Parts, upstairs: Arc<dyn Upstairs>) -> Result<Embedded
     let probes = Probes::new(metrics.clone());
     let watched = (&probes, &metrics);
     let standing = Standing::begin(parts, folder, loaded, upstairs, watched, tasks).await?;
-    let Standing { core, joined, epoch, older, room, spool, route, tasks, upstairs, folder } =
-        standing;
+    let Standing { core, joined, epoch, older, room, spool, board, .. } = standing;
+    let Standing { route, tasks, upstairs, folder, .. } = standing;
     let clock = Arc::clone(core.clock());
     let lane = Lane::create(Arc::clone(&clock), &spool, epoch, room.clone());
     let lane = Rc::new(lane.map_err(machine("the spool"))?);
-    let outbox = Outbox::new(Rc::clone(&lane), room, route, clock, OutboxMetrics::new(&metrics));
+    let teller = Teller { board, core: Arc::clone(&core), lane: 0 };
+    let counted = OutboxMetrics::new(&metrics);
+    let outbox = Outbox::new(Rc::clone(&lane), room, route, clock, counted, teller);
     let sending = Tasks::new("outbox");
     sending.spawn_local("outbox", outbox.with_older(older).run(sending.stopping()));
     let id = joined.gateway;

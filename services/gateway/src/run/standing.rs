@@ -14,6 +14,7 @@ use turnpike_runtime::tasks::Tasks;
 use super::folder::Folder;
 use super::{Parts, StartError, machine};
 use crate::audit::Audit;
+use crate::board::Board;
 use crate::core::Core;
 use crate::lane::{Epoch, Room, take_over_all};
 use crate::mirror::world::World;
@@ -37,6 +38,8 @@ pub(super) struct Standing {
     /// Where this gateway's spool files stand.
     pub(super) spool: PathBuf,
     pub(super) route: Route,
+    /// Has a place for every lane.
+    pub(super) board: Board,
     pub(super) tasks: Tasks,
     pub(super) upstairs: Arc<dyn Upstairs>,
     pub(super) folder: Folder,
@@ -75,7 +78,9 @@ impl Standing {
             }
         }
         let epoch = EpochId(entropy::id(clock.now()));
-        let receipts = Receipts::default();
+        let board = Board::new(config.cores());
+        board.watch(&core, config.spool.max_bytes, metrics);
+        let receipts = Receipts::new(board.clone());
         let (sending, sender) = (receipts.clone(), (joined.gateway, epoch));
         let sending = sending.run(Arc::clone(&bus), Arc::clone(&clock), sender, tasks.stopping());
         tasks.spawn("receipts", sending);
@@ -98,8 +103,11 @@ impl Standing {
         let room = Room::new(config.spool.max_bytes, lanes);
         let spool = folder.spool(joined.gateway).map_err(machine("the spool"))?;
         let older = take_over_all(&spool, room.lane_bytes()).map_err(machine("the spool"))?;
+        let damaged =
+            metrics.counter("spool_damaged_lines", "Stretches of the spool that were damaged");
+        damaged.inc_by(older.iter().map(Epoch::damaged_lines).sum());
         let route = Route { bus, gateway: joined.gateway, org: joined.org };
-        Ok(Self { core, joined, epoch, older, room, spool, route, tasks, upstairs, folder })
+        Ok(Self { core, joined, epoch, older, room, spool, route, board, tasks, upstairs, folder })
     }
 }
 

@@ -18,7 +18,8 @@ fn epoch(folder: &Path, limit: u64) -> Epoch {
 
 fn open(epoch: &mut Epoch, org: OrgId, request: u128, limit: u64) -> Result<(), SpoolFull> {
     let estimate = format!("estimate {request}").into_bytes();
-    epoch.open(org, RequestId(request), estimate.into(), limit)
+    let at = Timestamp(u64::try_from(request).unwrap());
+    epoch.open((org, RequestId(request), at), estimate.into(), limit)
 }
 
 fn serve(epoch: &mut Epoch, org: OrgId, request: u128) {
@@ -166,25 +167,98 @@ fn one_long_request_does_not_hold_the_files_of_all_others() {
     assert_eq!(last, 4_998, "numbers go on where the deleted files ended");
 }
 
+/// Changes one byte of the first file, a little behind where `text` stands.
+fn damage(folder: &Path, text: &str) {
+    let file = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).min().unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let mut places = bytes.windows(text.len()).enumerate();
+    let (place, _) = places.find(|(_, found)| *found == text.as_bytes()).unwrap();
+    bytes[place] ^= 1;
+    std::fs::write(file, bytes).unwrap();
+}
+
 #[test]
-fn damage_within_a_spool_is_left_for_the_operator() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut epoch = epoch(folder.path(), 64 << 10);
-    for request in 0.. {
-        if segments(folder.path()).unwrap().len() == 3 {
-            break;
+fn damage_costs_what_stood_there_and_no_more() {
+    for both in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut crashed = epoch(folder.path(), LIMIT);
+        (1..=6).for_each(|request| serve(&mut crashed, ORG, request));
+        open(&mut crashed, OTHER, 7, LIMIT).unwrap();
+        crashed.flush().unwrap();
+        drop(crashed);
+        damage(folder.path(), "cost 3");
+        if both {
+            damage(folder.path(), "estimate 3");
         }
-        serve(&mut epoch, ORG, request);
+        // The second time follows a crash in the middle of taking over.
+        for _ in 0..2 {
+            let mut taken = take_over_all(folder.path(), LIMIT).unwrap().remove(0);
+            assert_eq!(taken.damaged_lines(), if both { 2 } else { 1 });
+            let sent = taken.take_waiting(100, 0);
+            let third = if both { "" } else { "estimate 3" };
+            let expected = ["cost 1", "cost 2", third, "cost 4", "cost 5", "cost 6"];
+            assert_eq!((sent[0].first, texts(&sent[0])), (1, expected.map(str::to_owned).to_vec()));
+            assert!(sent[0].end && texts(&sent[1]) == ["estimate 7"]);
+        }
+        let mut taken = take_over_all(folder.path(), LIMIT).unwrap().remove(0);
+        taken.take_waiting(100, 0);
+        taken.booked(ORG, 6, true, 1);
+        taken.booked(OTHER, 1, true, 1);
+        assert!(taken.is_over());
+        taken.remove().unwrap();
+        assert_eq!(segments(folder.path()).unwrap(), []);
+    }
+}
+
+#[test]
+fn an_epoch_whose_end_was_lost_ends_where_the_projector_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut crashed = epoch(folder.path(), LIMIT);
+    (1..=4).for_each(|request| serve(&mut crashed, ORG, request));
+    crashed.flush().unwrap();
+    drop(crashed);
+    for number in 2..=4 {
+        damage(folder.path(), &format!("cost {number}"));
+        damage(folder.path(), &format!("estimate {number}"));
+    }
+    let mut taken = take_over_all(folder.path(), LIMIT).unwrap().remove(0);
+    let sent = taken.take_waiting(100, 0);
+    assert_eq!((sent[0].first, texts(&sent[0])), (1, vec!["cost 1".to_owned()]));
+    assert!(taken.booked(ORG, 4, false, 1) && !taken.is_over());
+    assert_eq!((taken.unbooked(), taken.rewind(9_000, 2_000)), (0, 0));
+    let end = Waiting { org: ORG, first: 5, records: Vec::new(), end: true };
+    assert_eq!(taken.take_waiting(100, 9_000), [end]);
+    assert!(taken.booked(ORG, 4, true, 9_001) && taken.is_over());
+}
+
+#[test]
+fn a_full_disk_holds_back_only_what_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let limit = 64 << 10;
+    let mut epoch = epoch(folder.path(), limit);
+    let mut last = 0;
+    while segments(folder.path()).unwrap().len() < 2 {
+        last += 1;
+        serve(&mut epoch, ORG, last);
         epoch.tidy().unwrap();
     }
-    drop(epoch);
-    let first = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()).min();
-    let mut bytes = std::fs::read(first.as_ref().unwrap()).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(first.unwrap(), bytes).unwrap();
-    assert_eq!(take_over_all(folder.path(), LIMIT).unwrap().len(), 0);
-    assert_eq!(segments(folder.path()).unwrap().len(), 3);
+    epoch.take_waiting(1, 0);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let disk = epoch.spool.swap_file(full);
+    serve(&mut epoch, ORG, last + 1);
+    assert!(epoch.tidy().is_err());
+    assert_eq!(open(&mut epoch, ORG, last + 2, LIMIT), Err(SpoolFull));
+    let written = u64::try_from(last).unwrap();
+    epoch.rewind(2_000, 2_000);
+    let sent = epoch.take_waiting(10_000, 2_000);
+    assert_eq!((sent[0].first, u64::try_from(sent[0].records.len()).unwrap()), (1, written));
+    epoch.booked(ORG, written, false, 2_001);
+    assert!(epoch.tidy().is_err());
+    assert_eq!(segments(folder.path()).unwrap().len(), 1, "what is booked makes room");
+    epoch.spool.swap_file(disk);
+    epoch.tidy().unwrap();
+    let sent = epoch.take_waiting(100, 2_002);
+    assert_eq!(texts(&sent[0]), [format!("cost {}", last + 1)]);
 }
 
 #[derive(Clone, Debug)]
