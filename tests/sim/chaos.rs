@@ -103,7 +103,8 @@ async fn restart_gateway(house: &House, place: usize) {
     start_gateway(house, place).await;
 }
 
-async fn start_gateway(house: &House, place: usize) {
+/// Starts a gateway; it is no part of the house before it has heard its first words.
+pub(crate) async fn start_gateway(house: &House, place: usize) {
     house.start_gateway(place).await;
     house.watch.calm.disturb(place, house.now_ms() + START_MS);
 }
@@ -238,7 +239,7 @@ pub(crate) async fn heal(house: &House) {
     }
     for place in 0..GATEWAYS {
         if house.machines[place].serving().is_none() {
-            house.start_gateway(place).await;
+            start_gateway(house, place).await;
         }
     }
 }

@@ -11,7 +11,7 @@ use turnpike_gateway::core::Entry;
 use turnpike_runtime::clock::Clock as _;
 
 use crate::house::{House, Known, Serving};
-use crate::reference::opens;
+use crate::reference::{opens, same_platform};
 
 /// A dead secret is refused so soon on a connected gateway (invariant 10).
 const CONNECTED_MS: u64 = 5_000;
@@ -118,7 +118,8 @@ impl House {
         let place = serving.place;
         let at = usize::try_from(platform.head.seq).unwrap();
         let reference = self.reference.borrow();
-        let Some(folded) = reference.platform.get(at).filter(|folded| *folded == platform) else {
+        let folded = reference.platform.get(at).filter(|folded| same_platform(folded, platform));
+        let Some(folded) = folded else {
             return self.broken(format!("gateway {place}: the platform at {at} is no fold"));
         };
         let (key, view) = (&entry.key, &entry.org.organisation);

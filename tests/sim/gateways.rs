@@ -4,6 +4,7 @@ use turnpike_domain::id::OrgId;
 use turnpike_wire::snapshot::State;
 
 use crate::house::House;
+use crate::reference::{same_organisation, same_platform};
 
 /// How long running requests may take to end before a restart in order.
 const DRAIN_MS: u64 = 20_000;
@@ -46,13 +47,16 @@ impl House {
             let (org, seq, same) = match &state {
                 State::Platform(platform) => {
                     let at = usize::try_from(platform.head.seq).unwrap();
-                    (OrgId::PLATFORM, at, reference.platform.get(at) == Some(&**platform))
+                    let expected = reference.platform.get(at);
+                    let same = expected.is_some_and(|folded| same_platform(folded, platform));
+                    (OrgId::PLATFORM, at, same)
                 }
                 State::Organisation(found) => {
                     let stream = reference.orgs.get(&found.id);
                     let expected = stream.and_then(|stream| stream.state(found.head.seq));
                     let at = usize::try_from(found.head.seq).unwrap();
-                    (found.id, at, expected == Some(&**found))
+                    let same = expected.is_some_and(|folded| same_organisation(folded, found));
+                    (found.id, at, same)
                 }
             };
             if !same {

@@ -14,11 +14,14 @@ use turnpike_wire::spend::LogRow;
 
 use crate::commands::Sent;
 use crate::house::{GATEWAYS, House};
+use crate::reference::{same_head, same_organisation};
 
 /// How long the house may take to come to rest: what a projector has to win again, and what
 /// gateways send again.
 const REST_MS: u64 = 90_000;
 const LOOK_MS: u64 = 500;
+/// Behind it the longest wait of a gateway that could not ask: every mirror is complete.
+const SETTLE_MS: u64 = 20_000;
 /// Rows read at once.
 const PAGE: usize = 1_000;
 
@@ -30,7 +33,7 @@ struct Booked {
 }
 
 impl House {
-    /// Waits until all that was admitted is booked.
+    /// Waits until all that was admitted is booked and every gateway has news.
     pub(crate) async fn rest(&self) {
         let from_ms = self.now_ms();
         while self.now_ms() < from_ms + REST_MS && !self.watch.is_broken() {
@@ -42,14 +45,18 @@ impl House {
                 break;
             }
         }
-        // A heartbeat and its answers: every mirror is complete.
-        self.sleep(5_000).await;
+        self.sleep(SETTLE_MS).await;
         self.note(format!("at rest after {} ms", self.now_ms() - from_ms));
     }
 
     fn running_requests(&self) -> usize {
         let open = self.machines.iter().filter_map(|machine| machine.serving());
         open.map(|serving| serving.lane.open_requests()).sum()
+    }
+
+    fn all_fresh(&self) -> bool {
+        let mut serving = self.machines.iter().filter_map(|machine| machine.serving());
+        serving.all(|serving| !serving.core.is_stale())
     }
 
     async fn all_booked(&self) -> bool {
@@ -154,7 +161,7 @@ impl House {
                     "at rest gateway {place} knows {keys} of {expected} secrets, stale: {stale}"
                 ));
             }
-            if serving.core.platform().head != reference.latest_platform().head {
+            if !same_head(serving.core.platform().head, reference.latest_platform().head) {
                 self.broken(format!("at rest gateway {place} is behind the platform"));
             }
         }
@@ -184,7 +191,8 @@ impl House {
             for state in self.machines[place].saved() {
                 let turnpike_wire::snapshot::State::Organisation(saved) = state else { continue };
                 let reference = self.reference.borrow();
-                if reference.organisation(saved.id) != Some(&*saved) {
+                let latest = reference.organisation(saved.id);
+                if !latest.is_some_and(|latest| same_organisation(latest, &saved)) {
                     self.broken(format!("gateway {place} ended behind {}", saved.id));
                 }
             }

@@ -151,7 +151,7 @@ async fn found(house: &Rc<House>, sent: &Rc<RefCell<Vec<Sent>>>) {
         found_organisation(house, sent, max_staleness_ms).await;
     }
     for place in 0..GATEWAYS {
-        house.start_gateway(place).await;
+        chaos::start_gateway(house, place).await;
     }
     house.catch_up().await;
 }

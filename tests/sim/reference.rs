@@ -9,7 +9,7 @@ use turnpike_domain::event::Record;
 use turnpike_domain::evolve;
 use turnpike_domain::id::{CommandId, KeyId, OrgId, Position};
 use turnpike_domain::secret::PublicId;
-use turnpike_domain::state::{Key, Organisation, Platform};
+use turnpike_domain::state::{Head, Key, Organisation, Platform};
 use turnpike_store::kv::{Kv, Snapshot};
 use turnpike_store::log;
 use turnpike_wire::record::{self, FIRST_HASH};
@@ -178,4 +178,25 @@ pub(crate) fn opens(key: &Key, secret: PublicId) -> bool {
     let fits = key.secret.public_id == secret
         || key.previous.as_ref().is_some_and(|old| old.secret.public_id == secret);
     fits && !key.standing.disabled && key.standing.revoked.is_none()
+}
+
+/// Whether two folds are the same. The position of a head is left aside: whoever did not see the
+/// commit of the last event does not know it.
+pub(crate) fn same_platform(one: &Platform, other: &Platform) -> bool {
+    same_head(one.head, other.head)
+        && one.plans == other.plans
+        && one.models == other.models
+        && one.providers == other.providers
+        && one.tokens == other.tokens
+        && one.gateways == other.gateways
+}
+
+/// As [`same_platform`].
+pub(crate) fn same_organisation(one: &Organisation, other: &Organisation) -> bool {
+    let head = Head { position: one.head.position, ..other.head };
+    same_head(one.head, other.head) && *one == Organisation { head, ..other.clone() }
+}
+
+pub(crate) fn same_head(one: Head, other: Head) -> bool {
+    (one.seq, one.hash) == (other.seq, other.hash)
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use turnpike_runtime::tasks;
+use turnpike_runtime::telemetry::{self, TelemetryOptions};
 use turnpike_tests::chance::Tally;
 
 use crate::life::{self, Report};
@@ -79,12 +80,27 @@ pub(crate) fn tell(lived: &Lived) {
     for (fault, count) in lived.tally.counts() {
         writeln!(text, "{count:>9}  {fault}").unwrap();
     }
+    for (seed, what) in &lived.failures {
+        let again = "cargo test -p turnpike-tests --test sim a_thousand";
+        writeln!(text, "\n{what}\nseed {seed} failed; live it again: SIM_SEED={seed} {again}")
+            .unwrap();
+    }
     std::io::stdout().write_all(text.as_bytes()).unwrap();
+}
+
+/// Logs as a service does, if `SIM_LOG` says what.
+pub(crate) fn log() {
+    if let Some(filter) = text("SIM_LOG") {
+        telemetry::start(&TelemetryOptions { filter, ..TelemetryOptions::default() }).unwrap();
+    }
 }
 
 /// A number from the environment.
 pub(crate) fn number(name: &str) -> Option<u64> {
+    Some(text(name)?.parse().expect("a number"))
+}
+
+fn text(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "a test has no configuration but this")]
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().expect("a number"))
+    std::env::var(name).ok()
 }

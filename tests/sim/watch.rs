@@ -10,7 +10,7 @@ use turnpike_wire::form;
 use turnpike_wire::heartbeat::Receipt;
 
 /// Lines of the trace that a failure shows.
-const SHOWN_LINES: usize = 60;
+const SHOWN_LINES: usize = 600;
 
 /// Everything that is noted.
 #[derive(Default)]
