@@ -72,13 +72,17 @@ pub struct Presence {
     heard: Mutex<BTreeMap<(OrgId, GatewayId), Heard>>,
     promises: Mutex<BTreeMap<(OrgId, GatewayId), Promises>>,
     news: Notify,
+    /// When this process began to listen, on its steady clock.
+    since_ms: u64,
 }
 
 impl Presence {
     /// Nothing is heard yet.
     #[must_use]
     pub fn new(clock: SharedClock) -> Self {
-        Self { clock, heard: Mutex::default(), promises: Mutex::default(), news: Notify::new() }
+        let since_ms = clock.boot_ms();
+        let (heard, promises) = (Mutex::default(), Mutex::default());
+        Self { clock, heard, promises, news: Notify::new(), since_ms }
     }
 
     /// Takes a receipt.
@@ -130,6 +134,9 @@ impl Presence {
     }
 
     /// All gateways that joined this organisation, or the platform.
+    ///
+    /// A gateway of which nothing was heard yet counts as online until this process has listened
+    /// for as long as the bound: it may be serving, and a proof must not leave it out.
     #[must_use]
     pub fn gateways(&self, organisation: &Organisation, platform: &Platform) -> Vec<Known> {
         let bound_ms = organisation.settings.max_staleness_ms.unwrap_or(UNBOUNDED_ONLINE_MS);
@@ -137,8 +144,8 @@ impl Presence {
         let heard = self.lock();
         let known = |(id, joined): (&GatewayId, &Gateway), of_platform: bool| {
             let last = heard.get(&(organisation.id, *id)).copied();
-            let recent =
-                last.is_some_and(|last| now_ms.saturating_sub(last.arrived_ms) <= bound_ms);
+            let heard_ms = last.map_or(self.since_ms, |last| last.arrived_ms);
+            let recent = now_ms.saturating_sub(heard_ms) <= bound_ms;
             let online = recent && !joined.left && !joined.fenced;
             Known { id: *id, joined: joined.clone(), heard: last, online, of_platform }
         };

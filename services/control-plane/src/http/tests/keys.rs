@@ -225,8 +225,10 @@ async fn wait_applied_tells_who_is_behind() {
         let join = PlatformCommand::JoinGateway { gateway, name, token };
         crate::order::platform(&house.app, join).await.unwrap();
     }
-    let none = house.post("/keys?wait=applied", json!({ "name": "a" })).await.json();
-    assert_eq!(none["propagation"]["online"], 0);
+    let unheard = house.post("/keys?wait=applied&timeout_ms=200", json!({ "name": "a" })).await;
+    let unheard = unheard.json()["propagation"].clone();
+    assert_eq!((&unheard["online"], &unheard["applied"]), (&json!(2), &json!(0)));
+    assert_eq!(unheard["missing"].as_array().unwrap().len(), 2, "they may be serving: no proof");
     let hear = |number, position| {
         let (id, epoch) = (GatewayId(number), EpochId(1));
         house.app.presence.hear(house.org, id, epoch, Position(position), Default::default());
