@@ -20,7 +20,7 @@ impl House {
         running.embedded.abort();
         // Its tasks are dropped at their next turn: only then is its folder free.
         self.sleep(1).await;
-        self.check_saved(place).await;
+        self.check_saved(place);
     }
 
     /// Ends the gateway of a machine in order.
@@ -35,12 +35,12 @@ impl House {
             self.broken(format!("gateway {place} ended with requests open"));
         }
         running.embedded.end().await;
-        self.check_saved(place).await;
+        self.check_saved(place);
     }
 
     /// Invariant 9 on the disk: what a mirror saved is the fold of the log up to its place.
-    pub(crate) async fn check_saved(&self, place: usize) {
-        self.catch_up().await;
+    pub(crate) fn check_saved(&self, place: usize) {
+        self.catch_up();
         let saved = self.machines[place].saved();
         let reference = self.reference.borrow();
         for state in saved {
@@ -66,12 +66,8 @@ impl House {
     }
 
     /// Brings the reference in step with the store.
-    pub(crate) async fn catch_up(&self) {
-        // The store below answers at once: nobody else can borrow meanwhile.
-        let mut reference = self.reference.borrow_mut();
-        #[expect(clippy::await_holding_refcell_ref, reason = "the store below never waits")]
-        let read = reference.catch_up().await;
-        drop(reference);
+    pub(crate) fn catch_up(&self) {
+        let read = self.reference.borrow_mut().catch_up();
         if let Err(error) = read {
             self.broken(format!("the log is broken: {error}"));
         }

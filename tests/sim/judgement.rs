@@ -38,10 +38,8 @@ impl House {
         let from_ms = self.now_ms();
         while self.now_ms() < from_ms + REST_MS && !self.watch.is_broken() {
             self.sleep(LOOK_MS).await;
-            if self.kv.on_their_way() == 0
-                && self.running_requests() == 0
-                && self.all_booked().await
-            {
+            let still = self.kv.on_their_way() == 0 && self.running_requests() == 0;
+            if still && self.all_fresh() && self.all_booked().await {
                 break;
             }
         }
@@ -72,7 +70,7 @@ impl House {
 
     /// Judges everything but what needs gateways that have ended.
     pub(crate) async fn judge(&self, sent: &[Sent]) {
-        self.catch_up().await;
+        self.catch_up();
         self.judge_commands(sent);
         let booked = self.booked().await;
         self.judge_rows(&booked);
@@ -169,7 +167,7 @@ impl House {
 
     /// Every gateway has ended in order: so have its epochs, and its disk holds the log's end.
     pub(crate) async fn judge_ends(&self) {
-        self.catch_up().await;
+        self.catch_up();
         let (snapshot, mut ended) = (self.snapshot().await, BTreeSet::new());
         let orgs: Vec<OrgId> = self.reference.borrow().orgs.keys().copied().collect();
         for org in &orgs {

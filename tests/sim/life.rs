@@ -92,12 +92,13 @@ async fn lead(house: &Rc<House>) -> Result<Report, String> {
     storms.drain(&house.clock, LIFE_MS).await;
     chaos::heal(house).await;
     house.rest().await;
-    house.judge(&sent.borrow()).await;
+    let sent = sent.take();
+    house.judge(&sent).await;
     for place in 0..GATEWAYS {
         house.end_gateway(place).await;
     }
     house.judge_ends().await;
-    let commands = sent.borrow().len();
+    let commands = sent.len();
     let enough = commands >= COMMANDS && requests >= REQUESTS && house.tally.total() >= FAULTS;
     if !enough {
         house.broken(format!("{commands} commands, {requests} requests: too few"));
@@ -153,7 +154,7 @@ async fn found(house: &Rc<House>, sent: &Rc<RefCell<Vec<Sent>>>) {
     for place in 0..GATEWAYS {
         chaos::start_gateway(house, place).await;
     }
-    house.catch_up().await;
+    house.catch_up();
 }
 
 async fn found_organisation(
@@ -186,7 +187,7 @@ async fn found_organisation(
 async fn person(house: Rc<House>, sent: Rc<RefCell<Vec<Sent>>>) {
     while sent.borrow().len() < COMMANDS && !house.watch.is_broken() {
         house.sleep(house.dice.below(PAUSE_MS)).await;
-        house.catch_up().await;
+        house.catch_up();
         let Some(wish) = house.wish() else { continue };
         let done = house.command(wish).await;
         sent.borrow_mut().push(done);

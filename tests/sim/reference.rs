@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use turnpike_domain::event::Record;
 use turnpike_domain::evolve;
 use turnpike_domain::id::{CommandId, KeyId, OrgId, Position};
@@ -17,12 +18,6 @@ use turnpike_wire::record::{self, FIRST_HASH};
 /// Events read at once.
 const PAGE: usize = 500;
 
-/// An event as the log holds it.
-pub(crate) struct Logged {
-    pub(crate) record: Record,
-    pub(crate) position: Position,
-}
-
 /// All streams.
 pub(crate) struct Reference {
     kv: Arc<dyn Kv>,
@@ -30,7 +25,7 @@ pub(crate) struct Reference {
     pub(crate) platform: Vec<Platform>,
     pub(crate) orgs: BTreeMap<OrgId, Stream>,
     /// All events in commit order.
-    pub(crate) log: Vec<Logged>,
+    pub(crate) log: Vec<Record>,
     hashes: BTreeMap<OrgId, [u8; 32]>,
 }
 
@@ -64,10 +59,13 @@ impl Reference {
     }
 
     /// Folds what has been appended since. Says what is wrong with the log itself.
-    pub(crate) async fn catch_up(&mut self) -> Result<(), String> {
+    pub(crate) fn catch_up(&mut self) -> Result<(), String> {
         let kv = Arc::clone(&self.kv);
-        let snapshot = kv.snapshot().await.map_err(|error| error.to_string())?;
-        self.read(&*snapshot).await
+        let read = async {
+            let snapshot = kv.snapshot().await.map_err(|error| error.to_string())?;
+            self.read(&*snapshot).await
+        };
+        read.now_or_never().unwrap_or_else(|| Err("the store below makes us wait".to_owned()))
     }
 
     async fn read(&mut self, snapshot: &dyn Snapshot) -> Result<(), String> {
@@ -106,7 +104,7 @@ impl Reference {
             let stream = self.orgs.entry(org).or_insert_with(|| Stream::new(org));
             stream.fold(&record, received.hash, position);
         }
-        self.log.push(Logged { record, position });
+        self.log.push(record);
         Ok(())
     }
 
@@ -132,8 +130,8 @@ impl Reference {
     /// How many events each command has.
     pub(crate) fn events_of_commands(&self) -> BTreeMap<CommandId, usize> {
         let mut counts = BTreeMap::new();
-        for logged in &self.log {
-            *counts.entry(logged.record.command).or_default() += 1;
+        for record in &self.log {
+            *counts.entry(record.command).or_default() += 1;
         }
         counts
     }

@@ -42,7 +42,7 @@ enum Manner {
 /// Sends one request to a gateway; it runs on, and dies with its gateway.
 pub(crate) async fn request(house: &Rc<House>, serving: Serving) {
     let Some(known) = house.any_secret() else { return };
-    house.catch_up().await;
+    house.catch_up();
     let presented = secret::parse(known.secret.expose()).unwrap();
     let entry = match serving.core.identify(&presented) {
         Ok(entry) => entry,

@@ -10,7 +10,7 @@ use turnpike_wire::form;
 use turnpike_wire::heartbeat::Receipt;
 
 /// Lines of the trace that a failure shows.
-const SHOWN_LINES: usize = 600;
+const SHOWN_LINES: usize = 200;
 
 /// Everything that is noted.
 #[derive(Default)]
@@ -24,7 +24,9 @@ pub(crate) struct Watch {
 
 /// The highest position that each gateway said it had reached, by run.
 #[derive(Clone, Default)]
-pub(crate) struct Receipts(Arc<Mutex<BTreeMap<(GatewayId, EpochId, OrgId), Position>>>);
+pub(crate) struct Receipts(Arc<Mutex<Said>>);
+
+type Said = BTreeMap<(GatewayId, EpochId, OrgId), Position>;
 
 /// Until when something disturbs the way from a commit to a gateway.
 #[derive(Default)]
