@@ -78,10 +78,10 @@ impl Cores {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
     use super::*;
     use crate::clock::SystemClock;
     use crate::tasks::Tasks;
+    use std::rc::Rc;
 
     #[test]
     fn each_core_runs_its_own_tasks_and_one_panic_ends_one_core() {
