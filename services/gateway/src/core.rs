@@ -171,6 +171,12 @@ impl Core {
         self.freshness.is_stale(&*self.clock)
     }
 
+    /// How long ago the mirror was completely known, but for streams that are behind; `None`: never.
+    pub(crate) fn age_ms(&self) -> Option<u64> {
+        let fresh_ms = self.fresh_ms();
+        (fresh_ms != freshness::NEVER).then(|| age_ms(&*self.clock, fresh_ms))
+    }
+
     /// Up to when the mirror is completely known, but for streams that are behind.
     pub(crate) fn fresh_ms(&self) -> i64 {
         self.freshness.fresh_ms()

@@ -40,6 +40,8 @@ const SAVE_MS: u64 = 10_000;
 /// The wait before lost feeds are opened again, and as much jitter on top of it: all gateways lose
 /// them at once.
 const REOPEN_MS: u64 = 500;
+/// Within how long after a heartbeat what has failed is tried again: all gateways hear it at once.
+const HURRY_MS: u64 = 500;
 /// Lost streams beyond which all are fetched with one call.
 const MANY_LOST: usize = 256;
 /// Messages taken in one go before anything else is looked at.
@@ -96,6 +98,9 @@ pub(crate) struct Mirror {
     heads: Asking,
     /// A heartbeat has matched since the feeds were opened.
     matched: bool,
+    /// What was last said of its health.
+    stale: bool,
+    ready: bool,
     next_save_ms: u64,
     never_saved_fresh: bool,
     /// Organisations that are told of next.
@@ -141,6 +146,8 @@ impl Mirror {
             everything,
             heads: Asking::default(),
             matched: false,
+            stale: true,
+            ready: false,
             next_save_ms,
             never_saved_fresh: true,
             told_next: VecDeque::new(),
@@ -162,11 +169,12 @@ impl Mirror {
     /// Opens the feeds and follows them until they are lost.
     async fn follow(&mut self) {
         let (bus, clock) = (Arc::clone(&self.parts.bus), Arc::clone(&self.parts.clock));
+        // What the disk knew is served before the bus answers.
+        self.tick();
         let mut feeds = match Feeds::open(&*bus, self.parts.joined.org).await {
             Ok(feeds) => feeds,
             Err(error) => {
                 tracing::warn!(%error, "the bus cannot be read");
-                self.tick();
                 return clock.sleep(REOPEN_MS + entropy::jitter_ms(REOPEN_MS)).await;
             }
         };

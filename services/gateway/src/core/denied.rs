@@ -10,6 +10,10 @@ use turnpike_runtime::entropy;
 
 use crate::view::OrgView;
 
+/// After how many seconds an overloaded gateway may be asked again: room comes back within moments,
+/// and who is told nothing asks again at once.
+const OVERLOADED_RETRY_S: u64 = 1;
+
 /// Why a request was refused, and what its answer says of it. Each dialect gives it its envelope.
 #[derive(Clone, Debug)]
 pub struct Denied {
@@ -37,7 +41,7 @@ impl Denied {
             decision: DecisionId(entropy::id(now)),
             subject: None,
             limit_status: LimitStatus::default(),
-            retry_after_s: None,
+            retry_after_s: (denial == Denial::Overloaded).then_some(OVERLOADED_RETRY_S),
         }
     }
 

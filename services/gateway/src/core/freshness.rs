@@ -9,7 +9,7 @@ use turnpike_runtime::clock::Clock;
 pub(crate) const STALE_AFTER_MS: u64 = 5_000;
 
 /// A steady time before every other: nothing was ever known.
-const NEVER: i64 = i64::MIN;
+pub(crate) const NEVER: i64 = i64::MIN;
 
 /// Read by every request, written by the mirror.
 pub(crate) struct Freshness {

@@ -151,7 +151,9 @@ pub(crate) fn load(data: &Path, token: &Secret) -> Option<Loaded> {
     let key = signing_key(token).verifying_key();
     let Some(identity) = read_identity(&folder, key) else {
         if folder.join(IDENTITY).exists() {
-            tracing::warn!("the mirror on disk is damaged or of another join token: it is not used");
+            tracing::warn!(
+                "the mirror on disk is damaged or of another join token: it is not used"
+            );
         }
         return None;
     };

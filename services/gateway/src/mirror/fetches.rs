@@ -71,6 +71,13 @@ impl Fetches {
         waiting
     }
 
+    /// What has failed is tried again at `soon_ms` at the latest.
+    pub(super) fn hurry(&mut self, soon_ms: u64) {
+        for fetch in self.streams.values_mut() {
+            fetch.at_ms = fetch.at_ms.min(soon_ms);
+        }
+    }
+
     /// `org` could not be fetched: it is tried again later.
     pub(super) fn failed(&mut self, org: OrgId, now_ms: u64) {
         let fetch = self.streams.entry(org).or_default();

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use turnpike_bus::seam::{Message, Topic};
 use turnpike_domain::id::OrgId;
 use turnpike_domain::state::Head;
+use turnpike_runtime::entropy;
 use turnpike_wire::heartbeat::Heartbeat;
 use turnpike_wire::record::{self, Received};
 use turnpike_wire::snapshot::{Snapshot, State};
 
 use super::world::{Applied, NotInstalled};
-use super::{Answer, Everything, MANY_LOST, Mirror, RECEIPTS_A_BEAT, SAVE_MS, backoff_ms};
+use super::{
+    Answer, Everything, HURRY_MS, MANY_LOST, Mirror, RECEIPTS_A_BEAT, SAVE_MS, backoff_ms,
+};
 use crate::audit;
 use crate::upstairs::{Heads, UpstairsError};
 
@@ -64,9 +67,25 @@ impl Mirror {
             self.fetch(now_ms);
             self.ask_heads(now_ms);
         }
-        let ready = !self.parts.core.is_stale();
-        if ready != self.parts.probes.is_ready() {
-            let reason = if ready { "the mirror is fresh" } else { "the mirror is stale" };
+        self.show_health();
+    }
+
+    /// Ready while it can serve: a gateway that has no news still serves, up to the staleness that
+    /// its organisations allow. That it has none is an alarm, and `mirror_age_ms`.
+    fn show_health(&mut self) {
+        let stale = self.parts.core.is_stale();
+        if stale != self.stale {
+            self.stale = stale;
+            if stale {
+                tracing::error!("the mirror is stale: no news from the control plane");
+            } else {
+                tracing::info!("the mirror is fresh");
+            }
+        }
+        let ready = !stale || self.parts.world.may_serve();
+        if ready != self.ready {
+            self.ready = ready;
+            let reason = if ready { "the mirror may serve" } else { "the mirror is too old" };
             self.parts.probes.set_ready(ready, reason);
         }
     }
@@ -160,6 +179,7 @@ impl Mirror {
     }
 
     fn heartbeat(&mut self, beat: &Heartbeat) {
+        self.hurry();
         if self.parts.world.incarnation() != Some(beat.incarnation) {
             return self.other_life();
         }
@@ -168,6 +188,16 @@ impl Mirror {
             self.parts.core.set_now(beat.at);
         }
         self.settle();
+    }
+
+    /// A heartbeat shows that the control plane lives: what has failed is tried again soon.
+    fn hurry(&mut self) {
+        let soon_ms = self.parts.clock.boot_ms().saturating_add(entropy::jitter_ms(HURRY_MS));
+        self.heads.at_ms = self.heads.at_ms.min(soon_ms);
+        self.fetches.hurry(soon_ms);
+        if let Everything::Wanted { at_ms, .. } = &mut self.everything {
+            *at_ms = (*at_ms).min(soon_ms);
+        }
     }
 
     /// The store was restored: nothing that is known may be believed for longer than staleness

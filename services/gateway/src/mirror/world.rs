@@ -100,6 +100,13 @@ impl World {
         self.orgs.get(&org).is_some_and(|org| org.quarantined || !org.held.is_empty())
     }
 
+    /// Whether the mirror is known to be as young as each of its organisations demands.
+    pub(crate) fn may_serve(&self) -> bool {
+        let Some(age_ms) = self.core.age_ms() else { return false };
+        let bounds = self.orgs.values().map(|org| org.state.settings.max_staleness_ms);
+        self.incarnation.is_some() && bounds.flatten().min().is_none_or(|bound| age_ms <= bound)
+    }
+
     /// Up to when every stream is completely known, and what time that is measured by.
     pub(crate) fn times(&self) -> Times {
         let mirror_ms = self.core.fresh_ms();
