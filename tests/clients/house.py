@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from decimal import Decimal
 from pathlib import Path
 
@@ -42,6 +43,13 @@ def wait_until(holds, what, seconds=START_SECONDS):
             return found
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(0.02)
+
+
+def new_gateway_id():
+    """A TypeID of a gateway, as the control plane makes them: 26 characters of Crockford's base32."""
+    digits = "0123456789abcdefghjkmnpqrstvwxyz"
+    number = uuid.uuid4().int
+    return "gw_" + "".join(digits[number >> 5 * place & 31] for place in reversed(range(26)))
 
 
 class Process:
@@ -115,7 +123,9 @@ def accepts(port):
 class House:
     """One control plane, one projector, some gateways, a nats-server and the provider echo."""
 
-    def __init__(self, gateways=3, scripted=False, gateway_options=None, provider_url=None):
+    def __init__(
+        self, gateways=3, scripted=False, gateway_options=None, provider_url=None, users=False
+    ):
         self.folder = Path(tempfile.mkdtemp(prefix="turnpike-house-"))
         self.scripted = scripted
         self.gateway_options = gateway_options or {}
@@ -129,6 +139,8 @@ class House:
             "TURNPIKE_KEYS_VAULT_SEALING": f"1:{key['vault']}",
             "TURNPIKE_KEYS_SIGNING": key["signing"],
         }
+        self.gateway_ids = [new_gateway_id() for _ in range(gateways)] if users else []
+        self.logins = self._users() if users else {}
         self.store = f"redb:{self.folder}/store"
         self.nats = self._nats()
         self.echo = self._echo()
@@ -225,7 +237,26 @@ class House:
         self.nats_url = f"nats://127.0.0.1:{port}"
         self.jetstream = self.folder / "jetstream"
         command = [NATS_SERVER, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", self.jetstream]
+        if self.logins:
+            command += ["-c", self.folder / "users.conf"]
         return Process("nats", command, {}, self.folder, accepts(port))
+
+    def _users(self):
+        """Passwords by user: one for each process, with the rights that users.sh gives."""
+        names = ["control-plane", "projector", *self.gateway_ids]
+        logins = {name: secrets.token_hex(16) for name in names}
+        users = [f"{name} {logins[name]}" for name in names[:2]]
+        users += [f"gateway {name} {logins[name]} *" for name in self.gateway_ids]
+        script = ["sh", ROOT / "deploy/nats/users.sh"]
+        made = subprocess.run(script, input="\n".join(users) + "\n", capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr
+        (self.folder / "users.conf").write_text(made.stdout)
+        return logins
+
+    def _login(self, name):
+        if not self.logins:
+            return {}
+        return {"TURNPIKE_NATS_USER": name, "TURNPIKE_NATS_PASSWORD": self.logins[name]}
 
     def _echo(self):
         port, served = free_port(), free_port()
@@ -243,6 +274,7 @@ class House:
             "TURNPIKE_FIRST_START_WRITE_TO": f"{self.folder}/first",
             **self.shared_keys,
             **self.own_keys,
+            **self._login("control-plane"),
         }
         command = [TARGET / "turnpike-control-plane", "--store", self.store, "--bus", self.nats_url]
         ready = answers(f"http://127.0.0.1:{admin}/healthz/ready")
@@ -250,7 +282,7 @@ class House:
 
     def _projector(self):
         admin = free_port()
-        environment = {"TURNPIKE_ADMIN_LISTEN": f"127.0.0.1:{admin}"}
+        environment = {"TURNPIKE_ADMIN_LISTEN": f"127.0.0.1:{admin}", **self._login("projector")}
         command = [TARGET / "turnpike-projector", "--store", self.store, "--bus", self.nats_url]
         ready = answers(f"http://127.0.0.1:{admin}/healthz/ready")
         return Process("projector", command, environment, self.folder, ready)
@@ -270,6 +302,9 @@ class House:
             **self.shared_keys,
             **self.gateway_options,
         }
+        if self.logins:
+            environment["TURNPIKE_ID"] = self.gateway_ids[number]
+            environment |= self._login(self.gateway_ids[number])
         ready = answers(f"http://127.0.0.1:{admin}/healthz/ready")
         command = [TARGET / "turnpike-gateway"]
         process = Process(f"gateway-{number}", command, environment, self.folder, ready)
