@@ -182,6 +182,14 @@ impl Tally {
         self.lock().values().sum()
     }
 
+    /// All together but for what callers and providers did, which is no fault of the house.
+    #[must_use]
+    pub fn of_the_house(&self) -> u64 {
+        let counts = self.lock();
+        let of_house = counts.iter().filter(|(fault, _)| !fault.name().starts_with("request: "));
+        of_house.map(|(_, count)| count).sum()
+    }
+
     fn add(&self, fault: Fault, more: u64) {
         let mut counts = self.lock();
         let count = counts.entry(fault).or_default();

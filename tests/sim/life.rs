@@ -13,6 +13,7 @@ use turnpike_runtime::clock::{Clock as _, deadline};
 use turnpike_runtime::tasks::Tasks;
 use turnpike_runtime::{entropy, tasks};
 use turnpike_tests::chance::Tally;
+use turnpike_tests::hostile_bus::Cut;
 
 use crate::chaos;
 use crate::commands::{Sent, new_key};
@@ -47,8 +48,21 @@ pub(crate) struct Report {
     pub(crate) simulated_ms: u64,
 }
 
+/// What is wrong with a house on purpose, for the watchers to find.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    None,
+    /// One gateway hears nothing, and nobody counts that as a disturbance.
+    DeafGateway,
+}
+
 /// Lives one life on this thread.
 pub(crate) fn live(seed: u64) -> Result<Report, String> {
+    live_with(seed, Flaw::None)
+}
+
+/// Lives one life of a house with a flaw.
+pub(crate) fn live_with(seed: u64, flaw: Flaw) -> Result<Report, String> {
     entropy::seed_this_thread(seed);
     let panics = tasks::panics();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -59,7 +73,7 @@ pub(crate) fn live(seed: u64) -> Result<Report, String> {
     let local = tokio::task::LocalSet::new();
     let report = local.block_on(&runtime, async {
         let house = House::new(seed);
-        let life = Box::pin(lead(&house));
+        let life = Box::pin(lead(&house, flaw));
         match deadline(&house.clock, LIFE_MS, life).await {
             Some(report) => report,
             None => {
@@ -76,9 +90,12 @@ pub(crate) fn live(seed: u64) -> Result<Report, String> {
     report
 }
 
-async fn lead(house: &Rc<House>) -> Result<Report, String> {
+async fn lead(house: &Rc<House>, flaw: Flaw) -> Result<Report, String> {
     let sent = Rc::new(RefCell::new(Vec::new()));
     found(house, &sent).await;
+    if flaw == Flaw::DeafGateway {
+        house.machines[0].bus.set_cut(Cut::Silent);
+    }
     house.set_hostile(true);
     let tasks = Tasks::new("life");
     let storms = Tasks::new("storms");
@@ -99,9 +116,9 @@ async fn lead(house: &Rc<House>) -> Result<Report, String> {
     }
     house.judge_ends().await;
     let commands = sent.len();
-    let enough = commands >= COMMANDS && requests >= REQUESTS && house.tally.total() >= FAULTS;
-    if !enough {
-        house.broken(format!("{commands} commands, {requests} requests: too few"));
+    let faults = house.tally.of_the_house();
+    if commands < COMMANDS || requests < REQUESTS || faults < FAULTS {
+        house.broken(format!("{commands} commands, {requests} requests, {faults} faults: too few"));
     }
     Ok(Report {
         trace: house.watch.verdict()?,

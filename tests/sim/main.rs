@@ -41,6 +41,7 @@ mod run;
 mod watch;
 mod wishes;
 
+use life::Flaw;
 use turnpike_store::booking::{Commit, mutate};
 
 /// Lives of a plain test run.
@@ -78,4 +79,12 @@ fn a_booking_in_two_commits_is_found() {
     mutate(Commit::One);
     let found = found.expect("no life of the mutant has failed");
     assert!(found.contains("book") || found.contains("add up"), "{found}");
+}
+
+/// The watchers see a gateway that goes on with what was revoked long ago.
+#[test]
+fn a_gateway_that_is_not_told_is_found() {
+    let found = (1..=MUTANTS).find_map(|seed| life::live_with(seed, Flaw::DeafGateway).err());
+    let found = found.expect("no life with a deaf gateway has failed");
+    assert!(found.contains("gateway 0"), "{found}");
 }

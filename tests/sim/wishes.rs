@@ -130,19 +130,19 @@ impl House {
                 let draft = Box::new(draft(dice, now, project));
                 Wish::Create { org, key: new_key(now), draft }
             }
-            16..=35 => {
+            16..=28 => {
                 let overlap_ms = dice.below(2) * dice.between(1_000, OVERLAP_MS);
                 Wish::Rotate { org, key, overlap_ms }
             }
-            36..=45 => of_key(Command::DisableKey { key }),
-            46..=57 => of_key(Command::EnableKey { key }),
-            58..=64 => {
+            29..=36 => of_key(Command::DisableKey { key }),
+            37..=53 => of_key(Command::EnableKey { key }),
+            54..=58 => {
                 let compromised = dice.happens(5_000);
                 let reason =
                     if compromised { RevokeReason::Compromised } else { RevokeReason::Unused };
                 of_key(Command::RevokeKey { key, reason })
             }
-            65..=70 => Wish::Activate { org, key, rotate: dice.happens(6_000) },
+            59..=70 => Wish::Activate { org, key, rotate: dice.happens(6_000) },
             71..=74 => of_key(Command::DeleteKey { key }),
             75..=86 => {
                 let patch = Box::new(patch(dice, now, project));
