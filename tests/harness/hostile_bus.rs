@@ -8,8 +8,8 @@
 //! one fails every publication and reader, a silent one swallows what is not kept, lets kept
 //! publications time out, and yields nothing until it heals.
 //!
-//! Not injected: bytes that change (they are hashed or signed, and have their own tests), messages of
-//! others under an enforced subject. Calls are only cut, not lost by chance: nobody calls yet.
+//! Not injected: bytes that change (they are hashed or signed, and have their own tests), messages
+//! of others under an enforced subject. Calls are only cut, not lost by chance: nobody calls yet.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -1,10 +1,10 @@
 //! A store that keeps the contract of the `Kv` seam in the most hostile way that it allows.
 //!
 //! # Fault model
-//! Injected, each by its own chance: conflicts without cause; lost answers, where the commit is lost
-//! too, stands already, or lands up to [`LATE_MS`] later (and may conflict then); slow answers, where
-//! the commit stands before or after the wait; snapshots that are too old at their first read; and,
-//! for one process at a time, a store that cannot be reached.
+//! Injected, each by its own chance: conflicts without cause; lost answers, where the commit is
+//! lost too, stands already, or lands up to [`LATE_MS`] later (and may conflict then); slow
+//! answers, where the commit stands before or after the wait; snapshots that are too old at their
+//! first read; and, for one process at a time, a store that cannot be reached.
 //!
 //! Not injected, because the contract excludes it: snapshots that miss an answered commit, half a
 //! commit, a conflict that is overlooked, bytes that change.

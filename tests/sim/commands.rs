@@ -90,7 +90,7 @@ impl House {
         let attempt = Attempt { body_hash: hash(body), maker: entropy::number() };
         let (answer, answered) = oneshot::channel();
         let org = wish.org();
-        match wish.command(stored, now) {
+        match wish.command(stored) {
             Asked::Organisation(command) => {
                 let order = order(id, now, command);
                 tasks.spawn("command", async move {
@@ -171,7 +171,7 @@ impl House {
         let now = self.control_clock.now();
         let attempt = Attempt { body_hash: hash(body ^ 1), maker: entropy::number() };
         let stored = self.peppers.stored(&fresh(SecretKind::Model));
-        let done = match wish.command(stored, now) {
+        let done = match wish.command(stored) {
             Asked::Organisation(command) => {
                 app.executor.organisation(wish.org(), &order(id, now, command), attempt).await
             }

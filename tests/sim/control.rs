@@ -1,6 +1,6 @@
 //! The control plane in the house: its process, and the way that gateways take to it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
@@ -102,9 +102,10 @@ pub(crate) struct Door {
     pub(crate) clock: SharedClock,
     pub(crate) dice: Dice,
     pub(crate) tally: Tally,
-    /// Until when nobody can be reached; `u64::MAX`: nothing is lost by chance either.
+    /// Until when nobody can be reached.
     pub(crate) down_until_ms: Arc<AtomicU64>,
-    pub(crate) hostile: Arc<std::sync::atomic::AtomicBool>,
+    /// Whether answers are lost by chance.
+    pub(crate) hostile: Arc<AtomicBool>,
     pub(crate) token: String,
     pub(crate) name: String,
     pub(crate) known_as: Arc<Mutex<Option<GatewayId>>>,

@@ -1,4 +1,5 @@
-//! The judgement at rest: invariant 4, effects of commands, and mirrors that are the fold of the log.
+//! The judgement at rest: invariant 4, effects of commands, and mirrors that are the fold of the
+//! log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -188,7 +188,7 @@ async fn found_organisation(
         Command::AssignPlans { allowed: None, default: Some(STANDARD) },
     ]
     .into_iter()
-    .map(|command| Wish::Key { org, command: Box::new(command) })
+    .map(|command| Wish::Plain { org, command: Box::new(command) })
     .collect::<Vec<_>>();
     for number in 0..KEYS {
         let name = format!("first-{number}").into();

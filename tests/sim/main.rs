@@ -1,25 +1,24 @@
 //! The whole house in one process under a hostile store, bus and clock: one seed, one life.
 //!
 //! # Fault model
-//! One life is one seed: one thread, one runtime with paused time, seeded randomness, three gateways,
-//! one or two control planes, one or two projectors, three organisations, 200 commands, 1,000
-//! requests and at least 20 faults. All of it is the code of the services but for their sockets:
-//! commands go to the executor, gateways to the control plane's router, requests through identify,
-//! offer, limit, lane and ticket.
+//! One life is one seed: one thread, one runtime with paused time, seeded randomness, three
+//! gateways, one or two control planes, one or two projectors, three organisations, 200 commands,
+//! 1,000 requests and at least 20 faults. All of it is the code of the services but for their
+//! sockets: commands go to the executor, gateways to the control plane's router, requests through
+//! identify, offer, limit, lane and ticket.
 //!
-//! Injected: what [`turnpike_tests::hostile_kv`] and [`turnpike_tests::hostile_bus`] list; a control
-//! plane that gateways cannot reach, or whose answers are lost; days that step by up to an hour on
-//! every machine; processes that are killed, restarted in order, and doubled; callers that leave,
-//! providers that fail, report nothing, or nonsense.
+//! Injected: what [`turnpike_tests::hostile_kv`] and [`turnpike_tests::hostile_bus`] list; a
+//! control plane that gateways cannot reach, or whose answers are lost; days that step by up to an
+//! hour on every machine; processes that are killed, restarted in order, and doubled; callers that
+//! leave, providers that fail, report nothing, or nonsense.
 //!
 //! Not injected: bytes that change, disks that fail or lose files, a store that is restored, steady
 //! clocks that disagree, threads that race (a gateway has one lane here), calls for leases.
 //!
 //! # What must hold
 //! Invariants 4, 8, 9 and 10 of the design; every command's effect once; `?wait=applied` claims
-//! nothing that a gateway has not said; the log is dense and chained. `SIM_SEED` lives one life again,
-//! `SIM_LIVES` chooses how many, and
-//! `SIM_LOG=warn` shows what the services log.
+//! nothing that a gateway has not said; the log is dense and chained. `SIM_SEED` lives one life
+//! again, `SIM_LIVES` chooses how many, and `SIM_LOG=warn` shows what the services log.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

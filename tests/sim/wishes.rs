@@ -49,8 +49,8 @@ pub(crate) enum Wish {
         key: KeyId,
         rotate: bool,
     },
-    /// Of a key.
-    Key {
+    /// Anything of an organisation that makes no secret.
+    Plain {
         org: OrgId,
         command: Box<Command>,
     },
@@ -63,7 +63,7 @@ impl Wish {
             Self::Create { org, .. }
             | Self::Rotate { org, .. }
             | Self::Activate { org, .. }
-            | Self::Key { org, .. } => *org,
+            | Self::Plain { org, .. } => *org,
             Self::Platform(_) => OrgId::PLATFORM,
         }
     }
@@ -74,7 +74,7 @@ impl Wish {
             Self::Create { key, .. } | Self::Rotate { key, .. } | Self::Activate { key, .. } => {
                 Some(*key)
             }
-            Self::Key { .. } | Self::Platform(_) => None,
+            Self::Plain { .. } | Self::Platform(_) => None,
         }
     }
 
@@ -83,18 +83,12 @@ impl Wish {
             Self::Create { key, .. } => format!("create {key}"),
             Self::Rotate { key, overlap_ms, .. } => format!("rotate {key} {overlap_ms}"),
             Self::Activate { key, .. } => format!("activate {key}"),
-            Self::Key { command, .. } => {
-                let text = format!("{command:?}");
-                text.split(['{', '(']).next().unwrap_or("").trim().to_owned()
-            }
-            Self::Platform(command) => {
-                let text = format!("{command:?}");
-                text.split(['{', '(']).next().unwrap_or("").trim().to_owned()
-            }
+            Self::Plain { command, .. } => first_word(&format!("{command:?}")),
+            Self::Platform(command) => first_word(&format!("{command:?}")),
         }
     }
 
-    pub(crate) fn command(&self, stored: StoredSecret, _: Timestamp) -> Asked {
+    pub(crate) fn command(&self, stored: StoredSecret) -> Asked {
         let secret = FreshSecret { stored, recoverable: Sealed(Box::from(&b"sealed"[..])) };
         Asked::Organisation(match self {
             Self::Create { key, draft, .. } => {
@@ -106,7 +100,7 @@ impl Wish {
             Self::Activate { key, rotate, .. } => {
                 Command::ActivateKey { key: *key, rotate: rotate.then_some(secret) }
             }
-            Self::Key { command, .. } => Command::clone(command),
+            Self::Plain { command, .. } => Command::clone(command),
             Self::Platform(command) => return Asked::Platform(PlatformCommand::clone(command)),
         })
     }
@@ -124,7 +118,7 @@ impl House {
         let key = dice.pick(&keys).copied().unwrap_or_default();
         let projects: Vec<ProjectId> = state.projects.keys().copied().collect();
         let project = dice.pick(&projects).copied();
-        let of_key = |command| Wish::Key { org, command: Box::new(command) };
+        let of_key = |command| Wish::Plain { org, command: Box::new(command) };
         Some(match dice.below(100) {
             0..=15 => {
                 let draft = Box::new(draft(dice, now, project));
@@ -171,6 +165,10 @@ impl House {
             _ => Wish::Platform(Box::new(platform_wish(dice))),
         })
     }
+}
+
+fn first_word(text: &str) -> String {
+    text.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
 }
 
 fn platform_wish(dice: &Dice) -> PlatformCommand {
