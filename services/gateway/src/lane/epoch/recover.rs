@@ -144,7 +144,7 @@ impl Found {
             }
             Line::Base { org, last, booked } => {
                 let numbers = self.orgs.entry(org).or_default();
-                // The files before the first that stands were deleted: all that they held is booked.
+                // Files before the first that stands were deleted: all that they held is booked.
                 let deleted = is_first && segment > 0 && numbers.records.is_empty();
                 if deleted {
                     numbers.deleted = numbers.deleted.max(last);
