@@ -171,7 +171,8 @@ impl Core {
         self.freshness.is_stale(&*self.clock)
     }
 
-    /// How long ago the mirror was completely known, but for streams that are behind; `None`: never.
+    /// How long ago the mirror was completely known, but for streams that are behind; never:
+    /// `None`.
     pub(crate) fn age_ms(&self) -> Option<u64> {
         let fresh_ms = self.fresh_ms();
         (fresh_ms != freshness::NEVER).then(|| age_ms(&*self.clock, fresh_ms))
