@@ -24,6 +24,9 @@ use crate::table::{Slot, Table};
 use crate::view::OrgView;
 use freshness::{Freshness, age_ms};
 
+/// How often somebody who waits for heartbeats looks again.
+const IN_STEP_LOOK_MS: u64 = 20;
+
 /// What requests read. The mirror writes it.
 pub struct Core {
     clock: SharedClock,
@@ -195,6 +198,13 @@ impl Core {
 
     pub(crate) fn set_fresh_at(&self, at: Timestamp) {
         self.freshness.set_fresh_at(at);
+    }
+
+    /// Completes once heartbeats match the mirror.
+    pub(crate) async fn in_step(&self) {
+        while self.freshness.may_miss(&*self.clock) {
+            self.clock.sleep(IN_STEP_LOOK_MS).await;
+        }
     }
 
     /// Says whether heartbeats match the mirror, so that what it does not know does not exist.

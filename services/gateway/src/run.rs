@@ -79,6 +79,9 @@ pub enum StartError {
     Join(#[from] UpstairsError),
 }
 
+/// With a mirror on disk a gateway waits no longer than this until it is known to be complete.
+const FRESH_MS: u64 = 3_000;
+
 /// A gateway that runs.
 pub struct Running {
     /// Where callers connect.
@@ -132,9 +135,18 @@ async fn start(
     let watched = (&probes, &metrics);
     let knows_keys = loaded.is_some();
     let standing = Standing::begin(parts, folder, loaded, upstairs, watched, tasks).await?;
-    if !knows_keys {
+    let caught_up = async {
+        probes.ready().await;
+        standing.core.in_step().await;
+    };
+    let caught_up = stop.run_until_cancelled(caught_up);
+    if knows_keys {
+        // What came from the disk may hold secrets that were stopped since. Where the control plane
+        // answers, that is found out before anybody is served.
+        deadline(&*Arc::clone(standing.core.clock()), FRESH_MS, caught_up).await;
+    } else {
         // Without a single key every answer would be a refusal: callers are better off elsewhere.
-        stop.run_until_cancelled(probes.ready()).await;
+        caught_up.await;
     }
     let Standing { core, joined, epoch, older, room, spool, board, .. } = standing;
     let Standing { route, tasks, upstairs, folder, .. } = standing;

@@ -145,8 +145,8 @@ async fn verify(ask: Ask, caller: Caller) -> Answer {
 }
 
 /// The next events behind `after`, as many as can be read at once; nothing if not even the next one
-/// can. Each page is read at a moment of its own: events never change, and a long walk would outlive
-/// any one moment of the store.
+/// can. Each page is read at a moment of its own: events never change, and a long walk would
+/// outlive any one moment of the store.
 async fn readable(ask: &Ask, after: u64, last: u64) -> Result<Option<Vec<Received>>, Problem> {
     let snapshot = ask.snapshot().await?;
     let next = after.saturating_add(1);

@@ -15,7 +15,7 @@ const CALL_MS: u64 = 10 * SECOND_MS;
 /// The wait between two tries.
 const AGAIN_MS: u64 = 10;
 
-/// Completes once the gateway is ready, answers, and is known to be online, so that a change that
+/// Completes once the gateway is ready, answers, and was heard of, so that a change that
 /// waits for gateways waits for this one. It answers with the list of models where the key is
 /// known, which costs nothing; else with a refusal, which shows that it answers.
 pub(super) async fn first_call(house: &House, key: Option<&str>) -> Result<(), DevFailure> {
@@ -29,7 +29,7 @@ pub(super) async fn first_call(house: &House, key: Option<&str>) -> Result<(), D
     let calls = async {
         loop {
             match call(&client, &models, key).await {
-                Ok(()) if is_online(house).await => return,
+                Ok(()) if is_heard(house).await => return,
                 Ok(()) => "its receipts do not arrive".clone_into(&mut last),
                 Err(why) => last = why,
             }
@@ -51,9 +51,9 @@ async fn call(client: &HttpClient, models: &str, key: Option<&str>) -> Result<()
     if answer.status() == wanted { Ok(()) } else { Err(answer.status().to_string()) }
 }
 
-async fn is_online(house: &House) -> bool {
+async fn is_heard(house: &House) -> bool {
     let known = house.control_plane.app.gateways(house.org).await.unwrap_or_default();
-    known.iter().any(|known| known.id == house.gateway.id && known.online)
+    known.iter().any(|known| known.id == house.gateway.id && known.heard.is_some())
 }
 
 fn failed(why: impl ToString) -> DevFailure {
