@@ -130,6 +130,7 @@ async fn start(
 ) -> Result<Running, StartError> {
     let (metrics, tasks) = (Metrics::new(), Tasks::new("gateway"));
     let probes = Probes::new(metrics.clone());
+    probes.set_open(false);
     let admin_addr = admin(&probes, &tasks, parts.config.admin)?;
     let (config, stop) = (parts.config.clone(), parts.stop.clone());
     let watched = (&probes, &metrics);
@@ -164,6 +165,7 @@ async fn start(
         stop: stop.clone(),
     });
     let (gateway_addr, cores) = cores.await.map_err(machine("the gateway's port"))?;
+    probes.set_open(true);
     let (id, clock) = (joined.gateway, Arc::clone(core.clock()));
     Ok(Running {
         gateway_addr,

@@ -18,6 +18,8 @@ use crate::metrics::{CONTENT_TYPE, Metrics};
 struct Health {
     started: bool,
     ready: bool,
+    /// The ports of the traffic are not open yet, whatever else is ready.
+    closed: bool,
     reason: Arc<str>,
 }
 
@@ -32,7 +34,8 @@ impl Probes {
     /// Alive, and neither started nor ready.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
-        let health = Health { started: false, ready: false, reason: "starting".into() };
+        let reason = "starting".into();
+        let health = Health { started: false, ready: false, closed: false, reason };
         Self { health: Arc::new(watch::Sender::new(health)), metrics }
     }
 
@@ -46,19 +49,29 @@ impl Probes {
     /// started.
     pub fn set_ready(&self, ready: bool, reason: &str) {
         self.health.send_modify(|health| {
-            health.started |= ready;
+            health.started |= ready && !health.closed;
             health.ready = ready;
             health.reason = reason.into();
+        });
+    }
+
+    /// Says whether the ports of the traffic are open; they count as open until this says no. While
+    /// they are not, the probes answer no, and [`Self::ready`] speaks of everything else.
+    pub fn set_open(&self, open: bool) {
+        self.health.send_modify(|health| {
+            health.closed = !open;
+            health.started |= health.ready && open;
         });
     }
 
     /// True if traffic may come.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.health.borrow().ready
+        let health = self.health.borrow();
+        health.ready && !health.closed
     }
 
-    /// Completes once traffic may come.
+    /// Completes once traffic may come, but for ports that are not open yet.
     pub async fn ready(&self) {
         // The sender lives as long as `self`: the only error cannot be.
         let _ = self.health.subscribe().wait_for(|health| health.ready).await;
@@ -95,7 +108,7 @@ async fn startup(State(probes): State<Probes>) -> impl IntoResponse {
 }
 
 async fn ready(State(probes): State<Probes>) -> impl IntoResponse {
-    probes.answer(|health| health.ready)
+    probes.answer(|health| health.ready && !health.closed)
 }
 
 /// An answer at all is the proof.
