@@ -206,7 +206,12 @@ fn step_day(house: &House, place: usize) {
             house.watch.calm.disturb_all(house.now_ms() + BUS_BACK_MS);
             house.control_clock.step_day(ms);
         }
-        1 => house.machines[place].clock.step_day(ms),
+        1 => {
+            let machine = &house.machines[place];
+            machine.clock.step_day(ms);
+            let back_ms = u64::try_from(-ms).unwrap_or(0);
+            machine.set_back_ms.set(machine.set_back_ms.get() + back_ms);
+        }
         _ => {
             let projectors = house.projectors.borrow();
             if let Some((_, projector)) = projectors.first() {

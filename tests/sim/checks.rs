@@ -57,8 +57,9 @@ impl House {
         if connected_ms.saturating_add(CONNECTED_MS) < now_ms {
             self.broken(format!("{what}, {} ms after its commit", now_ms - died_ms));
         }
+        let slack_ms = SLACK_MS + self.machines[place].set_back_ms.get();
         let bound = view.settings.max_staleness_ms;
-        if bound.is_some_and(|bound| died_ms.saturating_add(bound + SLACK_MS) < now_ms) {
+        if bound.is_some_and(|bound| died_ms.saturating_add(bound + slack_ms) < now_ms) {
             self.broken(format!("{what}, {} ms after, beyond all staleness", now_ms - died_ms));
         }
     }

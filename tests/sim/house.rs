@@ -86,6 +86,8 @@ pub(crate) struct Machine {
     pub(crate) bus: Arc<hostile_bus::Port>,
     pub(crate) upstairs_down_ms: Arc<AtomicU64>,
     pub(crate) clock: PausedClock,
+    /// How far its day was set back in all: so much of a gateway's absence may go uncounted.
+    pub(crate) set_back_ms: Cell<u64>,
     pub(crate) running: RefCell<Option<Running>>,
     config: Config,
     known_as: Arc<Mutex<Option<GatewayId>>>,
@@ -286,6 +288,7 @@ impl Machine {
             bus,
             upstairs_down_ms: Arc::default(),
             clock: PausedClock::new(Timestamp(DAY.0 + skew_ms - 10_000)),
+            set_back_ms: Cell::new(0),
             running: RefCell::default(),
             config: serde_json::from_value(config).unwrap(),
             known_as: Arc::default(),

@@ -10,7 +10,8 @@
 //! Injected: what [`turnpike_tests::hostile_kv`] and [`turnpike_tests::hostile_bus`] list; a
 //! control plane that gateways cannot reach, or whose answers are lost; days that step by up to an
 //! hour on every machine; processes that are killed, restarted in order, and doubled; callers that
-//! leave, providers that fail, report nothing, or nonsense.
+//! leave, providers that fail, report nothing, or nonsense. A gateway whose machine was set back
+//! while it was down is allowed that much more staleness: nothing tells it how long it was gone.
 //!
 //! Not injected: bytes that change, disks that fail or lose files, a store that is restored, steady
 //! clocks that disagree, threads that race (a gateway has one lane here), calls for leases.
