@@ -45,7 +45,7 @@ use life::Flaw;
 use turnpike_store::booking::{Commit, mutate};
 
 /// Lives of a plain test run.
-const LIVES: u64 = 100;
+const LIVES: u64 = 1_000;
 /// Lives in which a mutation must be found.
 const MUTANTS: u64 = 30;
 
