@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use turnpike_domain::admit::{Denial, offer};
+use turnpike_domain::money::NanoUsd;
 use turnpike_wire::api::key::{LimitsForm, ScopesForm};
 use turnpike_wire::time::rfc3339;
 
@@ -80,14 +81,8 @@ impl Body for Outgoing {
 pub fn denied(dialect: Dialect, denied: &Denied) -> Response<Outgoing> {
     let status = denied.status();
     let retryable = denied.denial.retryable();
-    let problem = Problem {
-        denial: denied.denial,
-        message: &denied.message,
-        metadata: json!({
-            "retryable": retryable,
-            "decision_id": denied.decision.to_string(),
-        }),
-    };
+    let problem =
+        Problem { denial: denied.denial, message: &denied.message, metadata: metadata(denied) };
     let mut response = Response::new(Outgoing::whole(dialect.error_body(&problem)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     let map = response.headers_mut();
@@ -102,6 +97,25 @@ pub fn denied(dialect: Dialect, denied: &Denied) -> Response<Outgoing> {
         map.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// What stands behind a refusal; the limit's figures are there if a limit stood against it.
+fn metadata(denied: &Denied) -> Value {
+    let mut metadata = json!({
+        "retryable": denied.denial.retryable(),
+        "decision_id": denied.decision.to_string(),
+    });
+    let Some(figures) = denied.figures.as_deref() else { return metadata };
+    let amount = |amount: Option<i64>| match amount {
+        Some(amount) if figures.source.is_money() => Value::from(NanoUsd(amount).to_string()),
+        amount => Value::from(amount),
+    };
+    metadata["limit_source"] = Value::from(figures.source.name());
+    metadata["limit"] = amount(figures.limit);
+    metadata["used"] = amount(figures.used);
+    metadata["held"] = amount(figures.held);
+    metadata["resets_at"] = Value::from(figures.resets_at.map(rfc3339));
+    metadata
 }
 
 /// The models that the key may call, in OpenAI's shape.

@@ -4,8 +4,12 @@
 //! module holds the rules of credential, model and scopes; rates and money are counters of the
 //! gateway that these rules hand their figures to.
 
+mod figures;
+
 use std::fmt;
 use std::net::IpAddr;
+
+pub use figures::{Figures, LimitSource};
 
 use crate::event::ModelSpec;
 use crate::id::ProviderId;

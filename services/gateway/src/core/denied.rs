@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 
-use turnpike_domain::admit::Denial;
+use turnpike_domain::admit::{Denial, Figures};
 use turnpike_domain::id::{DecisionId, KeyId, OrgId};
 use turnpike_domain::state::{Key, LimitStatus};
-use turnpike_domain::time::Timestamp;
+use turnpike_domain::time::{SECOND_MS, Timestamp};
 use turnpike_runtime::entropy;
 
 use crate::view::OrgView;
 
 /// After how many seconds an overloaded gateway may be asked again: room comes back within moments,
 /// and who is told nothing asks again at once.
-const OVERLOADED_RETRY_S: u64 = 1;
+const OVERLOADED_RETRY_S: u32 = 1;
 
 /// Why a request was refused, and what its answer says of it. Each dialect gives it its envelope.
 #[derive(Clone, Debug)]
@@ -28,7 +28,9 @@ pub struct Denied {
     /// The status with which used-up budgets are refused.
     pub limit_status: LimitStatus,
     /// After how many seconds the same request may pass, if that is known.
-    pub retry_after_s: Option<u64>,
+    pub retry_after_s: Option<u32>,
+    /// The limit that stood against it, if one did.
+    pub figures: Option<Box<Figures>>,
 }
 
 impl Denied {
@@ -42,6 +44,7 @@ impl Denied {
             subject: None,
             limit_status: LimitStatus::default(),
             retry_after_s: (denial == Denial::Overloaded).then_some(OVERLOADED_RETRY_S),
+            figures: None,
         }
     }
 
@@ -57,6 +60,17 @@ impl Denied {
     pub fn of(mut self, org: &OrgView, key: &Key) -> Self {
         self.subject = Some((org.organisation.id, key.id));
         self.limit_status = org.organisation.settings.limit_status;
+        self
+    }
+
+    /// With the limit that stood against it. Where time alone helps, the answer says when.
+    #[must_use]
+    pub fn with_figures(mut self, figures: Figures) -> Self {
+        if let Some(wait_ms) = figures.retry_after_ms {
+            let wait_s = u32::try_from(wait_ms.div_ceil(SECOND_MS).max(1));
+            self.retry_after_s = Some(wait_s.unwrap_or(u32::MAX));
+        }
+        self.figures = Some(Box::new(figures));
         self
     }
 
