@@ -6,9 +6,9 @@
 # Usage: users.sh < users.txt > users.conf. A password may be a bcrypt hash (`nats server passwd`).
 #
 # What a gateway may not do is told by what is absent: it cannot publish another gateway's spend,
-# receipts or calls, nor any event, mark, ledger or heartbeat; it cannot read another's replies; it
-# cannot make, change, purge or ask about a stream, and cannot make a consumer without a filter
-# that it may read. It may publish nothing to JetStream but the making of such consumers.
+# receipts or calls, nor any event, mark, ledger, recall or heartbeat; it cannot read another's
+# replies; it cannot make, change, purge or ask about a stream, and cannot make a consumer without a
+# filter that it may read. It may publish nothing to JetStream but the making of such consumers.
 #
 # What NATS cannot forbid: the subject to which the answer to a request goes. A stolen gateway
 # credential can have the server's answers, and the events that it may read, put on a foreign
@@ -59,7 +59,7 @@ gateway() {
   done
   printf '      ] }\n      subscribe: { allow: [\n'
   list "_INBOX_$id.>" "turnpike.v1.*.booked.$id" 'turnpike.v1.platform.heartbeat'
-  for org in "$@"; do list "turnpike.v1.$org.heartbeat"; done
+  for org in "$@"; do list "turnpike.v1.$org.heartbeat" "turnpike.v1.$org.recall"; done
   printf '      ] }\n    } }\n'
 }
 

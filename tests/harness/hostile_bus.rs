@@ -403,14 +403,17 @@ impl Bus for Connection {
 const fn is_kept(topic: &Topic) -> bool {
     match topic {
         Topic::Events { .. } | Topic::Spend { .. } | Topic::Ledger { .. } => true,
-        Topic::Heartbeat { .. } | Topic::Booked { .. } | Topic::Receipts { .. } => false,
+        Topic::Heartbeat { .. }
+        | Topic::Booked { .. }
+        | Topic::Receipts { .. }
+        | Topic::Recall { .. } => false,
     }
 }
 
 const fn feed_is_kept(feed: &Feed) -> bool {
     match feed {
         Feed::Events(_) | Feed::Spend(_) | Feed::Ledger(_) => true,
-        Feed::Heartbeat(_) | Feed::Booked(..) | Feed::Receipts(_) => false,
+        Feed::Heartbeat(_) | Feed::Booked(..) | Feed::Receipts(_) | Feed::Recall(_) => false,
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) enum Family {
     Spend,
     Booked,
     Receipts,
+    Recall,
     Ledger,
 }
 
@@ -20,7 +21,7 @@ impl Family {
     pub(crate) const fn kept(self) -> bool {
         match self {
             Self::Events | Self::Spend | Self::Ledger => true,
-            Self::Heartbeat | Self::Booked | Self::Receipts => false,
+            Self::Heartbeat | Self::Booked | Self::Receipts | Self::Recall => false,
         }
     }
 }
@@ -33,6 +34,7 @@ impl Topic {
             Self::Spend { .. } => Family::Spend,
             Self::Booked { .. } => Family::Booked,
             Self::Receipts { .. } => Family::Receipts,
+            Self::Recall { .. } => Family::Recall,
             Self::Ledger { .. } => Family::Ledger,
         }
     }
@@ -46,6 +48,7 @@ impl Feed {
             Self::Spend(_) => Family::Spend,
             Self::Booked(..) => Family::Booked,
             Self::Receipts(_) => Family::Receipts,
+            Self::Recall(_) => Family::Recall,
             Self::Ledger(_) => Family::Ledger,
         }
     }
@@ -58,6 +61,7 @@ impl Feed {
             | Self::Heartbeat(org)
             | Self::Spend(org)
             | Self::Receipts(org)
+            | Self::Recall(org)
             | Self::Ledger(org) => org.is_none(),
             Self::Booked(..) => false,
         }
@@ -70,6 +74,7 @@ impl Feed {
             | (Self::Heartbeat(wanted), Topic::Heartbeat { org })
             | (Self::Spend(wanted), Topic::Spend { org, .. })
             | (Self::Receipts(wanted), Topic::Receipts { org, .. })
+            | (Self::Recall(wanted), Topic::Recall { org })
             | (Self::Ledger(wanted), Topic::Ledger { org, .. }) => is_among(*wanted, *org),
             (Self::Booked(wanted, reader), Topic::Booked { org, gateway }) => {
                 is_among(*wanted, *org) && reader == gateway
@@ -80,6 +85,7 @@ impl Feed {
                 | Self::Spend(_)
                 | Self::Booked(..)
                 | Self::Receipts(_)
+                | Self::Recall(_)
                 | Self::Ledger(_),
                 _,
             ) => false,

@@ -41,6 +41,7 @@ struct Logs {
     spend: Arc<Log>,
     booked: Arc<Log>,
     receipts: Arc<Log>,
+    recall: Arc<Log>,
     ledger: Arc<Log>,
 }
 
@@ -64,6 +65,7 @@ impl LocalBus {
             spend: log(Family::Spend),
             booked: log(Family::Booked),
             receipts: log(Family::Receipts),
+            recall: log(Family::Recall),
             ledger: log(Family::Ledger),
         };
         Self { clock, logs: Arc::new(logs), calls: Arc::default() }
@@ -78,6 +80,7 @@ impl Logs {
             Family::Spend => &self.spend,
             Family::Booked => &self.booked,
             Family::Receipts => &self.receipts,
+            Family::Recall => &self.recall,
             Family::Ledger => &self.ledger,
         }
     }

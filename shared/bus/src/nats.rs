@@ -26,16 +26,13 @@ pub use address::{BusAddress, NoBus};
 use link::Link;
 pub use login::{BusOptions, connect};
 pub use options::{Credentials, NatsOptions, OptionsError, Tls};
-use passing::{PassingReader, Queue};
+use passing::{Calls, PassingReader};
 use reader::StreamReader;
 pub use streams::{Retention, StreamLimits};
 
 /// How long [`NatsBus::connect`] waits for the first connection before it goes on without: a
 /// server that is there answers in milliseconds, and a service must start without one.
 const FIRST_CONNECTION_MS: u64 = 2_000;
-
-/// The group in which servers share calls.
-const SERVERS: &str = "turnpike-servers";
 
 /// A bus over NATS. Clones share the connection.
 #[derive(Clone)]
@@ -160,8 +157,8 @@ impl Bus for NatsBus {
     fn serve(&self, serve: Serve) -> BoxFuture<'_, Result<Box<dyn Requests>, BusError>> {
         Box::pin(async move {
             self.link.must_be_connected()?;
-            let queue = Queue::open(self.link.clone(), serve, SERVERS).await?;
-            Ok(Box::new(queue) as Box<dyn Requests>)
+            let calls = Calls::open(self.link.clone(), serve).await?;
+            Ok(Box::new(calls) as Box<dyn Requests>)
         })
     }
 }

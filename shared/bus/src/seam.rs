@@ -11,6 +11,8 @@
 //!   it yields [`ReadError::Trimmed`] once and goes on with what is held; the answer is to
 //!   bootstrap from the source of truth and to read on from `Start::Now`.
 //! * [`Bus::call`] is request and reply with a deadline; nothing is kept, nothing is repeated.
+//!   Every server that takes a call hears it, and the first answer counts: who may answer is for
+//!   the servers to know (the owner of a shard), not for the bus.
 //! * Topics and services are values of this crate: no other crate knows a subject.
 
 use std::future::Future;
@@ -62,6 +64,11 @@ pub enum Topic {
         /// Who applied them.
         gateway: GatewayId,
     },
+    /// "Give back what you need not hold of an account." Not kept.
+    Recall {
+        /// Whose gateways are asked.
+        org: OrgId,
+    },
     /// Settled spend for outside consumers. Kept.
     Ledger {
         /// Whose spend it is.
@@ -84,6 +91,8 @@ pub enum Feed {
     Booked(Option<OrgId>, GatewayId),
     /// Receipts of one organisation's gateways, or of all.
     Receipts(Option<OrgId>),
+    /// Recalls to the gateways of one organisation, or of all.
+    Recall(Option<OrgId>),
     /// Settled spend of one organisation, or of all.
     Ledger(Option<OrgId>),
 }
@@ -210,6 +219,7 @@ pub trait Bus: Send + Sync {
         payload: Bytes,
         deadline_ms: u64,
     ) -> BoxFuture<'_, Result<Bytes, BusError>>;
-    /// Begins to answer calls. When several serve, one of them gets each call.
+    /// Begins to answer calls. When several serve, each of them gets each call: one that may not
+    /// answer drops it.
     fn serve(&self, serve: Serve) -> BoxFuture<'_, Result<Box<dyn Requests>, BusError>>;
 }

@@ -28,6 +28,7 @@ pub fn of_topic(topic: &Topic) -> String {
         Topic::Spend { org, gateway } => join(&org_token(*org), "spend", gateway),
         Topic::Booked { org, gateway } => join(&org_token(*org), "booked", gateway),
         Topic::Receipts { org, gateway } => join(&org_token(*org), "receipts", gateway),
+        Topic::Recall { org } => format!("{PREFIX}{}.recall", org_token(*org)),
         Topic::Ledger { org, key } => join(&org_token(*org), "ledger", key),
     }
 }
@@ -45,6 +46,7 @@ pub fn topic(subject: &str) -> Option<Topic> {
         ("spend", Some(id)) => Some(Topic::Spend { org, gateway: parse(id)? }),
         ("booked", Some(id)) => Some(Topic::Booked { org, gateway: parse(id)? }),
         ("receipts", Some(id)) => Some(Topic::Receipts { org, gateway: parse(id)? }),
+        ("recall", None) => Some(Topic::Recall { org }),
         ("ledger", Some(id)) => Some(Topic::Ledger { org, key: parse(id)? }),
         _ => None,
     }
@@ -59,6 +61,7 @@ pub fn of_feed(feed: &Feed) -> String {
         Feed::Spend(org) => join(&org_filter(*org), "spend", ANY),
         Feed::Booked(org, gateway) => join(&org_filter(*org), "booked", gateway),
         Feed::Receipts(org) => join(&org_filter(*org), "receipts", ANY),
+        Feed::Recall(org) => format!("{PREFIX}{}.recall", org_filter(*org)),
         Feed::Ledger(org) => join(&org_filter(*org), "ledger", ANY),
     }
 }
@@ -186,6 +189,7 @@ mod tests {
             Topic::Spend { org, gateway: GATEWAY },
             Topic::Booked { org, gateway: GATEWAY },
             Topic::Receipts { org, gateway: GATEWAY },
+            Topic::Recall { org },
             Topic::Ledger { org, key: KeyId(u128::MAX) },
         ]
     }
@@ -203,6 +207,7 @@ mod tests {
                 format!("turnpike.v1.{org}.spend.{gateway}"),
                 format!("turnpike.v1.{org}.booked.{gateway}"),
                 format!("turnpike.v1.{org}.receipts.{gateway}"),
+                format!("turnpike.v1.{org}.recall"),
                 format!("turnpike.v1.{org}.ledger.key_7zzzzzzzzzzzzzzzzzzzzzzzzz"),
             ]
         );
@@ -251,6 +256,7 @@ mod tests {
             "turnpike.v2.platform.heartbeat".to_owned(),
             "turnpike.v1.org_00000000000000000000000000.heartbeat".to_owned(),
             format!("turnpike.v1.{org}.heartbeat.x"),
+            format!("turnpike.v1.{org}.recall.x"),
             format!("turnpike.v1.{org}.spend"),
             format!("turnpike.v1.{org}.spend.key_00000000000000000000000008"),
             format!("turnpike.v1.{org}.spend.gw_00000000000000000000000008.x"),

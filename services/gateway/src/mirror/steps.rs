@@ -35,6 +35,7 @@ impl Mirror {
             Topic::Spend { .. }
             | Topic::Booked { .. }
             | Topic::Receipts { .. }
+            | Topic::Recall { .. }
             | Topic::Ledger { .. } => {}
         }
     }

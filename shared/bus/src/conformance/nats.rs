@@ -226,6 +226,7 @@ async fn a_gateway_may_do_what_is_its_own_and_nothing_else() {
     for feed in [
         Feed::Heartbeat(None),
         Feed::Heartbeat(Some(OTHER)),
+        Feed::Recall(Some(OTHER)),
         Feed::Receipts(Some(ORG)),
         Feed::Booked(Some(ORG), stranger),
     ] {
@@ -248,6 +249,7 @@ async fn allowed(house: &House, control: &dyn Bus) {
     let mut prices = bus.read(Feed::Events(Some(OrgId::PLATFORM)), Start::Oldest).await.unwrap();
     let mut heartbeats = bus.read(Feed::Heartbeat(Some(ORG)), Start::Now).await.unwrap();
     let mut marks = bus.read(Feed::Booked(None, GATEWAY), Start::Now).await.unwrap();
+    let mut recalls = bus.read(Feed::Recall(Some(ORG)), Start::Now).await.unwrap();
     let mut receipts = control.read(Feed::Receipts(None), Start::Now).await.unwrap();
     let mut spend = house.second.read(Feed::Spend(None), Start::Oldest).await.unwrap();
     control.publish(event(ORG, "1", "event")).await.unwrap();
@@ -255,13 +257,16 @@ async fn allowed(house: &House, control: &dyn Bus) {
     control.publish(heartbeat()).await.unwrap();
     let own = |topic| publish(topic, "1", "own");
     let (org, gateway) = (ORG, GATEWAY);
+    // What is not kept is refused without an answer; the spend behind it has one.
+    bus.publish(publish(Topic::Recall { org }, "1", "forged")).await.unwrap();
     bus.publish(own(Topic::Spend { org, gateway })).await.unwrap();
     bus.publish(own(Topic::Receipts { org, gateway })).await.unwrap();
     house.second.publish(own(Topic::Booked { org, gateway })).await.unwrap();
+    house.second.publish(own(Topic::Recall { org })).await.unwrap();
     assert_eq!(house.payload(&mut events).await, "event");
     assert_eq!(house.payload(&mut prices).await, "price");
     assert_eq!(house.payload(&mut heartbeats).await, "heartbeat");
-    for reader in [&mut marks, &mut receipts, &mut spend] {
+    for reader in [&mut marks, &mut recalls, &mut receipts, &mut spend] {
         assert_eq!(house.payload(reader).await, "own");
     }
     let mut server = house.second.serve(Serve::Authority(None)).await.unwrap();

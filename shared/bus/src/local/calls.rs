@@ -1,6 +1,6 @@
-//! Calls within the process: each goes to one of the servers that take it, in turn.
+//! Calls within the process: each goes to every server that takes it, and the first answer counts.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -15,14 +15,7 @@ const QUEUED_CALLS: usize = 1_024;
 /// The servers of one bus.
 #[derive(Default)]
 pub(super) struct Calls {
-    servers: Mutex<Servers>,
-}
-
-#[derive(Default)]
-struct Servers {
-    list: Vec<Server>,
-    /// How many calls were handed out: whose turn it is.
-    handed_out: usize,
+    servers: Mutex<Vec<Server>>,
 }
 
 struct Server {
@@ -30,11 +23,14 @@ struct Server {
     queue: mpsc::Sender<Request>,
 }
 
+/// Where the answer goes; whoever answers first takes it out.
+type Answer = Arc<Mutex<Option<oneshot::Sender<Bytes>>>>;
+
 impl Calls {
     pub(super) fn serve(&self, serve: Serve) -> Queue {
         let (queue, requests) = mpsc::channel(QUEUED_CALLS);
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        servers.list.push(Server { serve, queue });
+        servers.push(Server { serve, queue });
         Queue { requests }
     }
 
@@ -45,18 +41,18 @@ impl Calls {
         payload: Bytes,
         deadline_ms: u64,
     ) -> Result<Bytes, BusError> {
-        let queue = self.choose(&service).ok_or(BusError::NoResponders)?;
-        let (answer, answered) = oneshot::channel();
-        let reply = Box::new(move |bytes: Bytes| {
-            if let Err(error) = limits::check_payload(bytes.len()) {
-                tracing::error!(%error, "an answer is not sent");
-                return;
-            }
-            // The caller may have stopped waiting: nobody is left to tell.
-            drop(answer.send(bytes));
-        });
-        // A full queue takes no call; its caller waits in vain, as over a network.
-        drop(queue.try_send(Request { service, payload, reply }));
+        let queues = self.able(&service);
+        if queues.is_empty() {
+            return Err(BusError::NoResponders);
+        }
+        let (sender, answered) = oneshot::channel();
+        let answer = Answer::new(Mutex::new(Some(sender)));
+        for queue in queues {
+            let request = Request { service, payload: payload.clone(), reply: reply(&answer) };
+            // A full queue takes no call; its caller waits in vain, as over a network.
+            drop(queue.try_send(request));
+        }
+        drop(answer);
         let answer = async {
             match answered.await {
                 Ok(bytes) => bytes,
@@ -66,17 +62,27 @@ impl Calls {
         deadline(clock, deadline_ms, answer).await.ok_or(BusError::Timeout)
     }
 
-    /// The queue of the server whose turn it is among those that take the call.
-    fn choose(&self, service: &Service) -> Option<mpsc::Sender<Request>> {
+    /// The queues of the servers that take the call.
+    fn able(&self, service: &Service) -> Vec<mpsc::Sender<Request>> {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        servers.list.retain(|server| !server.queue.is_closed());
-        let turn = servers.handed_out;
-        let mut able = servers.list.iter().filter(|server| server.serve.takes(service));
-        let count = able.clone().count();
-        let chosen = able.nth(turn.checked_rem(count)?)?.queue.clone();
-        servers.handed_out = turn.wrapping_add(1);
-        Some(chosen)
+        servers.retain(|server| !server.queue.is_closed());
+        let able = servers.iter().filter(|server| server.serve.takes(service));
+        able.map(|server| server.queue.clone()).collect()
     }
+}
+
+fn reply(answer: &Answer) -> Box<dyn FnOnce(Bytes) + Send> {
+    let answer = Arc::clone(answer);
+    Box::new(move |bytes: Bytes| {
+        if let Err(error) = limits::check_payload(bytes.len()) {
+            tracing::error!(%error, "an answer is not sent");
+            return;
+        }
+        if let Some(sender) = answer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // The caller may have stopped waiting: nobody is left to tell.
+            drop(sender.send(bytes));
+        }
+    })
 }
 
 /// The calls to one server.

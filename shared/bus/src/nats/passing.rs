@@ -54,25 +54,24 @@ impl Reader for PassingReader {
     }
 }
 
-/// The calls to this process, shared with the other servers of the group.
-pub(super) struct Queue {
+/// The calls that this process hears, as every other server does.
+pub(super) struct Calls {
     link: Link,
     subscriber: Subscriber,
     refused: BoxFuture<'static, String>,
 }
 
-impl Queue {
-    pub(super) async fn open(link: Link, serve: Serve, group: &str) -> Result<Self, BusError> {
+impl Calls {
+    pub(super) async fn open(link: Link, serve: Serve) -> Result<Self, BusError> {
         let filter = subject::of_serve(&serve);
         let refused = Box::pin(link.refused(&filter));
-        let subscribing = link.client.queue_subscribe(filter, group.to_owned());
-        let subscriber = subscribing.await.map_err(super::unavailable)?;
+        let subscriber = link.client.subscribe(filter).await.map_err(super::unavailable)?;
         link.sync().await?;
         Ok(Self { link, subscriber, refused })
     }
 }
 
-impl Requests for Queue {
+impl Requests for Calls {
     fn next(&mut self) -> BoxFuture<'_, Result<Request, ReadError>> {
         Box::pin(async move {
             loop {

@@ -51,7 +51,7 @@ pub(super) const fn name(family: Family) -> Option<&'static str> {
         Family::Events => Some("TURNPIKE_EVENTS"),
         Family::Spend => Some("TURNPIKE_SPEND"),
         Family::Ledger => Some("TURNPIKE_LEDGER"),
-        Family::Heartbeat | Family::Booked | Family::Receipts => None,
+        Family::Heartbeat | Family::Booked | Family::Receipts | Family::Recall => None,
     }
 }
 
