@@ -19,6 +19,7 @@ MESSAGES = {
     "lease-call.v1.cbor": "lease-call",
     "permit-call.v1.cbor": "permit-call",
     "permit-answer.v1.cbor": "permit-answer",
+    "decision.v1.cbor": "decision",
 }
 ENTITIES = [line.split()[0] for line in CDDL.splitlines() if line.startswith("entity-")]
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use turnpike_domain::admit::{Denial, Figures, LimitSource};
 use turnpike_domain::id::{
     EphemeralId, EpochId, GatewayId, IncarnationId, KeyId, LeaseId, MemberId, OrgId, PlanId,
     Position, ProjectId, ProviderId, RequestId, TokenId, TopUpId,
@@ -18,6 +19,7 @@ use turnpike_domain::state::{
 };
 use turnpike_domain::time::{Reset, Timestamp, Window};
 use turnpike_wire::authority::{Call, LeaseAnswer, LeaseCall, PermitAnswer, PermitCall, Returned};
+use turnpike_wire::decision::Decision;
 use turnpike_wire::form::{decode, encode};
 use turnpike_wire::heartbeat::{Heartbeat, MovedHead, Receipt};
 use turnpike_wire::sign::SigningKey;
@@ -52,6 +54,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("lease-answer.v1.cbor", encode(&lease_answer())),
         ("permit-call.v1.cbor", encode(&permit_call())),
         ("permit-answer.v1.cbor", encode(&permit_answer())),
+        ("decision.v1.cbor", encode(&decision())),
         ("snapshot-organisation.v1.frames", stream(organisation(&example(), TAKEN, &key))),
         ("snapshot-platform.v1.frames", stream(platform(&operator(), TAKEN, &key))),
     ]
@@ -76,6 +79,7 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
         "lease-answer.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_answer())),
         "permit-call.v1.cbor" => assert_eq!(decode(bytes), Ok(permit_call())),
         "permit-answer.v1.cbor" => assert_eq!(decode(bytes), Ok(permit_answer())),
+        "decision.v1.cbor" => assert_eq!(decode(bytes), Ok(decision())),
         "snapshot-organisation.v1.frames" => {
             assert_eq!(state(bytes), State::Organisation(Box::new(example())));
         }
@@ -201,6 +205,34 @@ fn permit_call() -> Call {
 
 fn permit_answer() -> PermitAnswer {
     PermitAnswer { fence: 2, batch: 7, requests: 8, tokens: 9_000, retry_after_ms: Some(250) }
+}
+
+fn decision() -> Decision {
+    let account = Account::Project(ProjectId(3));
+    let figures = Figures {
+        source: LimitSource::Budget(account, Unit::Usd),
+        limit: Some(25_000_000_000),
+        used: Some(24_000_000_000),
+        held: Some(500_000_000),
+        resets_at: Some(AT),
+        retry_after_ms: Some(250),
+        revision: 3,
+    };
+    Decision {
+        org: OrgId(1),
+        key: KeyId(4),
+        at: AT,
+        denial: Denial::InFlightBudgetExhausted,
+        status: 402,
+        gateway: GatewayId(7),
+        request: RequestId(0x4e),
+        seq: 9,
+        platform_seq: 8,
+        key_seq: 5,
+        model: Some("echo-1".into()),
+        address: Some([192, 0, 2, 7].into()),
+        figures: Some(figures),
+    }
 }
 
 fn head() -> Head {

@@ -8,6 +8,7 @@ mod samples;
 pub mod api;
 pub mod authority;
 pub mod cbor;
+pub mod decision;
 pub mod event;
 pub mod form;
 pub mod heartbeat;

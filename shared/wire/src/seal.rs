@@ -28,6 +28,8 @@ pub enum Purpose {
     PasswordHash,
     /// What a session's cookie says: opened by the control plane at each request.
     Session,
+    /// Why a gateway refused a request: opened by the control plane when somebody asks.
+    Decision,
 }
 
 /// The keys of one purpose: the newest seals, all of them open. Who is not to open a purpose is
@@ -138,6 +140,7 @@ fn associated(purpose: Purpose, version: [u8; VERSION_BYTES]) -> Vec<u8> {
         Purpose::RecoverableSecret => b"turnpike recoverable secret ",
         Purpose::PasswordHash => b"turnpike password hash ",
         Purpose::Session => b"turnpike session ",
+        Purpose::Decision => b"turnpike decision ",
     };
     [label, &version].concat()
 }

@@ -1,5 +1,6 @@
 //! Numbers and names of the domain's closed sets.
 
+use turnpike_domain::admit::Denial;
 use turnpike_domain::limit::{Fit, Unit};
 use turnpike_domain::scope::McpMode;
 use turnpike_domain::secret::SecretKind;
@@ -48,6 +49,32 @@ names!(Source "source of usage" {
     2 Counted "counted",
     3 Estimated "estimated",
 });
+names!(Denial "denial" {
+    1 Unauthorized "unauthorized",
+    2 WrongCredentialKind "wrong_credential_kind",
+    3 KeyDisabled "key_disabled",
+    4 KeyExpired "key_expired",
+    5 KeyRevoked "key_revoked",
+    6 BillingShortfall "billing_shortfall",
+    7 QuotaExceeded "api_key_quota_exceeded",
+    8 InFlightBudgetExhausted "in_flight_budget_exhausted",
+    9 ModelNotAllowed "model_not_allowed",
+    10 ProviderNotAllowed "provider_not_allowed",
+    11 IpNotAllowed "ip_not_allowed",
+    12 McpNotAllowed "mcp_not_allowed",
+    13 ModelNotFound "model_not_found",
+    14 NotFound "not_found",
+    15 MethodNotAllowed "method_not_allowed",
+    16 RequestTooLarge "request_too_large",
+    17 RequestTimeout "request_timeout",
+    18 InvalidRequest "invalid_request",
+    19 RateLimited "rate_limited",
+    20 ProviderError "provider_error",
+    21 ProviderTimeout "provider_timeout",
+    22 ControlPlaneStale "control_plane_stale",
+    23 LimitAuthorityUnavailable "limit_authority_unavailable",
+    24 Overloaded "overloaded",
+});
 
 #[cfg(test)]
 mod tests {
@@ -64,5 +91,8 @@ mod tests {
             assert_eq!(Named::name(reason), reason.name());
         }
         assert_eq!(Role::from_name("Owner"), None);
+        for name in Denial::NAMES {
+            assert_eq!(Denial::from_name(name).map(Denial::code), Some(*name));
+        }
     }
 }
