@@ -17,6 +17,9 @@ MESSAGES = {
     "receipt.v1.cbor": "receipt",
     "receipt-spent.v1.cbor": "receipt",
     "lease-call.v1.cbor": "lease-call",
+    "end-runs.v1.cbor": "end-runs",
+    "runs-ended.v1.cbor": "runs-ended",
+    "recall.v1.cbor": "recall",
     "permit-call.v1.cbor": "permit-call",
     "permit-answer.v1.cbor": "permit-answer",
     "decision.v1.cbor": "decision",
@@ -100,14 +103,15 @@ def test_a_golden_heartbeat_fits_the_cddl():
     schema("signature").validate_cbor(cbor2.dumps(signature))
 
 
-def test_a_golden_answer_about_a_lease_fits_the_cddl():
-    encoded = (SCHEMAS / "messages" / "lease-answer.v1.cbor").read_bytes()
+@pytest.mark.parametrize("name, reason, parts", [("answer", 1, 4), ("refusal", 2, 2)])
+def test_a_golden_answer_about_a_lease_fits_the_cddl(name, reason, parts):
+    encoded = (SCHEMAS / "messages" / f"lease-{name}.v1.cbor").read_bytes()
     assert is_deterministic(encoded)
     answer = cbor2.loads(encoded)
     # Accounts by their own rule: a choice of arrays within arrays is beyond the validator.
     path, refused = answer.pop(4), answer.pop(6)
     schema("lease-answer").validate_cbor(cbor2.dumps(answer, canonical=True))
-    assert refused[0] == 1 and len(refused) == 4
+    assert refused[0] == reason and len(refused) == parts
     for account in [account for account, _ in path] + [refused[1]]:
         schema("account").validate_cbor(cbor2.dumps(account))
 

@@ -7,7 +7,7 @@ use turnpike_domain::id::{
     EphemeralId, EpochId, GatewayId, IncarnationId, KeyId, LeaseId, MemberId, OrgId, PlanId,
     Position, ProjectId, ProviderId, RequestId, TokenId, TopUpId,
 };
-use turnpike_domain::ledger::{Refused, Word};
+use turnpike_domain::ledger::{BudgetFigures, Refused, Word};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::meter::Usage;
 use turnpike_domain::money::{Multiplier, NanoUsd};
@@ -18,7 +18,9 @@ use turnpike_domain::state::{
     PreviousSecret, Project, Provider, RevokeReason, Role, Standing, Token, TopUp, Wallet,
 };
 use turnpike_domain::time::{Reset, Timestamp, Window};
-use turnpike_wire::authority::{Call, LeaseAnswer, LeaseCall, PermitAnswer, PermitCall, Returned};
+use turnpike_wire::authority::{
+    Call, EndRuns, LeaseAnswer, LeaseCall, PermitAnswer, PermitCall, Recall, Returned, RunsEnded,
+};
 use turnpike_wire::decision::Decision;
 use turnpike_wire::form::{decode, encode};
 use turnpike_wire::heartbeat::{Heartbeat, MovedHead, Receipt};
@@ -33,6 +35,8 @@ use crate::samples;
 const AT: Timestamp = Timestamp(1_795_000_000_000);
 const EPOCH: EpochId = EpochId(0xe0);
 const TAKEN: Taken = Taken { incarnation: IncarnationId(0x1c), at: AT };
+const RUNS_ENDED: RunsEnded = RunsEnded { fence: 2, ended: true };
+const RECALL: Recall = Recall { fence: 2, account: Account::Wallet, unit: Unit::Usd };
 
 fn signing_key() -> SigningKey {
     SigningKey::from_seed(&[1; 32])
@@ -52,6 +56,10 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("receipt-spent.v1.cbor", encode(&receipt())),
         ("lease-call.v1.cbor", encode(&lease_call())),
         ("lease-answer.v1.cbor", encode(&lease_answer())),
+        ("lease-refusal.v1.cbor", encode(&lease_refusal())),
+        ("end-runs.v1.cbor", encode(&end_runs())),
+        ("runs-ended.v1.cbor", encode(&RUNS_ENDED)),
+        ("recall.v1.cbor", encode(&RECALL)),
         ("permit-call.v1.cbor", encode(&permit_call())),
         ("permit-answer.v1.cbor", encode(&permit_answer())),
         ("decision.v1.cbor", encode(&decision())),
@@ -77,6 +85,10 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
         "receipt-spent.v1.cbor" => assert_eq!(decode(bytes), Ok(receipt())),
         "lease-call.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_call())),
         "lease-answer.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_answer())),
+        "lease-refusal.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_refusal())),
+        "end-runs.v1.cbor" => assert_eq!(decode(bytes), Ok(end_runs())),
+        "runs-ended.v1.cbor" => assert_eq!(decode(bytes), Ok(RUNS_ENDED)),
+        "recall.v1.cbor" => assert_eq!(decode(bytes), Ok(RECALL)),
         "permit-call.v1.cbor" => assert_eq!(decode(bytes), Ok(permit_call())),
         "permit-answer.v1.cbor" => assert_eq!(decode(bytes), Ok(permit_answer())),
         "decision.v1.cbor" => assert_eq!(decode(bytes), Ok(decision())),
@@ -189,7 +201,28 @@ fn lease_answer() -> LeaseAnswer {
         path: vec![(account, Window(1_793_491_200_000)), (Account::Wallet, Window(0))],
         ends_at: Some(AT),
         refused: Some(Refused::Exhausted { account, left: Some(7), revision: 3 }),
+        figures: None,
     }
+}
+
+fn lease_refusal() -> LeaseAnswer {
+    let account = Account::Project(ProjectId(3));
+    let figures = BudgetFigures {
+        account,
+        cap: Some(25_000_000_000),
+        settled: 23_000_000_000,
+        held: 2_000_000_000,
+        lost: 5,
+        revision: 3,
+        resets_at: Some(AT),
+    };
+    let refused = Some(Refused::HeldElsewhere { account });
+    LeaseAnswer { refused, figures: Some(figures), ..lease_answer() }
+}
+
+fn end_runs() -> Call {
+    let places = vec![(EpochId(0xe1), 9), (EpochId(0xe2), 70_000)];
+    Call::EndRuns(EndRuns { run: EPOCH, places, torn: true })
 }
 
 fn permit_call() -> Call {

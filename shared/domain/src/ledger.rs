@@ -68,6 +68,26 @@ pub struct Due {
     pub percent: Option<u8>,
 }
 
+/// What a budget has used, for people and for the refusals that name it. Amounts are nano-USD or
+/// tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetFigures {
+    /// Whose budget.
+    pub account: Account,
+    /// The cap, if there is one.
+    pub cap: Option<i64>,
+    /// Booked.
+    pub settled: i64,
+    /// Granted to gateways and not settled yet.
+    pub held: i64,
+    /// Granted to gateways that were not heard of again.
+    pub lost: i64,
+    /// The revision of the cap.
+    pub revision: u64,
+    /// When it begins anew, if it does.
+    pub resets_at: Option<Timestamp>,
+}
+
 /// The accounts that a request of `key` at `now` is counted on, from the leaf to the wallet.
 #[must_use]
 pub fn path(organisation: &Organisation, key: &Key, now: Timestamp) -> Vec<(Account, Window)> {

@@ -4,7 +4,7 @@
 //! absolute and numbered, so that loss, repetition and reordering change nothing.
 
 use turnpike_domain::id::{EpochId, KeyId, LeaseId};
-use turnpike_domain::ledger::{Refused, Word};
+use turnpike_domain::ledger::{BudgetFigures, Refused, Word};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::time::{Timestamp, Window};
 
@@ -19,12 +19,15 @@ pub enum Call {
     Lease(LeaseCall),
     /// About permits of a rate; answered with [`PermitAnswer`].
     Permit(PermitCall),
+    /// About the leases of earlier runs; answered with [`RunsEnded`].
+    EndRuns(EndRuns),
 }
 
 /// "My newest word on this lease."
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseCall {
-    /// The run of the gateway that holds it.
+    /// The run of the gateway that holds it: the epoch of its first lane. A word of a run that was
+    /// ended is not heard.
     pub epoch: EpochId,
     /// Which lease; the first word on one makes it.
     pub lease: LeaseId,
@@ -52,6 +55,42 @@ pub struct LeaseAnswer {
     pub ends_at: Option<Timestamp>,
     /// Why the word was not granted.
     pub refused: Option<Refused>,
+    /// What the account that stood against it has used.
+    pub figures: Option<BudgetFigures>,
+}
+
+/// "My earlier runs are over: nothing is spent on their leases any more."
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndRuns {
+    /// The run that says so: the epoch of its first lane. Runs are told apart and ordered by these
+    /// ids, so it is greater than that of every run before.
+    pub run: EpochId,
+    /// The last number of each epoch of earlier runs whose records the gateway still has or has
+    /// recovered.
+    pub places: Vec<(EpochId, u64)>,
+    /// Not all that was spent is among those records: holds of earlier runs are lost, not free.
+    pub torn: bool,
+}
+
+/// Whether the earlier runs are ended. Until they are, the gateway asks again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunsEnded {
+    /// The fence of the shard's owner: an answer of a lower one is not heard.
+    pub fence: u64,
+    /// Everything named is booked, and no lease of an earlier run holds anything any more.
+    pub ended: bool,
+}
+
+/// "Somebody waits for what you hold of this account and do not need": said to every gateway of an
+/// organisation, and not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recall {
+    /// The fence of the shard's owner: one of a lower fence is not heard.
+    pub fence: u64,
+    /// Whose budget.
+    pub account: Account,
+    /// In which unit.
+    pub unit: Unit,
 }
 
 /// "Permit me so much on this rate, and take back what I did not use."
@@ -106,7 +145,20 @@ form!(LeaseAnswer {
     4 path [default],
     5 ends_at,
     6 refused,
+    7 figures,
 });
+form!(BudgetFigures {
+    1 account,
+    2 cap,
+    3 settled [default],
+    4 held [default],
+    5 lost [default],
+    6 revision [default],
+    7 resets_at,
+});
+form!(EndRuns { 1 run, 2 places [default], 3 torn [default] });
+form!(RunsEnded { 1 fence, 2 ended [default] });
+form!(Recall { 1 fence, 2 account, 3 unit });
 form!(PermitCall {
     1 epoch,
     2 account,
@@ -126,6 +178,7 @@ form!(PermitAnswer {
 
 const LEASE: u64 = 1;
 const PERMIT: u64 = 2;
+const END_RUNS: u64 = 3;
 
 /// A pair of the kind and the call.
 impl Form for Call {
@@ -140,6 +193,10 @@ impl Form for Call {
                 out.uint(PERMIT);
                 call.write(out);
             }
+            Self::EndRuns(call) => {
+                out.uint(END_RUNS);
+                call.write(out);
+            }
         }
     }
 
@@ -147,6 +204,7 @@ impl Form for Call {
         match (from.array()?, from.uint()?) {
             (2, LEASE) => LeaseCall::read(from).map(Self::Lease),
             (2, PERMIT) => PermitCall::read(from).map(Self::Permit),
+            (2, END_RUNS) => EndRuns::read(from).map(Self::EndRuns),
             (_, number) => Err(Malformed::Unknown { form: "call of the authority", number }),
         }
     }
@@ -211,7 +269,9 @@ mod tests {
         ];
         let account = Account::Key(key);
         let permit = PermitCall { epoch, account, batch: 7, requests: 8, tokens: 9_000, returned };
-        for call in [Call::Lease(lease), Call::Permit(permit)] {
+        let places = vec![(EpochId(2), 70), (EpochId(3), 0)];
+        let ended = EndRuns { run: epoch, places, torn: true };
+        for call in [Call::Lease(lease), Call::Permit(permit), Call::EndRuns(ended)] {
             assert_eq!(decode(&encode(&call)), Ok(call));
         }
         assert!(decode::<Call>(&[0x82, 0x09, 0xa0]).is_err());
@@ -230,9 +290,20 @@ mod tests {
         for refused in reasons {
             let path = vec![(account, Window(5)), (Account::Wallet, Window(0))];
             let ends_at = Some(Timestamp(6));
-            let answer = LeaseAnswer { fence: 1, n: 3, total: 5_000, path, ends_at, refused };
+            let (settled, held, lost, revision) = (900, 90, 9, 2);
+            let cap = Some(1_000);
+            let of = BudgetFigures { account, cap, settled, held, lost, revision, resets_at: None };
+            let figures = refused.map(|_| of);
+            let answer =
+                LeaseAnswer { fence: 1, n: 3, total: 5_000, path, ends_at, refused, figures };
             assert_eq!(decode(&encode(&answer)), Ok(answer));
         }
+        for ended in [true, false] {
+            let answer = RunsEnded { fence: 1, ended };
+            assert_eq!(decode(&encode(&answer)), Ok(answer));
+        }
+        let recall = Recall { fence: 1, account, unit: Unit::Usd };
+        assert_eq!(decode(&encode(&recall)), Ok(recall));
         let retry_after_ms = Some(250);
         let none = PermitAnswer { fence: 1, batch: 7, requests: 0, tokens: 0, retry_after_ms };
         assert_eq!(decode(&encode(&none)), Ok(none));
