@@ -176,6 +176,14 @@ impl KeyOptions {
     pub fn provider_sealing(&self) -> Result<SealingKeys, String> {
         keyring::sealing(Purpose::ProviderCredential, self.provider_sealing.expose())
     }
+
+    /// What seals decisions: the same keys, which the control plane has too.
+    ///
+    /// # Errors
+    /// As [`Self::provider_sealing`].
+    pub fn decisions(&self) -> Result<SealingKeys, String> {
+        keyring::sealing(Purpose::Decision, self.provider_sealing.expose())
+    }
 }
 
 impl Options for Config {

@@ -15,6 +15,7 @@ use turnpike_domain::state::{Key, LimitStatus, Platform, Provider};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::metrics::Metrics;
+use turnpike_wire::seal::SealingKeys;
 use turnpike_wire::secret::{Peppers, Presented};
 
 pub use denied::Denied;
@@ -32,6 +33,7 @@ pub struct Core {
     clock: SharedClock,
     options: ServeOptions,
     peppers: Peppers,
+    decisions: SealingKeys,
     gateway: GatewayId,
     pub(crate) table: Table,
     platform: ArcSwap<Platform>,
@@ -56,12 +58,14 @@ pub struct Entry {
 pub struct ProviderCredential(Arc<SecretString>);
 
 impl Core {
-    /// Nothing is known yet: every key is answered with `control_plane_stale`.
+    /// Nothing is known yet: every key is answered with `control_plane_stale`. `decisions` seals why
+    /// requests are refused.
     #[must_use]
     pub fn new(
         clock: SharedClock,
         options: ServeOptions,
         peppers: Peppers,
+        decisions: SealingKeys,
         gateway: GatewayId,
     ) -> Self {
         let freshness = Freshness::new(&*clock);
@@ -69,6 +73,7 @@ impl Core {
             clock,
             options,
             peppers,
+            decisions,
             gateway,
             table: Table::default(),
             platform: ArcSwap::default(),
@@ -166,6 +171,11 @@ impl Core {
     #[must_use]
     pub fn denied(&self, denial: Denial) -> Denied {
         Denied::new(denial, self.now())
+    }
+
+    /// What seals decisions.
+    pub(crate) const fn decisions(&self) -> &SealingKeys {
+        &self.decisions
     }
 
     /// Whether the mirror has had no news for five seconds.

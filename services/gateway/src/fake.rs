@@ -38,6 +38,10 @@ pub(crate) fn sealing() -> SealingKeys {
     SealingKeys::new(Purpose::ProviderCredential, vec![SealingKey::new(1, &[8; 32])]).unwrap()
 }
 
+pub(crate) fn decisions() -> SealingKeys {
+    SealingKeys::new(Purpose::Decision, vec![SealingKey::new(1, &[8; 32])]).unwrap()
+}
+
 /// The secret of the `n`-th key; its `turn`-th after rotations.
 pub(crate) fn secret(n: u8, turn: u8) -> PlainSecret {
     let mut entropy = [n; 48];

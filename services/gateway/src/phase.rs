@@ -12,7 +12,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ struct Arrival {
     /// Steady microseconds when the head had arrived.
     started_us: u64,
     entry: Entry,
-    address: std::net::IpAddr,
+    address: IpAddr,
 }
 
 /// Answers one request. Every way out has an answer.
@@ -63,10 +63,13 @@ pub async fn answer(
     peer: SocketAddr,
 ) -> Response<Outgoing> {
     let id = RequestId(entropy::id(site.core.now()));
-    let handled = handle(&site, id, request, peer).await;
+    let trusted = &site.core.options().trusted_proxies;
+    let address = identify::address(peer, request.headers(), trusted);
+    let handled = handle(&site, id, request, address).await;
     let mut response = handled.unwrap_or_else(|denied| {
         site.lane.tally.denied(denied.denial);
-        respond::denied(Dialect::OpenAi, &denied)
+        let decision = denied.decision(&site.core, id, address);
+        respond::denied(Dialect::OpenAi, &denied, &decision)
     });
     site.lane.tally.answered(response.status().as_u16());
     response.headers_mut().insert(headers::REQUEST_ID, headers::value(id.to_string()));
@@ -77,13 +80,12 @@ async fn handle(
     site: &Rc<Site>,
     id: RequestId,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    address: IpAddr,
 ) -> Result<Response<Outgoing>, Denied> {
     let core = &*site.core;
     let started_us = core.clock().boot_us();
     let (head, body) = request.into_parts();
     let entry = identify::identify(core, &head.headers)?;
-    let address = identify::address(peer, &head.headers, &core.options().trusted_proxies);
     let arrival = Arrival { request: id, started_us, entry, address };
     let refused = |denial| arrival.entry.denied(denial, core.now());
     match target(&head.method, head.uri.path()).map_err(refused)? {

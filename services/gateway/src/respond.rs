@@ -11,8 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use turnpike_domain::admit::{Denial, offer};
-use turnpike_domain::money::NanoUsd;
 use turnpike_wire::api::key::{LimitsForm, ScopesForm};
+use turnpike_wire::decision::amount;
 use turnpike_wire::time::rfc3339;
 
 use crate::body::{Cut, Relay};
@@ -76,13 +76,16 @@ impl Body for Outgoing {
     }
 }
 
-/// A refusal, in the words of the caller's dialect.
+/// A refusal, in the words of the caller's dialect; `decision` is the id that explains it.
 #[must_use]
-pub fn denied(dialect: Dialect, denied: &Denied) -> Response<Outgoing> {
+pub fn denied(dialect: Dialect, denied: &Denied, decision: &str) -> Response<Outgoing> {
     let status = denied.status();
     let retryable = denied.denial.retryable();
-    let problem =
-        Problem { denial: denied.denial, message: &denied.message, metadata: metadata(denied) };
+    let problem = Problem {
+        denial: denied.denial,
+        message: &denied.message,
+        metadata: metadata(denied, decision),
+    };
     let mut response = Response::new(Outgoing::whole(dialect.error_body(&problem)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     let map = response.headers_mut();
@@ -100,16 +103,13 @@ pub fn denied(dialect: Dialect, denied: &Denied) -> Response<Outgoing> {
 }
 
 /// What stands behind a refusal; the limit's figures are there if a limit stood against it.
-fn metadata(denied: &Denied) -> Value {
+fn metadata(denied: &Denied, decision: &str) -> Value {
     let mut metadata = json!({
         "retryable": denied.denial.retryable(),
-        "decision_id": denied.decision.to_string(),
+        "decision_id": decision,
     });
     let Some(figures) = denied.figures.as_deref() else { return metadata };
-    let amount = |amount: Option<i64>| match amount {
-        Some(amount) if figures.source.is_money() => Value::from(NanoUsd(amount).to_string()),
-        amount => Value::from(amount),
-    };
+    let amount = |known: Option<i64>| amount(figures.source, known);
     metadata["limit_source"] = Value::from(figures.source.name());
     metadata["limit"] = amount(figures.limit);
     metadata["used"] = amount(figures.used);

@@ -1,13 +1,17 @@
 //! A refusal on its way to the caller.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use turnpike_domain::admit::{Denial, Figures};
-use turnpike_domain::id::{DecisionId, KeyId, OrgId};
-use turnpike_domain::state::{Key, LimitStatus};
+use turnpike_domain::id::{DecisionId, KeyId, OrgId, RequestId};
+use turnpike_domain::state::{Key, LimitStatus, Organisation};
 use turnpike_domain::time::{SECOND_MS, Timestamp};
 use turnpike_runtime::entropy;
+use turnpike_wire::decision::Decision;
+use turnpike_wire::seal::NONCE_BYTES;
 
+use super::Core;
 use crate::view::OrgView;
 
 /// After how many seconds an overloaded gateway may be asked again: room comes back within moments,
@@ -21,16 +25,31 @@ pub struct Denied {
     pub denial: Denial,
     /// A sentence for people.
     pub message: Cow<'static, str>,
-    /// By this the refusal is explained.
-    pub decision: DecisionId,
+    /// When.
+    pub at: Timestamp,
     /// Whose key it was and which, once that is known.
-    pub subject: Option<(OrgId, KeyId)>,
+    pub subject: Option<Box<Subject>>,
     /// The status with which used-up budgets are refused.
     pub limit_status: LimitStatus,
     /// After how many seconds the same request may pass, if that is known.
     pub retry_after_s: Option<u32>,
     /// The limit that stood against it, if one did.
     pub figures: Option<Box<Figures>>,
+}
+
+/// Whose key was refused, and up to where its gateway knew of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The organisation.
+    pub org: OrgId,
+    /// The key.
+    pub key: KeyId,
+    /// The last event of the organisation that was known.
+    pub seq: u64,
+    /// The last event of the key that was known.
+    pub key_seq: u64,
+    /// The model that was asked for, once that is known.
+    pub model: Option<Box<str>>,
 }
 
 impl Denied {
@@ -40,7 +59,7 @@ impl Denied {
         Self {
             denial,
             message: Cow::Borrowed(sentence(denial)),
-            decision: DecisionId(entropy::id(now)),
+            at: now,
             subject: None,
             limit_status: LimitStatus::default(),
             retry_after_s: (denial == Denial::Overloaded).then_some(OVERLOADED_RETRY_S),
@@ -58,9 +77,49 @@ impl Denied {
     /// With the key that was refused.
     #[must_use]
     pub fn of(mut self, org: &OrgView, key: &Key) -> Self {
-        self.subject = Some((org.organisation.id, key.id));
-        self.limit_status = org.organisation.settings.limit_status;
+        let Organisation { id, head, settings, .. } = &org.organisation;
+        let (org, seq, key_seq, model) = (*id, head.seq, key.seq, None);
+        self.subject = Some(Box::new(Subject { org, key: key.id, seq, key_seq, model }));
+        self.limit_status = settings.limit_status;
         self
+    }
+
+    /// With the model that was asked for.
+    #[must_use]
+    pub fn on(mut self, model: &str) -> Self {
+        if let Some(subject) = &mut self.subject {
+            subject.model = Some(model.into());
+        }
+        self
+    }
+
+    /// The id that explains this refusal of `request` from `address`: all that is known of it,
+    /// sealed. Where no key is known there is nothing to explain to anybody, and the id only names
+    /// it.
+    #[must_use]
+    pub fn decision(&self, core: &Core, request: RequestId, address: IpAddr) -> String {
+        let named = || DecisionId(entropy::id(self.at)).to_string();
+        let Some(subject) = self.subject.as_deref() else { return named() };
+        let Subject { org, key, seq, key_seq, .. } = *subject;
+        let decision = Decision {
+            org,
+            key,
+            at: self.at,
+            denial: self.denial,
+            status: self.status(),
+            gateway: core.gateway(),
+            request,
+            seq,
+            platform_seq: core.platform().head.seq,
+            key_seq,
+            model: subject.model.clone(),
+            address: Some(address),
+            figures: self.figures.as_deref().copied(),
+        };
+        let mut nonce = [0; NONCE_BYTES];
+        entropy::fill(&mut nonce);
+        // Only a model's name of many kilobytes cannot be sealed.
+        decision.seal(core.decisions(), &nonce).unwrap_or_else(|_| named())
     }
 
     /// With the limit that stood against it. Where time alone helps, the answer says when.

@@ -21,8 +21,8 @@ use super::*;
 use crate::board::Board;
 use crate::config::ServeOptions;
 use crate::fake::{
-    DAY, Fake, GATEWAY, ORG, OTHER, created, joined, key, peppers, publish, publish_on, rotated,
-    sealing, secret,
+    DAY, Fake, GATEWAY, ORG, OTHER, created, decisions, joined, key, peppers, publish, publish_on,
+    rotated, sealing, secret,
 };
 
 /// Enough for everything that waits for no heartbeat.
@@ -55,7 +55,8 @@ impl House {
         let shared: SharedClock = Arc::new(clock.clone());
         let bus = Arc::new(LocalBus::with_kept_bytes(Arc::clone(&shared), KEPT_BYTES));
         let options = ServeOptions::default();
-        let core = Arc::new(Core::new(Arc::clone(&shared), options, peppers(), GATEWAY));
+        let core =
+            Arc::new(Core::new(Arc::clone(&shared), options, peppers(), decisions(), GATEWAY));
         let mut world = World::new(Arc::clone(&core), sealing());
         let token = Secret::from(secrecy::SecretString::from("token"));
         if let Some(loaded) = disk::load(data.path(), &token) {

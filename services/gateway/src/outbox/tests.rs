@@ -22,7 +22,7 @@ use turnpike_wire::spend::{Batch, Booked};
 
 use super::*;
 use crate::config::ServeOptions;
-use crate::fake::{DAY, GATEWAY, ORG, OTHER, peppers, publish_on};
+use crate::fake::{DAY, GATEWAY, ORG, OTHER, decisions, peppers, publish_on};
 use crate::lane::{Opening, Outcome, Ticket, take_over_all};
 
 const MAX_BYTES: u64 = 4 << 20;
@@ -49,7 +49,7 @@ impl House {
         let spend = bus.read(Feed::Spend(None), Start::Now).await.unwrap();
         let (room, folder) = (Room::new(max_bytes, lanes), tempfile::tempdir().unwrap());
         let shared: SharedClock = Arc::new(clock.clone());
-        let core = Core::new(shared, ServeOptions::default(), peppers(), GATEWAY);
+        let core = Core::new(shared, ServeOptions::default(), peppers(), decisions(), GATEWAY);
         let (core, metrics) = (Arc::new(core), Metrics::new());
         let lanes = usize::try_from(lanes).unwrap();
         let board = Board::new(NonZeroUsize::new(lanes).unwrap());

@@ -79,6 +79,7 @@ pub(super) fn admit(
         .map_err(|error| refused(Denial::InvalidRequest).with_message(error.to_string()))?;
     let platform = core.platform();
     let organisation = &entry.org.organisation;
+    let refused = |denial| entry.denied(denial, now).on(&read.model);
     let offer = offer(&platform, organisation, &entry.key, &read.model, arrival.address)
         .map_err(refused)?;
     limit::check(entry, now).map_err(refused)?;

@@ -22,6 +22,7 @@ use turnpike_domain::state::{
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::system;
 use turnpike_runtime::serve::listen;
+use turnpike_wire::decision::Decision;
 use turnpike_wire::spend;
 
 use super::*;
@@ -124,7 +125,7 @@ fn chat_request(secret: &str, body: &str) -> String {
 
 fn shared(providers: &[Provider; 2]) -> Core {
     let options = ServeOptions { max_body_bytes: 10_000, ..ServeOptions::default() };
-    let core = Core::new(system(), options, fake::peppers(), fake::GATEWAY);
+    let core = Core::new(system(), options, fake::peppers(), fake::decisions(), fake::GATEWAY);
     core.set_fresh_at(core.now().plus_ms(60_000));
     core.set_in_step(true);
     let key = Arc::new(Key {
@@ -521,7 +522,17 @@ fn every_refusal_has_its_status_and_code_and_reaches_no_provider() {
             assert!(answer.contains(&format!("x-turnpike-error-code: {code}\r\n")), "{answer}");
             assert!(answer.contains("x-turnpike-request-id: req_"), "{answer}");
             assert!(answer.contains(&format!("\"code\":\"{code}\"")), "{answer}");
-            assert!(answer.contains("\"decision_id\":\"dec_"), "{answer}");
+            let (_, rest) = answer.split_once("\"decision_id\":\"").unwrap();
+            let (id, _) = rest.split_once('"').unwrap();
+            let decision = Decision::open(id, &fake::decisions());
+            assert_eq!(decision.is_ok(), request.contains(&own), "{id}");
+            if let Ok(decision) = decision {
+                assert_eq!((decision.denial.code(), decision.status), (code, status));
+                assert_eq!((decision.org, decision.key), (fake::ORG, fake::key(1)));
+                assert!(answer.contains(&format!("request-id: {}\r\n", decision.request)));
+                assert_eq!(decision.model.is_some(), code == "model_not_found");
+                assert_eq!(decision.address, Some([127, 0, 0, 1].into()));
+            }
             assert!(!answer.contains(&own[10..]), "{answer}");
         }
         assert_eq!(house.lane.open_requests(), 0);

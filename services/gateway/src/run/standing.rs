@@ -56,11 +56,13 @@ impl Standing {
     ) -> Result<Self, StartError> {
         let Parts { bus, clock, config, stop } = parts;
         let keys = &config.keys;
-        let keys = keys.peppers().and_then(|peppers| Ok((peppers, keys.provider_sealing()?)));
-        let (peppers, sealing) = keys.map_err(StartError::Keys)?;
+        let peppers = keys.peppers().map_err(StartError::Keys)?;
+        let sealing = keys.provider_sealing().map_err(StartError::Keys)?;
+        let decisions = keys.decisions().map_err(StartError::Keys)?;
         let joined = join(&*upstairs, &*clock, loaded.as_ref(), &stop).await?;
         let serve = config.serve.clone();
-        let core = Arc::new(Core::new(Arc::clone(&clock), serve, peppers, joined.gateway));
+        let core =
+            Arc::new(Core::new(Arc::clone(&clock), serve, peppers, decisions, joined.gateway));
         core.watch(metrics);
 
         let disk = Disk::open(&config.data, &config.control.join_token, joined);
