@@ -42,6 +42,13 @@ pub fn downward(from: &HeaderMap) -> HeaderMap {
     passed(from, &DOWN)
 }
 
+/// Whether an answer's header is of use: it may go down, or says what may not.
+#[must_use]
+pub fn may_go_down(name: &str) -> bool {
+    let is = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str());
+    DOWN.iter().any(is) || is(&CONNECTION)
+}
+
 /// Whether a content type is a stream of events.
 #[must_use]
 pub fn is_event_stream(headers: &HeaderMap) -> bool {

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use turnpike_domain::admit::Denial;
 use turnpike_domain::id::EpochId;
@@ -34,6 +35,8 @@ pub struct Lane {
     pub(crate) tally: tally::Tally,
     /// Wakes the outbox: there are records to send.
     records: Notify,
+    /// Where records are written before they are kept in memory of their own size.
+    paper: RefCell<Vec<u8>>,
 }
 
 /// What one lane may keep on disk: its share of what older epochs have left.
@@ -77,7 +80,8 @@ impl Lane {
     ) -> std::io::Result<Self> {
         let epoch = RefCell::new(Epoch::create(folder, epoch, room.lane_bytes())?);
         let (told_at, tally, records) = (Cell::default(), tally::Tally::default(), Notify::new());
-        Ok(Self { clock, room, epoch, told_at, tally, records })
+        let paper = RefCell::default();
+        Ok(Self { clock, room, epoch, told_at, tally, records, paper })
     }
 
     /// This lane's epoch.
@@ -99,9 +103,9 @@ impl Lane {
     pub fn open(self: &Rc<Self>, mut opening: Opening) -> Result<Ticket, Denial> {
         // A heartbeat may set the mirror's time back a little; what was said to be complete stays.
         opening.at = opening.at.max(self.told_at.get());
-        let estimate = spend::encode(&opening.estimate());
+        let estimate = self.encoded(&opening.estimate(), |bytes| Box::from(bytes));
         let (of, limit) = ((opening.org, opening.request, opening.at), self.room.lane_bytes());
-        let opened = self.epoch.borrow_mut().open(of, estimate.into(), limit);
+        let opened = self.epoch.borrow_mut().open(of, estimate, limit);
         opened.map_err(|_| Denial::Overloaded)?;
         Ok(Ticket::new(Rc::clone(self), opening))
     }
@@ -160,8 +164,15 @@ impl Lane {
     }
 
     fn book(&self, opening: &Opening, record: &Spend) {
-        let bytes = spend::encode(record);
-        self.epoch.borrow_mut().close(opening.org, opening.request, bytes.into());
+        let bytes = self.encoded(record, Bytes::copy_from_slice);
+        self.epoch.borrow_mut().close(opening.org, opening.request, bytes);
         self.records.notify_one();
+    }
+
+    fn encoded<T>(&self, record: &Spend, keep: impl FnOnce(&[u8]) -> T) -> T {
+        let written = spend::encode_over(record, self.paper.take());
+        let kept = keep(&written);
+        self.paper.replace(written);
+        kept
     }
 }

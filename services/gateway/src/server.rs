@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_runtime::serve::accept;
-use turnpike_runtime::tasks::Tasks;
+use turnpike_runtime::tasks::{Tasks, unless_cancelled};
 
 pub use run::serve_core;
 use stall::Stall;
@@ -140,7 +140,7 @@ where
     C: Future<Output = hyper::Result<()>>,
 {
     let mut connection = pin!(connection);
-    if let Some(ended) = stopping.run_until_cancelled(connection.as_mut()).await {
+    if let Some(ended) = unless_cancelled(stopping, connection.as_mut()).await {
         return ended;
     }
     stop(connection.as_mut());

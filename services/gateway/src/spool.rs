@@ -10,6 +10,7 @@ mod segment;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
+use std::hash::BuildHasherDefault;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use turnpike_domain::time::Timestamp;
 
 pub(crate) use segment::{SegmentFile, segments};
 
+use crate::table::IdHasher;
 use line::Line;
 
 /// Bytes after which a new segment is begun: large enough that few files stand, small enough that
@@ -49,7 +51,7 @@ pub(crate) struct Spool {
     /// Lines ever queued, and how many of them are in a file.
     queued: u64,
     written: u64,
-    opens: HashMap<RequestId, OpenLine>,
+    opens: HashMap<RequestId, OpenLine, BuildHasherDefault<IdHasher>>,
     /// The last write failed: it is tried again before anything new is taken.
     failed: bool,
     segment_bytes: u64,
@@ -94,7 +96,7 @@ impl Spool {
             pending: Vec::new(),
             queued: 0,
             written: 0,
-            opens: HashMap::new(),
+            opens: HashMap::default(),
             failed: false,
             segment_bytes: SEGMENT_BYTES.min(limit / SMALLEST_SHARE).max(1),
         })

@@ -7,7 +7,6 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::Full;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -178,8 +177,8 @@ pub(crate) fn cut<'a>(bytes: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
     pieces.collect()
 }
 
-pub(crate) fn post(body: &'static str) -> Request<Full<Bytes>> {
-    Request::post("/").body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap()
+pub(crate) fn post(body: &'static str) -> Request<Bytes> {
+    Request::post("/").body(Bytes::from_static(body.as_bytes())).unwrap()
 }
 
 pub(crate) const BOUNDS: Bounds =

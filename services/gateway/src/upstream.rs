@@ -1,6 +1,10 @@
 //! Connections to providers: a pool of its own for each core, so that a request takes no lock.
 
 mod answer;
+mod broken;
+mod connection;
+mod framing;
+mod head;
 mod origin;
 #[cfg(test)]
 mod tests;
@@ -11,11 +15,7 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::HOST;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use turnpike_domain::id::ProviderId;
 use turnpike_domain::state::ProviderSpec;
 use turnpike_runtime::clock::{SharedClock, deadline};
@@ -25,6 +25,9 @@ use turnpike_runtime::tasks::Tasks;
 use crate::phase::admit::Admitted;
 
 pub use answer::AnswerBody;
+pub use broken::Broken;
+use connection::{Connection, Failed};
+use head::AnswerHead;
 pub use origin::{NotAnOrigin, Origin};
 
 /// Idle connections are closed after this time, in milliseconds: below the 60 s after which common
@@ -34,11 +37,6 @@ const IDLE_TIMEOUT_MS: u64 = 50_000;
 const SWEEP_MS: u64 = 5_000;
 /// Idle connections that one core keeps for one provider; a burst above it is not kept.
 const MAX_IDLE: usize = 512;
-/// The most bytes that a connection buffers, the head of an answer included: with 10,000 streams
-/// open the buffers are most of the memory.
-const MAX_BUFFER_BYTES: usize = 64 * 1024;
-
-type Sender = SendRequest<Full<Bytes>>;
 
 /// Why a provider gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -54,10 +52,10 @@ pub enum Failure {
     ConnectTimeout,
     /// The connection failed before it was used; nothing was sent.
     #[error("the connection to the provider could not be used")]
-    Unused(#[source] hyper::Error),
+    Unused(#[source] Broken),
     /// The connection failed before the head of an answer; the provider may have worked.
     #[error("the provider closed the connection without an answer")]
-    Lost(#[source] hyper::Error),
+    Lost(#[source] Broken),
     /// No head of an answer in time; the provider may have worked.
     #[error("the provider did not answer in time")]
     AnswerTimeout,
@@ -109,7 +107,7 @@ pub struct Remote {
 }
 
 struct Idle {
-    sender: Sender,
+    connection: Connection,
     since_ms: u64,
 }
 
@@ -182,8 +180,8 @@ impl Pool {
         let mut remotes = self.remotes.borrow_mut();
         remotes.retain(|_, remote| {
             let mut idle = remote.idle.borrow_mut();
-            idle.retain(|idle| {
-                !idle.sender.is_closed() && now_ms.saturating_sub(idle.since_ms) < IDLE_TIMEOUT_MS
+            idle.retain_mut(|idle| {
+                now_ms.saturating_sub(idle.since_ms) < IDLE_TIMEOUT_MS && idle.connection.is_quiet()
             });
             // A provider that is gone leaves nothing behind.
             !idle.is_empty() || remote.running.get() > 0
@@ -213,25 +211,24 @@ impl Remote {
         self: &Rc<Self>,
         admitted: &Admitted,
         path: &str,
-        mut request: Request<Full<Bytes>>,
+        request: Request<Bytes>,
         bounds: Bounds,
     ) -> Result<Response<AnswerBody>, Failure> {
         let slot = self.slot(bounds.max_concurrency).ok_or(Failure::Busy)?;
-        *request.uri_mut() = self.origin.uri(path);
-        request.headers_mut().insert(HOST, self.origin.host_header());
-        if let Some(sender) = self.take_idle() {
+        let mut kept = self.take_idle();
+        loop {
+            let fresh = kept.is_none();
+            let connection = match kept.take() {
+                Some(connection) => connection,
+                // Apart, because it needs much room, and few requests need it.
+                None => Box::pin(self.connect(bounds.connect_timeout_ms)).await?,
+            };
             admitted.sent();
-            match self.exchange(sender, request, slot, bounds).await {
-                Err(Refused::Unsent { request: again, slot, .. }) => {
-                    let sender = self.connect(bounds.connect_timeout_ms).await?;
-                    return self.exchange(sender, *again, slot, bounds).await.map_err(Into::into);
-                }
-                other => return other.map_err(Into::into),
+            match self.exchange(connection, path, &request, bounds).await {
+                Err(Refused::Unsent(_)) if !fresh => {}
+                exchanged => return Ok(exchanged?.into_answer(slot)),
             }
         }
-        let sender = self.connect(bounds.connect_timeout_ms).await?;
-        admitted.sent();
-        self.exchange(sender, request, slot, bounds).await.map_err(Into::into)
     }
 
     fn slot(self: &Rc<Self>, max_concurrency: u32) -> Option<Slot> {
@@ -244,84 +241,71 @@ impl Remote {
         Some(Slot(Rc::clone(self)))
     }
 
-    /// The latest idle connection that is open and ready.
-    fn take_idle(&self) -> Option<Sender> {
+    /// The latest idle connection that is still open.
+    fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { sender, since_ms }) = idle.pop() {
+        while let Some(Idle { mut connection, since_ms }) = idle.pop() {
             let age_ms = self.shared.clock.boot_ms().saturating_sub(since_ms);
-            if sender.is_ready() && age_ms < IDLE_TIMEOUT_MS {
-                return Some(sender);
+            if age_ms < IDLE_TIMEOUT_MS && connection.is_quiet() {
+                return Some(connection);
             }
         }
         None
     }
 
-    async fn connect(&self, timeout_ms: u64) -> Result<Sender, Failure> {
-        let Shared { connector, clock, tasks, .. } = &*self.shared;
+    async fn connect(&self, timeout_ms: u64) -> Result<Connection, Failure> {
+        let Shared { connector, clock, .. } = &*self.shared;
         let (host, port) = self.origin.address();
         let transport = if self.origin.is_secure() { Transport::Tls } else { Transport::Plain };
         let opening = connector.connect(host, port, transport);
         let opened = deadline(&**clock, timeout_ms, opening).await;
-        let stream = TokioIo::new(opened.ok_or(Failure::ConnectTimeout)??);
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(MAX_BUFFER_BYTES);
-        let (sender, connection) = builder.handshake(stream).await.map_err(Failure::Unused)?;
-        tasks.spawn_local("upstream", async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to a provider failed");
-            }
-        });
-        Ok(sender)
+        Ok(Connection::new(opened.ok_or(Failure::ConnectTimeout)??))
     }
 
     async fn exchange(
         &self,
-        mut sender: Sender,
-        request: Request<Full<Bytes>>,
-        slot: Slot,
+        mut connection: Connection,
+        path: &str,
+        request: &Request<Bytes>,
         bounds: Bounds,
-    ) -> Result<Response<AnswerBody>, Refused> {
-        let sent = sender.try_send_request(request);
-        match deadline(&*self.shared.clock, bounds.answer_timeout_ms, sent).await {
+    ) -> Result<Exchanged, Refused> {
+        let (headers, body) = (request.headers(), request.body());
+        head::write(&mut connection.head, &self.origin, path, headers, body.len());
+        let answering = connection.exchange(body);
+        match deadline(&*self.shared.clock, bounds.answer_timeout_ms, answering).await {
             None => Err(Refused::Failed(Failure::AnswerTimeout)),
-            Some(Ok(response)) => Ok(response.map(|body| AnswerBody::new(body, sender, slot))),
-            Some(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => {
-                    Refused::Unsent { error: error.into_error(), request: Box::new(request), slot }
-                }
-                None => Refused::Failed(Failure::Lost(error.into_error())),
-            }),
+            Some(Ok(head)) => Ok(Exchanged { connection, head }),
+            Some(Err(Failed { written: false, why })) => Err(Refused::Unsent(why)),
+            Some(Err(Failed { written: true, why })) => Err(Refused::Failed(Failure::Lost(why))),
         }
     }
 
     /// Takes a connection back whose answer has been read to its end.
-    fn keep(self: &Rc<Self>, mut sender: Sender) {
-        if sender.is_ready() {
-            self.push_idle(sender);
-        } else if !sender.is_closed() {
-            // The connection's own task has yet to see the end.
-            let remote = Rc::clone(self);
-            self.shared.tasks.spawn_local("keep", async move {
-                let waited = deadline(&*remote.shared.clock, SWEEP_MS, sender.ready()).await;
-                if matches!(waited, Some(Ok(()))) {
-                    remote.push_idle(sender);
-                }
-            });
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle.borrow_mut();
+        if connection.read.is_empty() && idle.len() < MAX_IDLE {
+            idle.push(Idle { connection, since_ms: self.shared.clock.boot_ms() });
         }
     }
+}
 
-    fn push_idle(&self, sender: Sender) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < MAX_IDLE {
-            idle.push(Idle { sender, since_ms: self.shared.clock.boot_ms() });
-        }
+/// A connection that has the head of an answer.
+struct Exchanged {
+    connection: Connection,
+    head: AnswerHead,
+}
+
+impl Exchanged {
+    fn into_answer(self, slot: Slot) -> Response<AnswerBody> {
+        let Self { connection, head: AnswerHead { answer, framing, keeps, .. } } = self;
+        answer.map(|()| AnswerBody::new(connection, slot, framing, keeps))
     }
 }
 
 /// How an exchange went wrong.
 enum Refused {
-    /// Nothing of the request was written; here it is again.
-    Unsent { error: hyper::Error, request: Box<Request<Full<Bytes>>>, slot: Slot },
+    /// Nothing of the request was written.
+    Unsent(Broken),
     /// For good.
     Failed(Failure),
 }
@@ -329,7 +313,7 @@ enum Refused {
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Unsent { error, .. } => Self::Unused(error),
+            Refused::Unsent(why) => Self::Unused(why),
             Refused::Failed(failure) => failure,
         }
     }

@@ -7,7 +7,7 @@ use turnpike_domain::time::Timestamp;
 
 /// Numbers asked of the operating system at a time: a call for each costs more than the identifier
 /// of a request may.
-const POOL_NUMBERS: usize = 32;
+const POOL_NUMBERS: usize = 256;
 /// Bytes of one number.
 const NUMBER_BYTES: usize = 16;
 /// Identifiers that one millisecond has room for: the twelve bits of UUIDv7's `rand_a`.

@@ -1,10 +1,12 @@
 //! Tasks and threads whose panics are caught, logged and counted.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 
 use futures_util::FutureExt;
@@ -100,13 +102,34 @@ impl Tasks {
     ) -> impl Future<Output = ()> + use<F> {
         let (group, aborting) = (self.name, self.aborting.clone());
         counted(group, name, async move {
-            tokio::select! {
-                biased;
-                () = aborting.cancelled() => {}
-                () = future => {}
-            }
+            unless_cancelled(&aborting, future).await;
         })
     }
+}
+
+/// Runs `future` to its end, or drops it once `token` is cancelled: `None`.
+///
+/// The token is asked to wake the task once, not each time that the task is polled: for a
+/// connection that would be several times a request.
+pub async fn unless_cancelled<F: Future>(
+    token: &CancellationToken,
+    future: F,
+) -> Option<F::Output> {
+    let (mut cancelled, mut future) = (pin!(token.cancelled()), pin!(future));
+    let mut asked: Option<Waker> = None;
+    poll_fn(|context| {
+        if token.is_cancelled() {
+            return Poll::Ready(None);
+        }
+        if !asked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            if cancelled.as_mut().poll(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            asked = Some(context.waker().clone());
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
 }
 
 /// Starts what must always finish, such as a commit, whose future may not be dropped. Its caller
@@ -241,6 +264,26 @@ mod tests {
         assert!(!tasks.drain(&clock, 1_000).await);
         clock.sleep(1).await;
         assert!(dropped.load(Ordering::SeqCst));
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_token_ends_what_waits_whoever_polls_it() {
+        let token = CancellationToken::new();
+        assert_eq!(unless_cancelled(&token, async { 7 }).await, Some(7));
+        let watched = token.clone();
+        let waiting = async move { unless_cancelled(&watched, std::future::pending()).await };
+        let mut waiting: std::pin::Pin<Box<dyn Future<Output = Option<()>> + Send>> =
+            Box::pin(waiting);
+        // Polled by this task first, and by another one when the token is cancelled.
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        let (done, heard) = oneshot::channel();
+        let tasks = Tasks::new("test");
+        let cancelled = token.clone();
+        tasks.spawn("waits", async move {
+            done.send(tokio::join!(waiting, async { cancelled.cancel() }).0).unwrap();
+        });
+        assert_eq!(heard.await, Ok(None));
+        assert_eq!(unless_cancelled(&token, async { 7 }).await, None);
     }
 
     #[tokio::test]

@@ -104,6 +104,15 @@ pub fn encode(record: &Spend) -> Vec<u8> {
     form::encode(record)
 }
 
+/// The bytes of a record, written where `room` was: what it held is forgotten, its memory is used
+/// again.
+#[must_use]
+pub fn encode_over(record: &Spend, room: Vec<u8>) -> Vec<u8> {
+    let mut out = Writer::over(room);
+    record.write(&mut out);
+    out.into_bytes()
+}
+
 /// The record of bytes.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use turnpike_runtime::clock::{BoxFuture, Clock, SharedClock, deadline};
 use turnpike_runtime::tasks::Tasks;
 
-use crate::upstream::AnswerBody;
+use crate::upstream::{AnswerBody, Broken};
 
 /// Watches an answer pass. Dropping it is the end of every way out; what it saw until then is what
 /// there was.
@@ -35,7 +35,7 @@ pub trait Tap: Unpin + 'static {
 pub enum Cut {
     /// The provider's connection failed.
     #[error("the provider broke off")]
-    Broken(#[from] hyper::Error),
+    Broken(#[from] Broken),
     /// Nothing came for too long.
     #[error("the provider fell silent")]
     Silent,

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use http_body_util::Full;
 use turnpike_domain::admit::{Demand, Denial, Offer, Way, offer, reservation};
 use turnpike_domain::id::{ProviderId, RequestId};
 use turnpike_domain::time::Timestamp;
@@ -58,7 +57,7 @@ pub(super) struct Route {
     pub(super) remote: Rc<Remote>,
     pub(super) bounds: Bounds,
     pub(super) idle_timeout_ms: u64,
-    pub(super) request: Request<Full<Bytes>>,
+    pub(super) request: Request<Bytes>,
 }
 
 /// Asks the rules whether the request may pass, keeps room for its record, and chooses its way.
@@ -71,7 +70,7 @@ pub(super) fn admit(
     call: Call,
     headers: HeaderMap,
     (body, hold): (Bytes, Hold),
-) -> Result<Job, Denied> {
+) -> Result<Box<Job>, Denied> {
     let (core, now) = (&*site.core, site.core.now());
     let entry = &arrival.entry;
     let refused = |denial| entry.denied(denial, now);
@@ -108,7 +107,9 @@ pub(super) fn admit(
     let ticket = site.lane.open(opening).map_err(refused)?;
     let admitted = Admitted { ticket, progress: Rc::default() };
     drop(platform);
-    Ok(Job { admitted, call, hides_usage, route, arrival, headers, body, _hold: hold })
+    // In one place from here on: it is handed from phase to phase.
+    let job = Job { admitted, call, hides_usage, route, arrival, headers, body, _hold: hold };
+    Ok(Box::new(job))
 }
 
 fn read<'a>(call: Call, headers: &HeaderMap, body: &'a [u8]) -> Result<Peek<'a>, NotARequest> {
@@ -227,8 +228,7 @@ impl Parcel<'_> {
                 include_usage: self.asks_for_usage(),
             },
         );
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = http::Method::POST;
+        let mut request = Request::new(body);
         *request.headers_mut() = headers::upward(self.headers);
         for (name, value) in &spec.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;

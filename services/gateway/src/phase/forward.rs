@@ -25,7 +25,10 @@ pub(super) const DRAIN_TIMEOUT_MS: u64 = 120_000;
 ///
 /// # Errors
 /// [`Denial::ProviderError`], [`Denial::ProviderTimeout`] or [`Denial::Overloaded`].
-pub(super) async fn forward(site: Rc<Site>, mut job: Job) -> Result<Response<Outgoing>, Denied> {
+pub(super) async fn forward(
+    site: Rc<Site>,
+    mut job: Box<Job>,
+) -> Result<Response<Outgoing>, Denied> {
     let mut tried = Vec::new();
     loop {
         let request = std::mem::take(&mut job.route.request);
@@ -99,7 +102,7 @@ fn sentence(failure: &Failure) -> String {
 }
 
 impl Setback {
-    fn end(self, site: &Site, job: Job) -> Denied {
+    fn end(self, site: &Site, job: Box<Job>) -> Denied {
         let denied = job.denied(self.denial, site.core.now()).with_message(self.message);
         let refused = !self.may_have_worked;
         settle::settle(job.admitted, Report::default(), denied.status(), refused);

@@ -17,7 +17,7 @@ type Answer = Result<Response<Outgoing>, Denied>;
 
 /// Forwards a job. Dropped after the request was sent, it goes on among the core's tasks, so that
 /// the meter runs to the end; dropped before, the request is never sent.
-pub(super) fn linger(site: &Rc<Site>, job: Job) -> Linger {
+pub(super) fn linger(site: &Rc<Site>, job: Box<Job>) -> Linger {
     let progress = Rc::clone(job.admitted.progress());
     let work = Box::pin(forward(Rc::clone(site), job));
     Linger { work: Some(work), progress, site: Rc::clone(site) }

@@ -34,7 +34,7 @@ const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 /// anything of it went to the caller.
 pub(super) async fn observe(
     site: &Rc<Site>,
-    job: Job,
+    job: Box<Job>,
     answer: Response<AnswerBody>,
 ) -> Result<Response<Outgoing>, Denied> {
     let (mut head, body) = answer.into_parts();
@@ -57,7 +57,7 @@ pub(super) async fn observe(
 /// Holds a JSON answer until it is whole, or too long to be held.
 async fn whole(
     site: &Rc<Site>,
-    job: Job,
+    job: Box<Job>,
     mut head: Parts,
     mut body: AnswerBody,
 ) -> Result<Response<Outgoing>, Denied> {
@@ -96,7 +96,7 @@ async fn whole(
 
 fn stream(
     site: &Rc<Site>,
-    job: Job,
+    job: Box<Job>,
     head: Parts,
     body: AnswerBody,
     reading: Reading,

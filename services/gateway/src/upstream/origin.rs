@@ -57,19 +57,14 @@ impl Origin {
 
     /// What the `Host` header says.
     #[must_use]
-    pub fn host_header(&self) -> HeaderValue {
-        self.host_header.clone()
+    pub fn host(&self) -> &[u8] {
+        self.host_header.as_bytes()
     }
 
-    /// The target of a request to `path`, which begins with a slash.
+    /// What stands before the path of every request.
     #[must_use]
-    pub fn uri(&self, path: &str) -> Uri {
-        let target = if self.prefix.is_empty() {
-            path.parse()
-        } else {
-            format!("{}{path}", self.prefix).parse()
-        };
-        target.unwrap_or_default()
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 }
 
@@ -81,12 +76,11 @@ mod tests {
     fn a_base_url_is_taken_apart() {
         let origin: Origin = "https://api.openai.com".parse().unwrap();
         assert_eq!((origin.is_secure(), origin.address()), (true, ("api.openai.com", 443)));
-        assert_eq!(origin.uri("/v1/models"), "/v1/models");
+        assert_eq!(origin.prefix(), "");
 
         let origin: Origin = "http://[::1]:8080/openai/".parse().unwrap();
         assert_eq!((origin.is_secure(), origin.address()), (false, ("[::1]", 8080)));
-        assert_eq!(origin.host_header(), "[::1]:8080");
-        assert_eq!(origin.uri("/v1/models?a=b"), "/openai/v1/models?a=b");
+        assert_eq!((origin.host(), origin.prefix()), (&b"[::1]:8080"[..], "/openai"));
     }
 
     #[test]
