@@ -7,5 +7,8 @@ mod goldens;
 #[path = "schemas/messages.rs"]
 mod messages;
 #[cfg(test)]
+#[path = "schemas/rates.rs"]
+mod rates;
+#[cfg(test)]
 #[path = "schemas/samples.rs"]
 mod samples;

@@ -21,8 +21,13 @@ MESSAGES = {
     "runs-ended.v1.cbor": "runs-ended",
     "recall.v1.cbor": "recall",
     "permit-call.v1.cbor": "permit-call",
+    "permit-call-waits.v1.cbor": "permit-call",
     "permit-answer.v1.cbor": "permit-answer",
     "decision.v1.cbor": "decision",
+    "permit-answer-closed.v1.cbor": "permit-answer",
+    "recent-call.v1.cbor": "recent-call",
+    "recent-answer.v1.cbor": "recent-answer",
+    "recall-rates.v1.cbor": "recall",
 }
 ENTITIES = [line.split()[0] for line in CDDL.splitlines() if line.startswith("entity-")]
 

@@ -18,9 +18,7 @@ use turnpike_domain::state::{
     PreviousSecret, Project, Provider, RevokeReason, Role, Standing, Token, TopUp, Wallet,
 };
 use turnpike_domain::time::{Reset, Timestamp, Window};
-use turnpike_wire::authority::{
-    Call, EndRuns, LeaseAnswer, LeaseCall, PermitAnswer, PermitCall, Recall, Returned, RunsEnded,
-};
+use turnpike_wire::authority::{Call, EndRuns, LeaseAnswer, LeaseCall, Recall, RunsEnded};
 use turnpike_wire::decision::Decision;
 use turnpike_wire::form::{decode, encode};
 use turnpike_wire::heartbeat::{Heartbeat, MovedHead, Receipt};
@@ -30,13 +28,13 @@ use turnpike_wire::snapshot::{
 };
 use turnpike_wire::spend::{Booked, batch, booked, read_batch};
 
-use crate::samples;
+use crate::{rates, samples};
 
 const AT: Timestamp = Timestamp(1_795_000_000_000);
 const EPOCH: EpochId = EpochId(0xe0);
 const TAKEN: Taken = Taken { incarnation: IncarnationId(0x1c), at: AT };
 const RUNS_ENDED: RunsEnded = RunsEnded { fence: 2, ended: true };
-const RECALL: Recall = Recall { fence: 2, account: Account::Wallet, unit: Unit::Usd };
+const RECALL: Recall = Recall { fence: 2, budget: Some((Account::Wallet, Unit::Usd)) };
 
 fn signing_key() -> SigningKey {
     SigningKey::from_seed(&[1; 32])
@@ -48,7 +46,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let complete_to = Some(AT);
     let mark = Booked { epoch: EPOCH, number: 9, complete_to, ended: true, gap: true };
     let key = signing_key();
-    vec![
+    let mut all = vec![
         ("spend.v1.cbor", batch(EPOCH, 8, &spends, true)),
         ("booked.v1.cbor", encode(&mark)),
         ("heartbeat.v1.cbor", heartbeat().sign(&key)),
@@ -60,12 +58,12 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("end-runs.v1.cbor", encode(&end_runs())),
         ("runs-ended.v1.cbor", encode(&RUNS_ENDED)),
         ("recall.v1.cbor", encode(&RECALL)),
-        ("permit-call.v1.cbor", encode(&permit_call())),
-        ("permit-answer.v1.cbor", encode(&permit_answer())),
         ("decision.v1.cbor", encode(&decision())),
         ("snapshot-organisation.v1.frames", stream(organisation(&example(), TAKEN, &key))),
         ("snapshot-platform.v1.frames", stream(platform(&operator(), TAKEN, &key))),
-    ]
+    ];
+    all.extend(rates::all());
+    all
 }
 
 /// Checks that a golden means what was written into it.
@@ -89,12 +87,11 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
         "end-runs.v1.cbor" => assert_eq!(decode(bytes), Ok(end_runs())),
         "runs-ended.v1.cbor" => assert_eq!(decode(bytes), Ok(RUNS_ENDED)),
         "recall.v1.cbor" => assert_eq!(decode(bytes), Ok(RECALL)),
-        "permit-call.v1.cbor" => assert_eq!(decode(bytes), Ok(permit_call())),
-        "permit-answer.v1.cbor" => assert_eq!(decode(bytes), Ok(permit_answer())),
         "decision.v1.cbor" => assert_eq!(decode(bytes), Ok(decision())),
         "snapshot-organisation.v1.frames" => {
             assert_eq!(state(bytes), State::Organisation(Box::new(example())));
         }
+        _ if rates::read(name, bytes) => {}
         _ => assert_eq!(state(bytes), State::Platform(Box::new(operator())), "{name}"),
     }
 }
@@ -223,21 +220,6 @@ fn lease_refusal() -> LeaseAnswer {
 fn end_runs() -> Call {
     let places = vec![(EpochId(0xe1), 9), (EpochId(0xe2), 70_000)];
     Call::EndRuns(EndRuns { run: EPOCH, places, torn: true })
-}
-
-fn permit_call() -> Call {
-    Call::Permit(PermitCall {
-        epoch: EPOCH,
-        account: Account::Key(KeyId(4)),
-        batch: 7,
-        requests: 8,
-        tokens: 9_000,
-        returned: vec![Returned { batch: 6, requests: 1, tokens: -300 }],
-    })
-}
-
-fn permit_answer() -> PermitAnswer {
-    PermitAnswer { fence: 2, batch: 7, requests: 8, tokens: 9_000, retry_after_ms: Some(250) }
 }
 
 fn decision() -> Decision {

@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod limit;
 pub mod meter;
 pub mod money;
+pub mod rate;
 pub mod refusal;
 pub mod scope;
 pub mod secret;

@@ -6,11 +6,12 @@
 use turnpike_domain::id::{EpochId, KeyId, LeaseId};
 use turnpike_domain::ledger::{BudgetFigures, Refused, Word};
 use turnpike_domain::limit::{Account, Unit};
+use turnpike_domain::rate::{Amount, Rate, Returned};
 use turnpike_domain::time::{Timestamp, Window};
 
 use crate::cbor::{Malformed, Reader, Writer};
-use crate::form;
 use crate::form::Form;
+use crate::{form, names, read_fields, write_fields};
 
 /// What a gateway says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub enum Call {
     Permit(PermitCall),
     /// About the leases of earlier runs; answered with [`RunsEnded`].
     EndRuns(EndRuns),
+    /// What the gateway has used of every rate in its own last minute; answered with
+    /// [`RecentAnswer`].
+    Recent(RecentCall),
 }
 
 /// "My newest word on this lease."
@@ -81,16 +85,14 @@ pub struct RunsEnded {
     pub ended: bool,
 }
 
-/// "Somebody waits for what you hold of this account and do not need": said to every gateway of an
-/// organisation, and not kept.
+/// What the owner of a shard says to every gateway of an organisation; it is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recall {
     /// The fence of the shard's owner: one of a lower fence is not heard.
     pub fence: u64,
-    /// Whose budget.
-    pub account: Account,
-    /// In which unit.
-    pub unit: Unit,
+    /// "Somebody waits for what you hold of this account, in this unit, and do not need." `None`:
+    /// "Report what you have used of rates" ([`RecentCall`]).
+    pub budget: Option<(Account, Unit)>,
 }
 
 /// "Permit me so much on this rate, and take back what I did not use."
@@ -100,25 +102,18 @@ pub struct PermitCall {
     pub epoch: EpochId,
     /// Whose rate.
     pub account: Account,
-    /// Counts the gateway's batches on this account from 1; a batch is granted once.
+    /// Counts the gateway's batches on this account upward; a batch is granted once.
     pub batch: u64,
     /// Requests wanted.
     pub requests: u32,
     /// Tokens wanted.
     pub tokens: u64,
-    /// What earlier batches did not use; each is given back once.
+    /// What earlier batches did not use, in all that is known by now.
     pub returned: Vec<Returned>,
-}
-
-/// What of a batch was not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Returned {
-    /// Which batch.
-    pub batch: u64,
-    /// Requests that were not made.
-    pub requests: u32,
-    /// Tokens that were not used; less than zero: so many more were.
-    pub tokens: i64,
+    /// The tokens of the request that waits, if one does: less is of no use to it.
+    pub waits: Option<u64>,
+    /// The limits as the gateway knows them: those with the greatest `seq` are in force.
+    pub rate: Rate,
 }
 
 /// What is permitted, for one second from the sending of the call.
@@ -134,6 +129,58 @@ pub struct PermitAnswer {
     pub tokens: u64,
     /// Where nothing is permitted: after how many milliseconds it is worth asking again.
     pub retry_after_ms: Option<u64>,
+    /// The gateways among which the rate is shared while nobody answers.
+    pub gateways: u32,
+    /// Requests that the account has left.
+    pub left_requests: u64,
+    /// Tokens that it has left.
+    pub left_tokens: u64,
+    /// Milliseconds until nothing of the last minute counts any more.
+    pub reset_ms: u64,
+    /// Why nothing can be permitted whatever is left.
+    pub closed: Option<Closed>,
+}
+
+/// Why an owner permits nothing at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// It is new, and waits for the reports of other gateways.
+    Gathering,
+    /// It is new, and this gateway has to report its own last minute first.
+    ReportFirst,
+    /// The gateway was cut off.
+    Fenced,
+}
+
+/// "This is what I have used in my own last minute." Long reports have several parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecentCall {
+    /// The run of the gateway.
+    pub epoch: EpochId,
+    /// Counts the parts from 0, which begins a new report.
+    pub part: u32,
+    /// Nothing follows.
+    pub last: bool,
+    /// The accounts of which something was used.
+    pub accounts: Vec<RecentUse>,
+}
+
+/// What was used of one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecentUse {
+    /// Whose rate.
+    pub account: Account,
+    /// How many milliseconds before the call at least, and how much.
+    pub used: Vec<(u64, Amount)>,
+}
+
+/// What became of a part of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecentAnswer {
+    /// The fence of the shard's owner: an answer of a lower one is not heard.
+    pub fence: u64,
+    /// It was not the part that was to come: the report begins again.
+    pub begin_again: bool,
 }
 
 form!(Word { 1 n, 2 total, 3 least });
@@ -158,7 +205,6 @@ form!(BudgetFigures {
 });
 form!(EndRuns { 1 run, 2 places [default], 3 torn [default] });
 form!(RunsEnded { 1 fence, 2 ended [default] });
-form!(Recall { 1 fence, 2 account, 3 unit });
 form!(PermitCall {
     1 epoch,
     2 account,
@@ -166,7 +212,10 @@ form!(PermitCall {
     4 requests [default],
     5 tokens [default],
     6 returned [default],
+    7 waits,
+    8 rate [default],
 });
+form!(Rate { 1 requests, 2 tokens, 3 seq [default] });
 form!(Returned { 1 batch, 2 requests [default], 3 tokens [default] });
 form!(PermitAnswer {
     1 fence,
@@ -174,11 +223,38 @@ form!(PermitAnswer {
     3 requests [default],
     4 tokens [default],
     5 retry_after_ms,
+    6 gateways [default],
+    7 left_requests [default],
+    8 left_tokens [default],
+    9 reset_ms [default],
+    10 closed,
 });
+names!(Closed "reason to permit nothing" {
+    1 Gathering "gathering",
+    2 ReportFirst "report_first",
+    3 Fenced "fenced",
+});
+form!(RecentCall { 1 epoch, 2 part [default], 3 last [default], 4 accounts [default] });
+form!(RecentUse { 1 account, 2 used [default] });
+form!(Amount { 1 requests [default], 2 tokens [default] });
+form!(RecentAnswer { 1 fence, 2 begin_again [default] });
+
+impl Form for Recall {
+    fn write(&self, out: &mut Writer) {
+        let (account, unit) = self.budget.unzip();
+        write_fields!(out, 1(&self.fence), 2(&account), 3(&unit));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        read_fields!(from, "recall", 1 fence, 2 account, 3 unit);
+        Ok(Self { fence, budget: Option::zip(account, unit) })
+    }
+}
 
 const LEASE: u64 = 1;
 const PERMIT: u64 = 2;
 const END_RUNS: u64 = 3;
+const RECENT: u64 = 4;
 
 /// A pair of the kind and the call.
 impl Form for Call {
@@ -197,6 +273,10 @@ impl Form for Call {
                 out.uint(END_RUNS);
                 call.write(out);
             }
+            Self::Recent(call) => {
+                out.uint(RECENT);
+                call.write(out);
+            }
         }
     }
 
@@ -205,6 +285,7 @@ impl Form for Call {
             (2, LEASE) => LeaseCall::read(from).map(Self::Lease),
             (2, PERMIT) => PermitCall::read(from).map(Self::Permit),
             (2, END_RUNS) => EndRuns::read(from).map(Self::EndRuns),
+            (2, RECENT) => RecentCall::read(from).map(Self::Recent),
             (_, number) => Err(Malformed::Unknown { form: "call of the authority", number }),
         }
     }
@@ -268,10 +349,18 @@ mod tests {
             Returned { batch: 5, requests: 0, tokens: -300 },
         ];
         let account = Account::Key(key);
-        let permit = PermitCall { epoch, account, batch: 7, requests: 8, tokens: 9_000, returned };
         let places = vec![(EpochId(2), 70), (EpochId(3), 0)];
         let ended = EndRuns { run: epoch, places, torn: true };
-        for call in [Call::Lease(lease), Call::Permit(permit), Call::EndRuns(ended)] {
+        let rate = Rate { requests: Some(60), tokens: None, seq: 9 };
+        let (batch, requests, tokens) = (7, 8, 9_000);
+        let waits = Some(0);
+        let permit = PermitCall { epoch, account, batch, requests, tokens, returned, waits, rate };
+        let used = vec![(0, Amount { requests: 1, tokens: 20 }), (59_000, Amount::NONE)];
+        let accounts = vec![RecentUse { account, used }];
+        let recent = RecentCall { epoch, part: 1, last: true, accounts };
+        let calls =
+            [Call::Lease(lease), Call::Permit(permit), Call::EndRuns(ended), Call::Recent(recent)];
+        for call in calls {
             assert_eq!(decode(&encode(&call)), Ok(call));
         }
         assert!(decode::<Call>(&[0x82, 0x09, 0xa0]).is_err());
@@ -302,10 +391,28 @@ mod tests {
             let answer = RunsEnded { fence: 1, ended };
             assert_eq!(decode(&encode(&answer)), Ok(answer));
         }
-        let recall = Recall { fence: 1, account, unit: Unit::Usd };
-        assert_eq!(decode(&encode(&recall)), Ok(recall));
-        let retry_after_ms = Some(250);
-        let none = PermitAnswer { fence: 1, batch: 7, requests: 0, tokens: 0, retry_after_ms };
-        assert_eq!(decode(&encode(&none)), Ok(none));
+        for closed in
+            [None, Some(Closed::Gathering), Some(Closed::ReportFirst), Some(Closed::Fenced)]
+        {
+            let none = PermitAnswer {
+                fence: 1,
+                batch: 7,
+                requests: 0,
+                tokens: 0,
+                retry_after_ms: Some(250),
+                gateways: 3,
+                left_requests: 4,
+                left_tokens: 5,
+                reset_ms: 6,
+                closed,
+            };
+            assert_eq!(decode(&encode(&none)), Ok(none));
+        }
+        let heard = RecentAnswer { fence: 1, begin_again: true };
+        assert_eq!(decode(&encode(&heard)), Ok(heard));
+        for budget in [None, Some((account, Unit::Usd))] {
+            let recall = Recall { fence: 1, budget };
+            assert_eq!(decode(&encode(&recall)), Ok(recall));
+        }
     }
 }
