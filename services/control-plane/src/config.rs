@@ -70,7 +70,7 @@ impl Default for FirstStartOptions {
 pub struct KeyOptions {
     /// Digest secrets; the same on every gateway. At least 32 bytes each.
     pub peppers: Secret,
-    /// Seal provider credentials; gateways have them too. 32 bytes each.
+    /// Seal provider credentials and decisions; gateways have them too. 32 bytes each.
     pub provider_sealing: Secret,
     /// Seal recoverable secrets and password hashes; only control planes have them. 32 bytes each.
     pub vault_sealing: Secret,
@@ -84,6 +84,8 @@ pub struct Keys {
     pub peppers: Peppers,
     /// Seals provider credentials.
     pub provider: SealingKeys,
+    /// Opens the decisions that gateways seal.
+    pub decision: SealingKeys,
     /// Seals recoverable secrets.
     pub recoverable: SealingKeys,
     /// Seals password hashes.
@@ -150,12 +152,11 @@ impl KeyOptions {
     /// What is wrong with one of them, which [`Options::check`] has named.
     pub fn open(&self) -> Result<Keys, String> {
         let vault = self.vault_sealing.expose();
+        let shared = self.provider_sealing.expose();
         Ok(Keys {
             peppers: keyring::peppers(self.peppers.expose())?,
-            provider: keyring::sealing(
-                Purpose::ProviderCredential,
-                self.provider_sealing.expose(),
-            )?,
+            provider: keyring::sealing(Purpose::ProviderCredential, shared)?,
+            decision: keyring::sealing(Purpose::Decision, shared)?,
             recoverable: keyring::sealing(Purpose::RecoverableSecret, vault)?,
             password: keyring::sealing(Purpose::PasswordHash, vault)?,
             session: keyring::sealing(Purpose::Session, vault)?,

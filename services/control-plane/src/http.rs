@@ -4,6 +4,7 @@ pub(crate) mod ask;
 mod audit;
 mod body;
 mod cursor;
+mod decisions;
 mod events;
 mod execute;
 mod figures;
@@ -104,6 +105,7 @@ pub(crate) fn routes() -> Vec<Route> {
         wallet::routes(),
         events::routes(),
         audit::routes(),
+        decisions::routes(),
         requests::routes(),
         usage::routes(),
         plans::routes(),

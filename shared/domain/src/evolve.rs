@@ -158,7 +158,9 @@ pub fn platform(
     touched(&record.event)
 }
 
-const fn touched(event: &Event) -> Touched {
+/// What an event touches in the state of its stream.
+#[must_use]
+pub const fn touched(event: &Event) -> Touched {
     match event {
         Event::KeyCreated { key, .. }
         | Event::KeyChanged { key, .. }

@@ -22,7 +22,7 @@ pub(crate) use self::store::{
     listed, position, read_feed, read_listed, renewal, turn,
 };
 
-use crate::kv::Scan;
+use crate::kv::{Scan, Stamp};
 
 /// Stands before the organisation's bytes.
 const ORG: u8 = b'o';
@@ -33,6 +33,7 @@ const ORG: u8 = b'o';
 enum Table {
     Head = b'h',
     Event = b'e',
+    Commit = b'i',
     Command = b'c',
     Snapshot = b's',
     Account = b'a',
@@ -68,6 +69,36 @@ pub(crate) fn events(org: OrgId, first: u64, last: u64, limit: usize) -> Scan {
         .checked_add(1)
         .map_or_else(|| after(table(org, Table::Event)), |next| event(org, next));
     Scan { begin: event(org, first), end, limit, reverse: false }
+}
+
+/// What stands before the stamp of the commit whose first event is `seq`.
+#[must_use]
+pub(crate) fn commit_prefix(org: OrgId, seq: u64) -> Bytes {
+    let mut key = table(org, Table::Commit);
+    key.put_u64(seq);
+    key.freeze()
+}
+
+/// The last commit whose first event is at most `seq`.
+#[must_use]
+pub(crate) fn commit_of(org: OrgId, seq: u64) -> Scan {
+    let scan = whole(org, Table::Commit, 1);
+    let end = seq.checked_add(1).map_or(scan.end, |next| commit_prefix(org, next));
+    Scan { begin: scan.begin, end, limit: 1, reverse: true }
+}
+
+/// The commits whose first events are behind `after` and at most `last`.
+#[must_use]
+pub(crate) fn commits(org: OrgId, after: u64, last: u64, limit: usize) -> Scan {
+    let begin = commit_prefix(org, after.saturating_add(1));
+    Scan { begin, end: commit_of(org, last).end, limit, reverse: false }
+}
+
+/// Reads the seq of a commit's first event, and its stamp, from its row's key.
+pub(crate) fn read_commit(key: &[u8]) -> Option<(u64, Stamp)> {
+    let (seq, rest) = key.get(18..)?.split_first_chunk::<8>()?;
+    let (stamp, _) = rest.split_first_chunk::<10>()?;
+    Some((u64::from_be_bytes(*seq), Stamp(*stamp)))
 }
 
 /// What a command did.

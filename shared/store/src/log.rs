@@ -1,5 +1,7 @@
 //! The log: one dense, hash-chained stream per organisation, and one feed of all in commit order.
 
+use std::collections::BTreeMap;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::join_all;
 use turnpike_domain::event::Record;
@@ -82,6 +84,34 @@ pub async fn page(
     Ok(events)
 }
 
+/// Where the events behind `after`, up to `last`, stand among all commits, as many as a page has.
+/// Those of a time when that was not kept are not among them.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read.
+pub async fn positions(
+    snapshot: &dyn Snapshot,
+    org: OrgId,
+    after: u64,
+    last: u64,
+) -> Result<BTreeMap<u64, Position>, StoreError> {
+    let first = after.saturating_add(1);
+    let mut entries = snapshot.scan(keyspace::commit_of(org, first)).await?;
+    entries.extend(snapshot.scan(keyspace::commits(org, first, last, PAGE)).await?);
+    let mut commits = BTreeMap::new();
+    for (key, _) in &entries {
+        let read = keyspace::read_commit(key);
+        let (seq, stamp) = read.ok_or_else(|| StoreError::row("commit", "a key's shape"))?;
+        commits.insert(seq, stamp);
+    }
+    let position = |seq: u64| {
+        let (begin, stamp) = commits.range(..=seq).next_back()?;
+        let index = u16::try_from(seq.checked_sub(*begin)?).ok()?;
+        Some((seq, keyspace::position(*stamp, index)))
+    };
+    Ok((first..=last).take(PAGE).filter_map(position).collect())
+}
+
 /// All events behind `after` in commit order, at most `limit`.
 ///
 /// # Errors
@@ -160,6 +190,9 @@ pub(crate) fn append(head: StoredHead, records: &[Record]) -> Result<Appended, r
         let (prefix, value) = (keyspace::feed_prefix(), feed_value(org, event.seq));
         done.writes.push(Write::Append { prefix, value });
     }
+    // Behind the feed's appends, whose numbers are the events' own.
+    let (prefix, value) = (keyspace::commit_prefix(org, head.seq.saturating_add(1)), Bytes::new());
+    done.writes.push(Write::Append { prefix, value });
     for key in [keyspace::head(org), keyspace::feed_moved()] {
         done.writes.push(Write::Put { key, value: head_value(done.head) });
     }

@@ -1,11 +1,14 @@
 //! The shapes of the management API: one file a resource, read by its server and its clients.
 
 pub mod audit;
+pub mod decision;
+pub mod explain;
 pub mod gateway;
 pub mod input;
 pub mod key;
 pub mod member;
 pub mod model;
+pub mod notice;
 pub mod org;
 pub mod page;
 pub mod plan;

@@ -80,7 +80,7 @@ async fn page(ask: &Ask, after: u64) -> Result<(Vec<Event>, bool), Problem> {
     let received = stored::page(&*snapshot, ask.org, after, head.seq).await?;
     let more = received.last().is_some_and(|last| last.seq < head.seq);
     let named = |state: &Organisation| {
-        received.iter().filter_map(|received| stored::event(received, state)).collect()
+        received.iter().map(|received| stored::event(received, state)).collect()
     };
     Ok((ask.read(named).await?, more))
 }

@@ -6,7 +6,7 @@ use turnpike_domain::id::ProjectId;
 use turnpike_domain::limit::Limits;
 use turnpike_domain::state::Organisation;
 use turnpike_runtime::entropy;
-use turnpike_wire::api::key::LimitsForm;
+use turnpike_wire::api::key::{KeyUsage, LimitsForm};
 use turnpike_wire::api::project::{Project, ProjectForm};
 use turnpike_wire::api::propagation::Deleted;
 use turnpike_wire::api::text::Text;
@@ -130,6 +130,7 @@ fn shown(state: &Organisation, id: ProjectId) -> Option<Project> {
         name: project.name.to_string(),
         limits: LimitsForm::from(&project.limits),
         keys,
+        usage: KeyUsage::default(),
         created_at: Text(project.created_at),
     })
 }

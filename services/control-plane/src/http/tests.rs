@@ -2,6 +2,7 @@
 
 mod audit;
 mod codes;
+mod decisions;
 mod description;
 mod figures;
 mod keys;

@@ -53,8 +53,10 @@ async fn get(ask: Ask, caller: Caller) -> Answer {
         .read(|state| Wallet {
             mode: Text(state.settings.wallet),
             topped_up_usd: Text(state.wallet.topped_up),
-            spent_usd: Text(spent),
+            settled_usd: Text(spent),
             balance_usd: Text(state.wallet.topped_up.minus(spent)),
+            held_usd: Text(NanoUsd::ZERO),
+            lost_usd: Text(NanoUsd::ZERO),
             exhausted: state.wallet.exhausted,
             complete_up_to: figures.complete_up_to.map(Text),
         })

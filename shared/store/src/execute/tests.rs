@@ -1,5 +1,7 @@
 //! Commands under a store that fails: each one once, whatever is lost, repeated or late.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 use turnpike_domain::id::CommandId;
 use turnpike_domain::time::Timestamp;
@@ -212,4 +214,29 @@ async fn insist(executors: &[Executor], command: u64, seed: u64) -> Vec<Record> 
         }
     }
     panic!("seed {seed}: command {command} was never answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_said_to_stand_where_the_feed_has_them() {
+    let kv = memory();
+    let executor = executor(&kv);
+    executor.organisation(ORG, &create(1), attempt(1, 1)).await.unwrap();
+    executor.organisation(OrgId(8), &create(1), attempt(3, 1)).await.unwrap();
+    let renamed = executor.organisation(ORG, &rename(2, 2), attempt(2, 2)).await.unwrap();
+    // One commit of two events.
+    let snapshot = kv.snapshot().await.unwrap();
+    let head = log::head(&*snapshot, ORG).await.unwrap();
+    let again = |seq| Record { seq, ..renamed.records[0].clone() };
+    let writes = log::append(head, &[again(3), again(4)]).unwrap().writes;
+    let (read_at, unchanged) = (snapshot.version(), Vec::new());
+    kv.commit(Batch { read_at, unchanged, writes }).await.unwrap();
+
+    let snapshot = kv.snapshot().await.unwrap();
+    let feed = log::feed(&*snapshot, Position(0), 100).await.unwrap().into_iter();
+    let own = feed.filter(|placed| placed.logged.org == ORG);
+    let mut feed: BTreeMap<_, _> = own.map(|it| (it.logged.seq, it.position)).collect();
+    assert_eq!(feed.len(), 4);
+    assert_eq!(log::positions(&*snapshot, ORG, 0, 4).await.unwrap(), feed);
+    feed.retain(|seq, _| *seq == 4);
+    assert_eq!(log::positions(&*snapshot, ORG, 3, 4).await.unwrap(), feed);
 }

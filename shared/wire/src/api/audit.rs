@@ -4,28 +4,31 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::text::{CommandRef, EventRef, OrgRef, Time};
+use super::text::{CommandRef, EventRef, OrgRef, Place, Time};
 
-/// One event with its envelope.
+/// One event with its envelope. Of an event that this version cannot read `type` is `unreadable`, and
+/// what only the event itself says is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Its own id.
-    pub id: EventRef,
+    pub id: Option<EventRef>,
     /// Whose stream it stands in.
     pub org: OrgRef,
     /// Its place in that stream: 1, 2, 3 …
     pub seq: u64,
+    /// Its place in the order of all commits; null where it was written before that was kept.
+    pub position: Option<Place>,
     /// When it was decided.
-    pub at: Time,
+    pub at: Option<Time>,
     /// Who caused it.
-    pub actor: Actor,
+    pub actor: Option<Actor>,
     /// The command that it came from.
-    pub command_id: CommandRef,
+    pub command_id: Option<CommandRef>,
     /// Its name.
     pub r#type: String,
     /// The version of its form.
     pub version: u16,
-    /// What happened, without secrets.
+    /// What happened, without secrets; of an unreadable event its name and why.
     #[schema(value_type = Object)]
     pub data: Value,
     /// The hash of the event before, in hexadecimal digits.

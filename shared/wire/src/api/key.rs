@@ -154,7 +154,7 @@ pub struct Key {
     pub usage: KeyUsage,
 }
 
-/// What a key used in the present window of its limits.
+/// What a key or a project used in the present window of its limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KeyUsage {
     /// What is booked.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::input::shape;
-use super::key::LimitsForm;
+use super::key::{KeyUsage, LimitsForm};
 use super::text::{ProjectRef, Time};
 
 shape! {
@@ -28,6 +28,8 @@ pub struct Project {
     pub limits: LimitsForm,
     /// How many keys are in it.
     pub keys: usize,
+    /// What its keys used in the present window of its limits.
+    pub usage: KeyUsage,
     /// When it was made.
     pub created_at: Time,
 }

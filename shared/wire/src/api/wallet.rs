@@ -24,9 +24,13 @@ pub struct Wallet {
     /// All that was ever topped up.
     pub topped_up_usd: Usd,
     /// All that was ever spent, as far as it is booked.
-    pub spent_usd: Usd,
+    pub settled_usd: Usd,
     /// The difference.
     pub balance_usd: Usd,
+    /// What of the balance running requests and gateways hold.
+    pub held_usd: Usd,
+    /// What of the balance is held without proof of what became of it.
+    pub lost_usd: Usd,
     /// Used up: every key is refused.
     pub exhausted: bool,
     /// Up to when every gateway that is online has reported.

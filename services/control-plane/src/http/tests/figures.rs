@@ -83,7 +83,7 @@ async fn figures_are_those_that_were_booked() {
         (&sorted["data"][0]["name"], &sorted["data"][1]["requests"]),
         (&json!("a"), &json!(1))
     );
-    assert_eq!(house.get("/wallet").await["spent_usd"], "4.00");
+    assert_eq!(house.get("/wallet").await["settled_usd"], "4.00");
     let ledger = house.get("/wallet/ledger").await;
     assert_eq!(ledger["data"][0]["amount_usd"], "-3.00");
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use turnpike_domain::admit::Denial;
 use turnpike_domain::command::Command;
 use turnpike_domain::id::{MemberId, TokenId};
 use turnpike_domain::secret::SecretKind;
@@ -10,6 +11,7 @@ use turnpike_runtime::entropy;
 use turnpike_wire::form::Named as _;
 
 use super::House;
+use super::decisions::{decision, seal};
 use crate::bootstrap::fresh;
 use crate::http::routes;
 use crate::order;
@@ -88,6 +90,7 @@ struct Things {
     shared: String,
     token: String,
     member: String,
+    decision: String,
 }
 
 impl Things {
@@ -98,8 +101,11 @@ impl Things {
         let model = json!({ "name": "m", "context_window": 1, "max_output": 1 });
         let model = house.call(&house.operator, "POST /models", Some(model)).await;
         assert_eq!(model.status, 201, "{}", model.text);
+        let key = id(house.key("k").await);
+        let decision = decision(house, &key, Denial::KeyRevoked).await;
         Self {
-            key: id(house.key("k").await),
+            decision: seal(house, &decision),
+            key,
             project: id(house.post("/projects", json!({ "name": "p" })).await.json()),
             plan: house.first.plan.to_string(),
             provider: id(house.post("/providers", provider).await.json()),
@@ -119,6 +125,7 @@ impl Things {
             .replace("{token}", &self.token)
             .replace("{member}", &self.member)
             .replace("{model}", "m")
+            .replace("{decision}", &self.decision)
             .replace("{gateway}", "gw_01h455vb4pex5vsknk084sn02q")
             .replace("{request}", "req_01h455vb4pex5vsknk084sn02q")
     }
@@ -172,7 +179,7 @@ async fn roles_may_what_the_contract_says_and_no_more() {
             let hidden = spec.path.contains("{gateway}")
                 || spec.path.contains("{request}")
                 || *role == "member"
-                    && (spec.path.contains("{key}") || spec.path.contains("{token}"));
+                    && ["{key}", "{token}", "{decision}"].iter().any(|it| spec.path.contains(it));
             let expected: &[u16] = match (allowed, hidden) {
                 (true, false) => &[200],
                 (true, true) => &[404],

@@ -1,0 +1,106 @@
+//! Explanations: what would be decided of a request that nobody has made.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::text::{Factor, Time, Usd};
+
+/// What a gateway would decide of a hypothetical request, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// As of when.
+    pub at: Time,
+    /// Whether every check lets it pass.
+    pub admitted: bool,
+    /// The code that the first check refuses it with.
+    pub code: Option<String>,
+    /// The HTTP status that goes with it; 200 if it is admitted.
+    pub status: u16,
+    /// Every check in the order in which gateways make them.
+    pub checks: Vec<Check>,
+    /// What would be reserved for it; null where its model is not known.
+    pub reservation: Option<Bound>,
+    /// The budgets that it counts against, from the key up to the wallet.
+    pub levels: Vec<Level>,
+    /// The rates that it counts against.
+    pub rates: Vec<Rate>,
+    /// Up to when every gateway that is online has reported.
+    pub complete_up_to: Option<Time>,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Check {
+    /// `credential`, `body`, `model`, `scopes`, `rate` or `money`.
+    pub check: String,
+    /// `passed`, `refused`, or `open` where the answer depends on the moment.
+    pub outcome: String,
+    /// The code of a refusal.
+    pub code: Option<String>,
+    /// A sentence for people.
+    pub says: String,
+}
+
+/// The most that a request can use and cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Bound {
+    /// Input tokens.
+    pub input_tokens: u64,
+    /// Output tokens, after `fit: clamp` has lowered them.
+    pub output_tokens: u64,
+    /// The cost; null for a model without a price.
+    pub cost_usd: Option<Usd>,
+    /// Whether `fit: clamp` has lowered the output maximum.
+    pub clamped: bool,
+    /// The version of the price.
+    pub price_version: u64,
+    /// The plan's factor.
+    pub multiplier: Factor,
+}
+
+/// A budget and how it stands. Money is a decimal text, tokens are numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Level {
+    /// Whose limit and which: `key.cost_usd`, `project.tokens`, `wallet`, …
+    pub limit_source: String,
+    /// The id of the key or project.
+    pub id: Option<String>,
+    /// The limit.
+    #[schema(value_type = Object)]
+    pub limit: Value,
+    /// What is booked of it.
+    #[schema(value_type = Object)]
+    pub used: Value,
+    /// What running requests and gateways hold of it.
+    #[schema(value_type = Object)]
+    pub held: Value,
+    /// What is held without proof of what became of it.
+    #[schema(value_type = Object)]
+    pub lost: Value,
+    /// What can still be granted.
+    #[schema(value_type = Object)]
+    pub left: Value,
+    /// What the request would reserve of it.
+    #[schema(value_type = Object)]
+    pub needed: Value,
+    /// Whether that fits.
+    pub fits: bool,
+    /// When it begins anew.
+    pub resets_at: Option<Time>,
+    /// The revision of the cap.
+    pub revision: u64,
+}
+
+/// A rate: how much in any 60 seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rate {
+    /// Whose limit and which: `key.requests_per_minute`, …
+    pub limit_source: String,
+    /// The id of the key or project.
+    pub id: String,
+    /// The limit.
+    pub limit: u64,
+    /// What the request takes of it.
+    pub needed: u64,
+}
