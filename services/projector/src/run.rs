@@ -10,6 +10,7 @@ use turnpike_runtime::probes::Probes;
 use turnpike_runtime::tasks::Tasks;
 use turnpike_store::booking::SHARDS;
 use turnpike_store::kv::Kv;
+use turnpike_store::streams::Streams;
 
 use crate::config::ProjectorOptions;
 use crate::consumer::Consumer;
@@ -52,6 +53,7 @@ pub fn run(parts: Parts) -> Running {
     let terms = Arc::new(Terms::new(clock.clone()));
     let office = Arc::new(Office {
         kv: Arc::clone(&kv),
+        streams: Arc::new(Streams::new(Arc::clone(&kv))),
         bus: Arc::clone(&bus),
         clock: clock.clone(),
         inboxes: Arc::clone(&inboxes),

@@ -13,6 +13,7 @@ use turnpike_store::booking::{Booked, Booker, Delivery, MAX_RECORDS};
 use turnpike_store::error::StoreError;
 use turnpike_store::kv::{CommitError, Kv};
 use turnpike_store::leader::{Role, Term};
+use turnpike_store::streams::Streams;
 
 use crate::inbox::{Arrived, Inboxes};
 use crate::metrics::BookingMetrics;
@@ -29,6 +30,7 @@ const RETRY_MS: u64 = 200;
 /// What all shards of one process share.
 pub(crate) struct Office {
     pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) streams: Arc<Streams>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) clock: SharedClock,
     pub(crate) inboxes: Arc<Inboxes>,
@@ -54,7 +56,12 @@ async fn own(office: &Arc<Office>, shard: u8, term: Arc<Term>, stop: &Cancellati
     let inbox = office.inboxes.open(shard);
     let held = Held { office: Arc::clone(office), shard };
     let mut owner = Owner {
-        booker: Booker::new(Arc::clone(&office.kv), Arc::clone(&term), shard),
+        booker: Booker::new(
+            Arc::clone(&office.kv),
+            Arc::clone(&term),
+            shard,
+            Arc::clone(&office.streams),
+        ),
         office: Arc::clone(office),
         inbox,
         waiting: None,

@@ -5,6 +5,7 @@
 //! repetition.
 
 mod budget;
+mod caps;
 mod gateway;
 mod key;
 mod member;
@@ -12,6 +13,8 @@ mod project;
 mod provider;
 mod settings;
 mod token;
+
+pub use caps::caps_after;
 
 use crate::event::{Event, Record};
 use crate::id::{KeyId, Position, ProjectId};

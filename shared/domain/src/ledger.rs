@@ -11,9 +11,10 @@ pub use holding::Holding;
 pub use lease::{Lease, Refused, Standing, Word};
 
 use crate::command::Command;
+use crate::id::KeyId;
 use crate::limit::{Account, Unit};
 use crate::state::{Cap, Key, Organisation};
-use crate::time::{Timestamp, Window};
+use crate::time::{Reset, Timestamp, Window};
 
 /// What an account has used in one window, in one unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -100,6 +101,40 @@ pub fn path(organisation: &Organisation, key: &Key, now: Timestamp) -> Vec<(Acco
     [Some(own), project, Some(wallet)].into_iter().flatten().collect()
 }
 
+/// The accounts that a record of `key` is booked on if it names no lease: as [`path`], also for a
+/// key that is gone.
+#[must_use]
+pub fn path_of(organisation: &Organisation, key: KeyId, at: Timestamp) -> Vec<(Account, Window)> {
+    organisation.keys.get(&key).map_or_else(
+        || {
+            let own = Account::Key(key);
+            vec![
+                (own, reset_of(organisation, own).window(at)),
+                (Account::Wallet, Window::default()),
+            ]
+        },
+        |key| path(organisation, key, at),
+    )
+}
+
+/// When an account begins anew. One that is gone keeps the policy of its last cap.
+#[must_use]
+pub fn reset_of(organisation: &Organisation, account: Account) -> Reset {
+    let last = || {
+        let caps = [Unit::Usd, Unit::Tokens].map(|unit| organisation.caps.get(&(account, unit)));
+        caps.into_iter().flatten().next().map_or(Reset::None, |cap| cap.reset)
+    };
+    match account {
+        Account::Wallet | Account::Ephemeral(_) => Reset::None,
+        Account::Project(id) => {
+            organisation.projects.get(&id).map_or_else(last, |project| project.limits.reset)
+        }
+        Account::Key(id) => {
+            organisation.keys.get(&id).map_or_else(last, |key| key.profile.limits.reset)
+        }
+    }
+}
+
 impl Row {
     /// Everything that counts against the cap.
     #[must_use]
@@ -119,7 +154,7 @@ impl Level {
     /// What was crossed since it was last asked, lowest first; to be asked after each booking and
     /// each change of the cap. Each threshold of a cap's revision is answered once.
     pub fn crossed(&mut self, unit: Unit, alert_percent: &[u8]) -> Vec<Due> {
-        let Some(cap) = self.cap.amount else {
+        let Some(cap) = self.cap.amount.filter(|_| self.is_of_policy()) else {
             return Vec::new();
         };
         self.forget_other_revisions();
@@ -149,6 +184,23 @@ impl Level {
         }
         self.row.told.closed = true;
         Some(self.due(unit, None))
+    }
+
+    /// What it has used, to be shown.
+    #[must_use]
+    pub fn figures(&self) -> BudgetFigures {
+        let Row { settled, held, lost, .. } = self.row;
+        let Cap { amount: cap, reset, revision } = self.cap;
+        let resets_at = reset.ends(self.window);
+        BudgetFigures { account: self.account, cap, settled, held, lost, revision, resets_at }
+    }
+
+    /// Whether the window is one of the cap's policy: what was admitted under an earlier policy is
+    /// still booked in the windows of that one, which this cap does not bind.
+    fn is_of_policy(&self) -> bool {
+        let is_endless = self.cap.reset == Reset::None;
+        let begins = self.cap.reset.window(Timestamp(self.window.0)) == self.window;
+        begins && is_endless == (self.window == Window::default())
     }
 
     fn forget_other_revisions(&mut self) {

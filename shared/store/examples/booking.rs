@@ -17,6 +17,7 @@ use turnpike_store::embedded::Embedded;
 use turnpike_store::error::StoreError;
 use turnpike_store::kv::Kv;
 use turnpike_store::leader::Role;
+use turnpike_store::streams::Streams;
 use turnpike_wire::spend::{self, Batch, Encoded};
 
 /// Bookings of one shard.
@@ -47,7 +48,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn book(kv: &Arc<dyn Kv>, clock: &SharedClock, org: OrgId) -> Result<(), StoreError> {
     let name = format!("measured/{}", shard_of(org));
     let term = Role::new(Arc::clone(kv), clock.clone(), &name).win().await?;
-    let mut booker = Booker::new(Arc::clone(kv), Arc::new(term), shard_of(org));
+    let streams = Arc::new(Streams::new(Arc::clone(kv)));
+    let mut booker = Booker::new(Arc::clone(kv), Arc::new(term), shard_of(org), streams);
     let epoch = EpochId(entropy::number());
     let mut first = 1_u64;
     for _ in 0..COMMITS {

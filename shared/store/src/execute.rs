@@ -12,12 +12,14 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::OwnedMutexGuard;
+use turnpike_domain::authority::Requester;
 use turnpike_domain::command::{Command, Order, PlatformCommand};
 use turnpike_domain::decide::{self, World};
-use turnpike_domain::event::{Event, Record};
-use turnpike_domain::id::{EventId, OrgId, Position};
+use turnpike_domain::event::{Actor, Event, Record, Who};
+use turnpike_domain::id::{CommandId, EventId, OrgId, Position};
+use turnpike_domain::ledger::Due;
 use turnpike_domain::refusal::Refusal;
-use turnpike_domain::state::{Organisation, Platform};
+use turnpike_domain::state::{Organisation, Platform, Role};
 use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::entropy;
 use turnpike_wire::record;
@@ -25,6 +27,7 @@ use turnpike_wire::record;
 use crate::error::StoreError;
 use crate::keyspace;
 use crate::kv::{Batch, CommitError, ReadError, Snapshot, Stamp, Write};
+use crate::ledger;
 use crate::log::{self, StoredHead};
 use crate::streams::{Fold, Streams, catch_up};
 
@@ -111,9 +114,44 @@ impl Executor {
         order: &Order<Command>,
         attempt: Attempt,
     ) -> Result<Executed, ExecuteError> {
-        let platform = self.streams.platform(Platform::clone).await?;
+        self.with(org, order, attempt, Vec::new()).await
+    }
+
+    /// Tells a threshold that was crossed: closes the budget or raises the alert, as the system.
+    /// Its due row goes in the same commit, also where there is nothing to tell any more: then the
+    /// answer has no records. `None`: somebody has told it.
+    ///
+    /// # Errors
+    /// As [`Self::organisation`]; the due row stands, and it may be told again.
+    pub async fn tell_due(&self, org: OrgId, due: Due) -> Result<Option<Executed>, ExecuteError> {
+        let snapshot = self.streams.kv().snapshot().await.map_err(StoreError::from)?;
+        let Some((id, settled)) = ledger::due(&*snapshot, org, &due).await? else {
+            return Ok(None);
+        };
+        let actor = Actor { who: Who::System, address: None };
+        let order = Order {
+            id: CommandId(id),
+            requester: Requester { actor, role: Role::Operator, member: None },
+            now: self.clock.now(),
+            expected: None,
+            command: due.command(settled),
+        };
+        let told = vec![Write::Delete { key: keyspace::due(org, &due) }];
+        let attempt = Attempt { body_hash: [0; 32], maker: id };
+        self.with(org, &order, attempt, told).await.map(Some)
+    }
+
+    /// Executes a command to one organisation, whose commit also writes `beside`.
+    async fn with(
+        &self,
+        org: OrgId,
+        order: &Order<Command>,
+        attempt: Attempt,
+        beside: Vec<Write>,
+    ) -> Result<Executed, ExecuteError> {
+        let platform = self.streams.shared_platform().await?;
         let mut state = self.streams.lock(org).await;
-        let meta = Meta::of(org, order, attempt);
+        let meta = Meta { beside, ..Meta::of(org, order, attempt) };
         let decide = |state: &Organisation| {
             decide::organisation(World { platform: &platform, organisation: state }, order)
         };
@@ -131,7 +169,7 @@ impl Executor {
     ) -> Result<Executed, ExecuteError> {
         let mut state = self.streams.lock_platform().await;
         let meta = Meta::of(OrgId::PLATFORM, order, attempt);
-        self.run(&mut state, &meta, |state: &Platform| decide::platform(state, order)).await
+        self.run(&mut state, &meta, |state: &Arc<Platform>| decide::platform(state, order)).await
     }
 
     async fn run<S: Fold>(
@@ -178,6 +216,13 @@ impl Executor {
         };
         let value = row.bytes();
         appended.writes.push(Write::Put { key: row_key.clone(), value });
+        appended.writes.extend(state.caps_after(&records).iter().map(|((account, unit), cap)| {
+            Write::Put {
+                key: keyspace::cap(meta.org, *account, *unit),
+                value: ledger::rows::cap(cap),
+            }
+        }));
+        appended.writes.extend(meta.beside.iter().cloned());
         let unchanged = vec![keyspace::head(meta.org), row_key];
         let batch = Batch { read_at: snapshot.version(), unchanged, writes: appended.writes };
         match self.streams.kv().commit(batch).await {
@@ -203,16 +248,18 @@ pub(crate) fn next_event(row: &[u8]) -> Result<u64, StoreError> {
 /// What every event of one command shares.
 struct Meta {
     org: OrgId,
-    command: turnpike_domain::id::CommandId,
-    actor: turnpike_domain::event::Actor,
+    command: CommandId,
+    actor: Actor,
     at: turnpike_domain::time::Timestamp,
     attempt: Attempt,
+    /// What is written beside the events.
+    beside: Vec<Write>,
 }
 
 impl Meta {
     fn of<C>(org: OrgId, order: &Order<C>, attempt: Attempt) -> Self {
         let (command, actor) = (order.id, order.requester.actor);
-        Self { org, command, actor, at: order.now, attempt }
+        Self { org, command, actor, at: order.now, attempt, beside: Vec::new() }
     }
 
     fn records(&self, head: StoredHead, events: Vec<Event>) -> Vec<Record> {

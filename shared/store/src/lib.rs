@@ -14,6 +14,7 @@ pub mod incarnation;
 mod keyspace;
 pub mod kv;
 pub mod leader;
+pub mod ledger;
 pub mod log;
 pub mod memory;
 pub mod open;

@@ -7,7 +7,7 @@ use turnpike_domain::time::Timestamp;
 use crate::error::StoreError;
 
 /// The form of all rows here; another form gets another number.
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
 /// What a key used of a model in one hour, or of all models in all time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -102,7 +102,12 @@ impl Place {
     }
 }
 
-fn of_version<'a>(value: &'a [u8], len: usize, table: &str) -> Result<&'a [u8], StoreError> {
+/// What stands behind the version byte, if it is `len` bytes of this version.
+pub(crate) fn of_version<'a>(
+    value: &'a [u8],
+    len: usize,
+    table: &str,
+) -> Result<&'a [u8], StoreError> {
     match value.split_first() {
         Some((&VERSION, rest)) if rest.len() == len => Ok(rest),
         Some((version, rest)) => {

@@ -11,7 +11,8 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use turnpike_domain::event::Record;
 use turnpike_domain::evolve::{self, Touched};
 use turnpike_domain::id::{OrgId, Position};
-use turnpike_domain::state::{Head, Organisation, Platform};
+use turnpike_domain::limit::{Account, Unit};
+use turnpike_domain::state::{Cap, Head, Organisation, Platform};
 use turnpike_domain::time::Timestamp;
 use turnpike_wire::sign::SigningKey;
 use turnpike_wire::snapshot::{self, State, Taken};
@@ -30,6 +31,8 @@ pub(crate) trait Fold: Sized + Send {
     fn empty(org: OrgId) -> Self;
     fn head(&self) -> Head;
     fn apply(&mut self, record: &Record, hash: [u8; 32], position: Position) -> Touched;
+    /// The caps that these next events will have changed.
+    fn caps_after(&self, records: &[Record]) -> Vec<((Account, Unit), Cap)>;
     /// The frames of a snapshot.
     fn frames(&self, taken: Taken, key: &SigningKey) -> Vec<Bytes>;
     /// From what a snapshot held.
@@ -45,14 +48,15 @@ type Cell<S> = Arc<AsyncMutex<S>>;
 pub struct Streams {
     kv: Arc<dyn Kv>,
     organisations: Mutex<BTreeMap<OrgId, Cell<Organisation>>>,
-    platform: Cell<Platform>,
+    /// Shared with commands that are being decided: a change of the platform makes a new one.
+    platform: Cell<Arc<Platform>>,
 }
 
 impl Streams {
     /// Streams of `kv`; nothing is read yet.
     #[must_use]
     pub fn new(kv: Arc<dyn Kv>) -> Self {
-        let platform = Arc::new(AsyncMutex::new(Platform::empty(OrgId::PLATFORM)));
+        let platform = Arc::new(AsyncMutex::new(Fold::empty(OrgId::PLATFORM)));
         Self { kv, organisations: Mutex::new(BTreeMap::new()), platform }
     }
 
@@ -86,9 +90,14 @@ impl Streams {
     /// # Errors
     /// [`StoreError`] if the stream cannot be read.
     pub async fn platform<R>(&self, read: impl FnOnce(&Platform) -> R) -> Result<R, StoreError> {
+        Ok(read(&*self.shared_platform().await?))
+    }
+
+    /// The platform at its head.
+    pub(crate) async fn shared_platform(&self) -> Result<Arc<Platform>, StoreError> {
         let mut state = self.lock_platform().await;
         self.bring_to_head(&mut *state, OrgId::PLATFORM).await?;
-        Ok(read(&state))
+        Ok(Arc::clone(&state))
     }
 
     /// Reads the platform as this process last saw it.
@@ -137,7 +146,8 @@ impl Streams {
         key: &SigningKey,
     ) -> Result<(u64, Vec<Bytes>), StoreError> {
         if org == OrgId::PLATFORM {
-            self.platform(|state| (state.head.seq, state.frames(taken, key))).await
+            let state = self.shared_platform().await?;
+            Ok((state.head.seq, state.frames(taken, key)))
         } else {
             self.organisation(org, |state| (state.head.seq, state.frames(taken, key))).await
         }
@@ -166,7 +176,7 @@ impl Streams {
         cell.lock_owned().await
     }
 
-    pub(crate) async fn lock_platform(&self) -> OwnedMutexGuard<Platform> {
+    pub(crate) async fn lock_platform(&self) -> OwnedMutexGuard<Arc<Platform>> {
         Arc::clone(&self.platform).lock_owned().await
     }
 }
@@ -232,6 +242,10 @@ impl Fold for Organisation {
         evolve::organisation(self, record, hash, position)
     }
 
+    fn caps_after(&self, records: &[Record]) -> Vec<((Account, Unit), Cap)> {
+        evolve::caps_after(self, records)
+    }
+
     fn frames(&self, taken: Taken, key: &SigningKey) -> Vec<Bytes> {
         snapshot::organisation(self, taken, key).map(Bytes::from).collect()
     }
@@ -244,7 +258,7 @@ impl Fold for Organisation {
     }
 }
 
-impl Fold for Platform {
+impl Fold for Arc<Platform> {
     fn empty(_: OrgId) -> Self {
         Self::default()
     }
@@ -254,7 +268,11 @@ impl Fold for Platform {
     }
 
     fn apply(&mut self, record: &Record, hash: [u8; 32], position: Position) -> Touched {
-        evolve::platform(self, record, hash, position)
+        evolve::platform(Self::make_mut(self), record, hash, position)
+    }
+
+    fn caps_after(&self, _: &[Record]) -> Vec<((Account, Unit), Cap)> {
+        Vec::new()
     }
 
     fn frames(&self, taken: Taken, key: &SigningKey) -> Vec<Bytes> {
@@ -263,7 +281,7 @@ impl Fold for Platform {
 
     fn restore(state: State) -> Option<Self> {
         match state {
-            State::Platform(state) => Some(*state),
+            State::Platform(state) => Some(Self::from(state)),
             State::Organisation(_) => None,
         }
     }

@@ -131,6 +131,18 @@ impl Lease {
         self.replace(path, Self { total, ..*self });
     }
 
+    /// Frees at most `amount` of what is lost, and says how much it was: an administrator takes the
+    /// risk.
+    pub fn release(&mut self, path: &mut [Level], amount: i64) -> i64 {
+        if !self.lost {
+            return 0;
+        }
+        let released = self.hold().min(amount).max(0);
+        let total = self.total.saturating_sub(released);
+        self.replace(path, Self { total, ..*self });
+        released
+    }
+
     /// Moves the lease's hold in every row of the path.
     fn replace(&mut self, path: &mut [Level], next: Self) {
         for level in path {

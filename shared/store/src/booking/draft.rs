@@ -8,6 +8,8 @@ use turnpike_domain::time::{HOUR_MS, Timestamp};
 use turnpike_wire::spend as form;
 
 use super::cache::Cache;
+use super::settle::{self, Spent};
+use super::sheet::Sheet;
 use super::{Booked, Delivery};
 use crate::keyspace;
 use crate::kv::Write;
@@ -27,6 +29,10 @@ pub(super) struct Draft {
     pub(super) sums: BTreeMap<Bytes, Total>,
     /// The answer to each delivery.
     pub(super) answers: Vec<Booked>,
+    /// What the records have cost, not yet settled.
+    pub(super) spent: Spent,
+    /// The ledger's part.
+    pub(super) sheet: Sheet,
     /// Rows of the request log and of what was put aside.
     rows: Vec<Write>,
 }
@@ -71,7 +77,7 @@ impl Draft {
 
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.places.is_empty() && self.sheet.is_empty()
     }
 
     /// Turns the sums into totals.
@@ -86,6 +92,7 @@ impl Draft {
         let put = |key: &Bytes, value: Bytes| Write::Put { key: key.clone(), value };
         let mut writes = std::mem::take(&mut self.rows);
         writes.extend(self.sums.iter().map(|(key, total)| put(key, total.bytes())));
+        writes.extend(self.sheet.writes());
         writes.extend(self.places.iter().map(|(key, place)| put(key, place.bytes())));
         writes
     }
@@ -100,6 +107,7 @@ impl Draft {
         ] {
             self.sums.entry(key).or_default().add(&sum);
         }
+        settle::add(&mut self.spent, org, gateway, record);
         self.rows.push(Write::Put {
             key: keyspace::request(org, record.request),
             value: form::log_row(record, gateway, batch.epoch, number).into(),

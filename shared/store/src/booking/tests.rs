@@ -71,7 +71,8 @@ async fn term(kv: &Arc<dyn Kv>, clock: &PausedClock) -> Arc<Term> {
 }
 
 async fn booker(kv: &Arc<dyn Kv>, clock: &PausedClock) -> Booker {
-    Booker::new(Arc::clone(kv), term(kv, clock).await, SHARD)
+    let streams = Arc::new(Streams::new(Arc::clone(kv)));
+    Booker::new(Arc::clone(kv), term(kv, clock).await, SHARD, streams)
 }
 
 /// All that was booked equals what the epochs hold, to the nano-dollar.

@@ -107,3 +107,10 @@ pub(crate) fn aside(org: OrgId, gateway: GatewayId, epoch: EpochId, number: u64)
     key.put_u64(number);
     key.freeze()
 }
+
+/// What was put aside of one epoch.
+#[must_use]
+pub(crate) fn asides(org: OrgId, gateway: GatewayId, epoch: EpochId, limit: usize) -> Scan {
+    let (begin, end) = (aside(org, gateway, epoch, 0), aside(org, gateway, epoch, u64::MAX));
+    Scan { begin, end, limit, reverse: false }
+}

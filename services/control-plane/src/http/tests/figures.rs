@@ -41,7 +41,8 @@ async fn book(house: &House, records: Vec<Spend>) {
     let kv = Arc::clone(house.app.streams().kv());
     let role = Role::new(Arc::clone(&kv), house.app.clock.clone(), "shard");
     let term = Arc::new(role.win().await.unwrap());
-    let mut booker = Booker::new(kv, term, 0);
+    let streams = Arc::clone(house.app.streams());
+    let mut booker = Booker::new(kv, term, 0, streams);
     let (org, gateway, epoch) = (house.org, GatewayId(1), EpochId(1));
     let records = records.iter().map(|it| Encoded(turnpike_wire::spend::encode(it))).collect();
     let batch = Batch { epoch, first: 1, records, end: false };
