@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use turnpike_bus::nats::{BusAddress, BusOptions};
+use turnpike_domain::time::MINUTE_MS;
 use turnpike_runtime::config::{Mistakes, Options};
 use turnpike_runtime::telemetry::TelemetryOptions;
 
@@ -22,11 +23,17 @@ pub struct ProjectorOptions {
     pub nats: BusOptions,
     /// The most milliseconds to book what has arrived when stopping. What is left is sent again.
     pub drain_ms: u64,
+    /// After so many milliseconds of silence a gateway is given up, and what it holds is lost.
+    pub lose_after_ms: u64,
     /// How long the request log and the rows of commands are kept.
     pub keep: KeepOptions,
     /// Logging.
     pub log: TelemetryOptions,
 }
+
+/// The shortest silence that may be taken for the end of a gateway: receipts come each second, and
+/// a gateway that is started again is back within it.
+const MIN_LOSE_AFTER_MS: u64 = MINUTE_MS;
 
 /// For how many days rows are kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,6 +53,9 @@ impl Default for ProjectorOptions {
             bus: BusAddress::default(),
             nats: BusOptions::default(),
             drain_ms: 5_000,
+            // A gateway that was cut off for longer than a quarter of an hour seldom comes back by
+            // itself (money.md, "Leases").
+            lose_after_ms: 20 * MINUTE_MS,
             keep: KeepOptions::default(),
             log: TelemetryOptions::default(),
         }
@@ -64,6 +74,8 @@ impl Options for ProjectorOptions {
         let store = self.store.starts_with("redb:") || self.store.starts_with("fdb:");
         mistakes.unless(store, "store", "must be redb:DIR or fdb:CLUSTER_FILE");
         self.nats.check(&self.bus, mistakes);
+        let long = self.lose_after_ms >= MIN_LOSE_AFTER_MS;
+        mistakes.unless(long, "lose_after_ms", "must be at least 60000");
         mistakes.within("keep", |mistakes| self.keep.check(mistakes));
         mistakes.within("log", |mistakes| self.log.check(mistakes));
     }

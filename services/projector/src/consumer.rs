@@ -15,6 +15,7 @@ use turnpike_wire::spend;
 
 use crate::inbox::{Inboxes, Wanted};
 use crate::metrics::BookingMetrics;
+use crate::presence::Presence;
 
 /// How long a lost reader rests before it is opened again.
 const REOPEN_MS: u64 = 500;
@@ -27,6 +28,7 @@ pub(crate) struct Consumer {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) clock: SharedClock,
     pub(crate) inboxes: Arc<Inboxes>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) metrics: BookingMetrics,
     pub(crate) probes: Probes,
 }
@@ -105,6 +107,7 @@ impl Consumer {
     async fn take(&self, message: Message) {
         // Whose spend it is says the subject, which the bus enforces, and nothing in the message.
         let Topic::Spend { org, gateway } = message.topic else { return };
+        self.presence.hear(org, gateway);
         match self.inboxes.wants(org, message.place) {
             Wanted::New => {}
             Wanted::Known => return,

@@ -1,19 +1,26 @@
-//! The inboxes of the shards: deliveries on their way from the reader to those who book them.
+//! The inboxes of the shards: what is on its way from the bus and the log to those who own them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use bytes::Bytes;
+use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use turnpike_domain::id::OrgId;
-use turnpike_runtime::metrics::Gauge;
+use turnpike_domain::id::{GatewayId, OrgId};
+use turnpike_runtime::metrics::{Counter, Gauge};
 use turnpike_store::booking::{Delivery, shard_of};
+use turnpike_wire::authority::Call;
+
+use crate::pending::Pending;
 
 /// Bytes that wait in one inbox: more than the largest message, and with all 64 shards full still
 /// little for the memory of a small machine. The reader waits for room.
 const ROOM_BYTES: u32 = 1 << 20;
 /// What a delivery takes beside its bytes.
 const DELIVERY_BYTES: usize = 256;
+/// Calls that wait in one inbox: what a shard answers within the second that a gateway waits. More
+/// would be answered for nobody.
+const CALLS: usize = 2_048;
 
 /// A delivery that waits; its room is given back when it is dropped.
 pub(crate) struct Arrived {
@@ -21,6 +28,25 @@ pub(crate) struct Arrived {
     /// The message's size.
     pub(crate) bytes: usize,
     _room: OwnedSemaphorePermit,
+}
+
+/// A call that waits for its answer.
+pub(crate) struct Asked {
+    /// For whom, by the subject that it came on.
+    pub(crate) org: OrgId,
+    /// Who asks, by the subject that it came on.
+    pub(crate) gateway: GatewayId,
+    pub(crate) call: Call,
+    /// Takes the answer.
+    pub(crate) reply: Box<dyn FnOnce(Bytes) + Send>,
+}
+
+/// An inbox, as its owner sees it.
+pub(crate) struct Opened {
+    pub(crate) spend: UnboundedReceiver<Arrived>,
+    pub(crate) calls: Receiver<Asked>,
+    /// Organisations whose streams have grown.
+    pub(crate) changed: Arc<Pending>,
 }
 
 /// What becomes of a message.
@@ -39,32 +65,42 @@ pub(crate) struct Inboxes {
     open: Mutex<BTreeMap<u8, Inbox>>,
     /// Inboxes ever opened.
     opened: watch::Sender<u64>,
+    /// From now on no change of a stream is missed.
+    followed: watch::Sender<bool>,
     shards: Gauge,
+    /// Calls for which there was no room.
+    dropped: Counter,
 }
 
 struct Inbox {
     room: Arc<Semaphore>,
     sender: UnboundedSender<Arrived>,
+    calls: Sender<Asked>,
+    changed: Arc<Pending>,
     /// The place on the bus of the last message that was put in.
     last: u64,
 }
 
 impl Inboxes {
-    pub(crate) fn new(shards: Gauge) -> Self {
-        Self { open: Mutex::default(), opened: watch::Sender::new(0), shards }
+    pub(crate) fn new(shards: Gauge, dropped: Counter) -> Self {
+        let (opened, followed) = (watch::Sender::new(0), watch::Sender::new(false));
+        Self { open: Mutex::default(), opened, followed, shards, dropped }
     }
 
     /// Opens the inbox of a shard.
-    pub(crate) fn open(&self, shard: u8) -> UnboundedReceiver<Arrived> {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    pub(crate) fn open(&self, shard: u8) -> Opened {
+        let (sender, spend) = mpsc::unbounded_channel();
+        let (calls, asked) = mpsc::channel(CALLS);
+        let changed = Arc::<Pending>::default();
         let bytes = usize::try_from(ROOM_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
         let room = Arc::new(Semaphore::new(bytes));
         let mut open = self.lock();
-        open.insert(shard, Inbox { room, sender, last: 0 });
+        let inbox = Inbox { room, sender, calls, changed: Arc::clone(&changed), last: 0 };
+        open.insert(shard, inbox);
         self.show(&open);
         drop(open);
         self.opened.send_modify(|opened| *opened += 1);
-        receiver
+        Opened { spend, calls: asked, changed }
     }
 
     /// Closes the inbox of a shard; what waits in it can still be taken out.
@@ -111,6 +147,34 @@ impl Inboxes {
             // Its reader may be gone: then the inbox is about to be closed.
             let _ = inbox.sender.send(Arrived { delivery, bytes, _room: taken });
         }
+    }
+
+    /// Puts a call into its shard's inbox, if the shard is owned and has room: else somebody else
+    /// answers, or nobody in time.
+    pub(crate) fn ask(&self, asked: Asked) {
+        let open = self.lock();
+        let Some(inbox) = open.get(&shard_of(asked.org)) else { return };
+        if inbox.calls.try_send(asked).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    /// Tells a shard that an organisation's stream has grown.
+    pub(crate) fn changed(&self, org: OrgId) {
+        if let Some(inbox) = self.lock().get(&shard_of(org)) {
+            inbox.changed.add(org);
+        }
+    }
+
+    /// From now on every change is told.
+    pub(crate) fn follow(&self) {
+        self.followed.send_replace(true);
+    }
+
+    /// Waits until every change is told: what was changed before is for the shard to find.
+    pub(crate) async fn followed(&self) {
+        // The sender lives as long as `self`: the only error cannot be.
+        let _ = self.followed.subscribe().wait_for(|followed| *followed).await;
     }
 
     /// Takes every message as new again.

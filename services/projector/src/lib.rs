@@ -2,8 +2,12 @@
 
 pub mod config;
 mod consumer;
+mod ears;
 mod inbox;
 mod metrics;
+mod news;
+mod pending;
+mod presence;
 mod retention;
 pub mod run;
 mod shard;

@@ -1,7 +1,9 @@
 //! What is counted of all shards.
 
-use turnpike_runtime::metrics::{Counter, Gauge, Metrics};
+use turnpike_domain::ledger::Refused;
+use turnpike_runtime::metrics::{Counter, Gauge, Labelled, Metrics};
 use turnpike_store::booking::Booked;
+use turnpike_wire::authority::LeaseAnswer;
 
 /// The projector's counters.
 #[derive(Clone, Debug)]
@@ -49,5 +51,55 @@ impl BookingMetrics {
                 tracing::error!(%org, %gateway, %epoch, aside, "spend records were put aside");
             }
         }
+    }
+}
+
+/// A label and its value.
+type Label = [(&'static str, &'static str); 1];
+
+/// What is counted of budgets.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthorityMetrics {
+    /// Words that were heard: what was granted or given back.
+    pub(crate) heard: Counter,
+    refused: Labelled<Label, Counter>,
+    /// Recalls of what gateways hold.
+    pub(crate) recalls: Counter,
+    /// Budgets that were closed or warned about.
+    pub(crate) told: Counter,
+    /// Gateways given up for lost, with what they held.
+    pub(crate) lost: Counter,
+    /// Calls that could not be read.
+    pub(crate) unreadable: Counter,
+    /// Calls that came while too many waited.
+    pub(crate) dropped: Counter,
+    /// Work on budgets that the store failed; it is done again.
+    pub(crate) failures: Counter,
+}
+
+impl AuthorityMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let counter = |name: &str, help: &str| metrics.counter(name, help);
+        Self {
+            heard: counter("lease_words", "Words on leases that were heard"),
+            refused: metrics.labelled("lease_refusals", "Words on leases refused, by reason"),
+            recalls: counter("lease_recalls", "Recalls of what gateways hold"),
+            told: counter("dues_told", "Due rows of budgets that were decided"),
+            lost: counter("holders_lost", "Silent gateways whose holds became lost"),
+            unreadable: counter("calls_unreadable", "Calls that were dropped unread"),
+            dropped: counter("calls_dropped", "Calls that came while too many waited"),
+            failures: counter("authority_failures", "Work on budgets that the store failed"),
+        }
+    }
+
+    /// Counts an answer to a word.
+    pub(crate) fn answered(&self, answer: &LeaseAnswer) {
+        let reason = match answer.refused {
+            None => return,
+            Some(Refused::Exhausted { .. }) => "exhausted",
+            Some(Refused::HeldElsewhere { .. }) => "held_elsewhere",
+            Some(Refused::Fenced) => "fenced",
+        };
+        self.refused.get_or_create(&[("reason", reason)]).inc();
     }
 }

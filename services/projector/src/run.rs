@@ -9,16 +9,19 @@ use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::probes::Probes;
 use turnpike_runtime::tasks::Tasks;
 use turnpike_store::booking::SHARDS;
+use turnpike_store::execute::Executor;
 use turnpike_store::kv::Kv;
 use turnpike_store::streams::Streams;
 
 use crate::config::ProjectorOptions;
 use crate::consumer::Consumer;
+use crate::ears::Ears;
 use crate::inbox::Inboxes;
-use crate::metrics::BookingMetrics;
-use crate::retention;
+use crate::metrics::{AuthorityMetrics, BookingMetrics};
+use crate::presence::Presence;
 use crate::shard::{self, Office};
 use crate::terms::Terms;
+use crate::{news, retention};
 
 /// What a projector is made of; chosen in `main`.
 pub struct Parts {
@@ -48,23 +51,47 @@ pub struct Running {
 pub fn run(parts: Parts) -> Running {
     let Parts { kv, bus, clock, options, metrics } = parts;
     let (probes, tasks) = (Probes::new(metrics.clone()), Tasks::new("projector"));
-    let metrics = BookingMetrics::new(&metrics);
-    let inboxes = Arc::new(Inboxes::new(metrics.shards.clone()));
+    let (booking, authority) = (BookingMetrics::new(&metrics), AuthorityMetrics::new(&metrics));
+    let inboxes = Arc::new(Inboxes::new(booking.shards.clone(), authority.dropped.clone()));
     let terms = Arc::new(Terms::new(clock.clone()));
+    let presence = Arc::new(Presence::new(clock.clone()));
+    let streams = Arc::new(Streams::new(Arc::clone(&kv)));
     let office = Arc::new(Office {
-        kv: Arc::clone(&kv),
-        streams: Arc::new(Streams::new(Arc::clone(&kv))),
+        executor: Executor::new(Arc::clone(&streams), clock.clone()),
+        streams,
         bus: Arc::clone(&bus),
         clock: clock.clone(),
         inboxes: Arc::clone(&inboxes),
+        presence: Arc::clone(&presence),
         terms: Arc::clone(&terms),
-        metrics: metrics.clone(),
+        booking: booking.clone(),
+        authority: authority.clone(),
+        lose_after_ms: options.lose_after_ms,
     });
     let stop = tasks.stopping();
     for number in 0..SHARDS {
         tasks.spawn("shard", shard::run(Arc::clone(&office), number, stop.clone()));
     }
-    let consumer = Consumer { bus, clock: clock.clone(), inboxes, metrics, probes: probes.clone() };
+    let ears = Arc::new(Ears {
+        bus: Arc::clone(&bus),
+        clock: clock.clone(),
+        inboxes: Arc::clone(&inboxes),
+        presence: Arc::clone(&presence),
+        metrics: authority,
+    });
+    let calls = Arc::clone(&ears);
+    tasks.spawn("calls", until(stop.clone(), async move { calls.take_calls().await }));
+    tasks.spawn("receipts", until(stop.clone(), async move { ears.take_receipts().await }));
+    let news = news::run(Arc::clone(&kv), clock.clone(), Arc::clone(&inboxes));
+    tasks.spawn("news", until(stop.clone(), news));
+    let consumer = Consumer {
+        bus,
+        clock: clock.clone(),
+        inboxes,
+        presence,
+        metrics: booking,
+        probes: probes.clone(),
+    };
     tasks.spawn("consumer", until(stop.clone(), consumer.run()));
     tasks.spawn("terms", until(stop.clone(), async move { terms.keep().await }));
     tasks.spawn("retention", until(stop, retention::run(kv, clock.clone(), options.keep)));

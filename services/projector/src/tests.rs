@@ -1,6 +1,10 @@
 //! A projector on a bus and a store in memory: nothing is lost and nothing is counted twice.
 
+mod authority;
+mod budget;
 mod house;
+mod nats;
+mod slow;
 
 use turnpike_bus::seam::{Bus as _, Feed, Publish, Start, Topic};
 use turnpike_domain::id::OrgId;

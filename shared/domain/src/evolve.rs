@@ -14,7 +14,7 @@ mod provider;
 mod settings;
 mod token;
 
-pub use caps::caps_after;
+pub use caps::{account, caps_after};
 
 use crate::event::{Event, Record};
 use crate::id::{KeyId, Position, ProjectId};

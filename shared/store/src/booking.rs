@@ -11,6 +11,7 @@
 
 mod cache;
 mod draft;
+mod follow;
 mod holds;
 #[cfg(feature = "mutations")]
 mod mutation;

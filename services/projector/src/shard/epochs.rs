@@ -34,10 +34,6 @@ struct Epoch {
 }
 
 impl Epochs {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Up to which number this epoch's records are published, as far as is known.
     pub(super) fn published(&self, delivery: &Delivery) -> u64 {
         self.0.get(&key(delivery)).map_or(0, |epoch| epoch.published)

@@ -41,7 +41,7 @@ pub(super) async fn publish(office: &Office, epochs: &mut Epochs, deliveries: &[
             // What cannot be read was put aside and is not settled.
             if let Ok(record) = wire::decode(&encoded.0) {
                 let lag_ms = office.clock.now().since(record.at);
-                office.metrics.lag_ms.set(i64::try_from(lag_ms).unwrap_or(i64::MAX));
+                office.booking.lag_ms.set(i64::try_from(lag_ms).unwrap_or(i64::MAX));
                 messages.push((index, number, settled(delivery.org, &record, &encoded.0)));
             }
         }
@@ -55,7 +55,7 @@ pub(super) async fn publish(office: &Office, epochs: &mut Epochs, deliveries: &[
     let mut results = std::pin::pin!(publications.buffer_unordered(IN_FLIGHT));
     while let Some(result) = results.next().await {
         if let Some((index, number, error)) = result {
-            office.metrics.unpublished.inc();
+            office.booking.unpublished.inc();
             tracing::debug!(%error, "settled spend was not published; it will be sent again");
             let lowest = failed.entry(index).or_insert(number);
             *lowest = number.min(*lowest);
@@ -80,7 +80,7 @@ pub(super) async fn tell(office: &Office, marks: Vec<Mark>) {
     results
         .for_each(async |taken| {
             if let Err(error) = taken {
-                office.metrics.unpublished.inc();
+                office.booking.unpublished.inc();
                 tracing::debug!(%error, "a mark was not published");
             }
         })

@@ -24,6 +24,7 @@ use turnpike_store::rows::Total;
 use turnpike_store::usage::{self, EpochPlace};
 use turnpike_wire::spend;
 
+use super::slow::Slow;
 use crate::config::ProjectorOptions;
 use crate::run::{Parts, Running, run};
 
@@ -49,10 +50,10 @@ pub(super) struct Gateway {
     pub(super) mark: Option<spend::Booked>,
 }
 
-/// The local bus, which loses some of what is published: sometimes with an error, sometimes not.
+/// A bus, which loses some of what is published: sometimes with an error, sometimes not.
 #[derive(Clone)]
 pub(super) struct LossyBus {
-    bus: LocalBus,
+    bus: Arc<dyn Bus>,
     one_in: Arc<AtomicU64>,
 }
 
@@ -83,7 +84,19 @@ fn records(epoch: EpochId, count: usize) -> Vec<Vec<u8>> {
 impl House {
     pub(super) fn new() -> Self {
         let clock: SharedClock = Arc::new(PausedClock::new(DAY));
-        let bus = LossyBus { bus: LocalBus::new(clock.clone()), one_in: Arc::default() };
+        let bus = Arc::new(LocalBus::new(clock.clone()));
+        Self::on(bus, clock)
+    }
+
+    /// A house whose store takes its time.
+    pub(super) fn slow() -> Self {
+        let house = Self::new();
+        let (kv, clock) = (Arc::clone(&house.kv), house.clock.clone());
+        Self { kv: Arc::new(Slow { kv, clock }), ..house }
+    }
+
+    pub(super) fn on(bus: Arc<dyn Bus>, clock: SharedClock) -> Self {
+        let bus = LossyBus { bus, one_in: Arc::default() };
         Self { kv: Arc::new(Memory::new()), bus, clock, metrics: Metrics::new() }
     }
 

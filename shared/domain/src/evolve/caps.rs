@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Touched, organisation, touched};
-use crate::event::Record;
+use crate::event::{Event, Record};
 use crate::limit::{Account, Unit};
 use crate::state::{Cap, Organisation, Wallet};
 
@@ -11,7 +11,7 @@ use crate::state::{Cap, Organisation, Wallet};
 /// part of `state`: what caps follow from.
 #[must_use]
 pub fn caps_after(state: &Organisation, records: &[Record]) -> Vec<((Account, Unit), Cap)> {
-    let accounts: BTreeSet<Account> = records.iter().map(account).collect();
+    let accounts: BTreeSet<Account> = records.iter().map(|record| account(&record.event)).collect();
     let mut part = Organisation::new(state.id);
     part.settings = state.settings;
     part.wallet = Wallet { topped_up: state.wallet.topped_up, ..Wallet::default() };
@@ -42,8 +42,9 @@ fn caps_of(state: &Organisation, accounts: &BTreeSet<Account>) -> BTreeMap<(Acco
 
 /// The account whose caps may follow from an event; the wallet's follow from what touches neither
 /// key nor project.
-fn account(record: &Record) -> Account {
-    match touched(&record.event) {
+#[must_use]
+pub const fn account(event: &Event) -> Account {
+    match touched(event) {
         Touched::Key(key) => Account::Key(key),
         Touched::Project(project) => Account::Project(project),
         Touched::Tokens | Touched::Routing | Touched::Other => Account::Wallet,

@@ -54,15 +54,20 @@ type Change<'a> = &'a mut (dyn FnMut(&mut LeaseRow, Unit, &mut [Level]) -> Fate 
 
 impl Booker {
     /// Gives up waiting for a gateway of an organisation: what it holds counts as lost from now on.
+    /// True if it held anything.
     ///
     /// # Errors
     /// As [`Self::book`]; a part may be done then, and doing it again does the rest.
-    pub async fn lose(&mut self, org: OrgId, gateway: GatewayId) -> Result<(), StoreError> {
-        let mut after = None;
-        while let Page::Before(key) = self.lose_page(org, gateway, after.as_ref()).await? {
-            after = Some(key);
+    pub async fn lose(&mut self, org: OrgId, gateway: GatewayId) -> Result<bool, StoreError> {
+        let (mut after, mut any) = (None, false);
+        loop {
+            let (page, lost) = self.lose_page(org, gateway, after.as_ref()).await?;
+            any |= lost;
+            match page {
+                Page::Before(key) => after = Some(key),
+                Page::Early | Page::Last => return Ok(any),
+            }
         }
-        Ok(())
     }
 
     /// Ends the runs of a gateway before the one that speaks: once every place that it names is
@@ -113,7 +118,7 @@ impl Booker {
         org: OrgId,
         gateway: GatewayId,
         after: Option<&Bytes>,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<(Page, bool), StoreError> {
         super::insist!(self.lose_once(org, gateway, after))
     }
 
@@ -122,15 +127,17 @@ impl Booker {
         org: OrgId,
         gateway: GatewayId,
         after: Option<&Bytes>,
-    ) -> Result<Option<Page>, StoreError> {
+    ) -> Result<Option<(Page, bool)>, StoreError> {
         let mut work = self.begin().await?;
         let mut draft = Draft::default();
+        let mut any = false;
         let change: Change<'_> = &mut |row, _, levels| {
+            any |= row.lease.hold() > 0 && !row.lease.lost;
             lose(row, levels);
             Fate::Stays
         };
         let page = sweep(&mut work, &mut draft, (org, gateway), after, change).await?;
-        self.finish(work, draft, page).await
+        self.finish(work, draft, (page, any)).await
     }
 
     async fn end_page(
@@ -189,12 +196,12 @@ impl Booker {
     ) -> Result<Option<()>, StoreError> {
         let mut work = self.begin().await?;
         let mut draft = Draft::default();
-        let done = work.snapshot.get(&keyspace::released(org)).await?;
+        let done = work.snapshot.get(&keyspace::followed(org)).await?;
         let done = done.map_or(Ok(0), |row| rows::read_number(&row))?;
         if u128::from(release.seq) <= done {
             return self.finish(work, draft, ()).await;
         }
-        draft.sheet.released.insert(org, release.seq);
+        draft.sheet.followed.insert(org, release.seq);
         let Release { gateway, account, unit, amount, .. } = release;
         let mut left = amount;
         let mut change = |row: &mut LeaseRow, of: Unit, levels: &mut [Level]| {

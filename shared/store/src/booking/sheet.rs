@@ -25,8 +25,8 @@ pub(super) struct Sheet {
     /// `None`: the lease is forgotten.
     pub(super) leases: BTreeMap<LeaseKey, Option<LeaseRow>>,
     pub(super) runs: BTreeMap<(OrgId, GatewayId), EpochId>,
-    /// Up to which event an organisation's holds were released.
-    pub(super) released: BTreeMap<OrgId, u64>,
+    /// Up to which event an organisation's stream is followed.
+    pub(super) followed: BTreeMap<OrgId, u64>,
     /// Thresholds that were crossed. Each row's value is the id of the command that tells it.
     pub(super) dues: Vec<(OrgId, Due)>,
     /// The caps that grants rely on.
@@ -38,7 +38,7 @@ impl Sheet {
         self.accounts.is_empty()
             && self.leases.is_empty()
             && self.runs.is_empty()
-            && self.released.is_empty()
+            && self.followed.is_empty()
     }
 
     /// A lease as it stands by now.
@@ -108,14 +108,14 @@ impl Sheet {
         let runs = self.runs.iter().map(|((org, gateway), run)| {
             put(keyspace::run(*org, *gateway), rows::number(u128::from_be_bytes(run.bytes())))
         });
-        let released = self
-            .released
+        let followed = self
+            .followed
             .iter()
-            .map(|(org, seq)| put(keyspace::released(*org), rows::number((*seq).into())));
+            .map(|(org, seq)| put(keyspace::followed(*org), rows::number((*seq).into())));
         let dues = self
             .dues
             .iter()
             .map(|(org, due)| put(keyspace::due(*org, due), rows::number(entropy::number())));
-        accounts.chain(leases).chain(runs).chain(released).chain(dues).collect()
+        accounts.chain(leases).chain(runs).chain(followed).chain(dues).collect()
     }
 }

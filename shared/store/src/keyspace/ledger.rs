@@ -104,10 +104,10 @@ pub(crate) fn run(org: OrgId, gateway: GatewayId) -> Bytes {
     key.freeze()
 }
 
-/// Up to which event of the organisation holds were released by hand.
+/// Up to which event an organisation's stream was followed.
 #[must_use]
-pub(crate) fn released(org: OrgId) -> Bytes {
-    table(org, Table::Released).freeze()
+pub(crate) fn followed(org: OrgId) -> Bytes {
+    table(org, Table::Followed).freeze()
 }
 
 /// Writes an account as keys and rows hold it.

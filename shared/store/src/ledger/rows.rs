@@ -67,7 +67,7 @@ pub(crate) fn cap(cap: &Cap) -> Bytes {
 }
 
 /// A row that holds one number: the command that tells a threshold, the run that ended others, the
-/// last event that released holds.
+/// last event that was followed.
 pub(crate) fn number(number: u128) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
 }
