@@ -16,6 +16,7 @@ use turnpike_domain::time::Timestamp;
 use turnpike_gateway::config::Config;
 use turnpike_gateway::core::Core;
 use turnpike_gateway::lane::Lane;
+use turnpike_gateway::lease::Leases;
 use turnpike_gateway::run::{self as gateway, Embedded};
 use turnpike_projector::config::ProjectorOptions;
 use turnpike_projector::run as projector;
@@ -105,6 +106,7 @@ pub(crate) struct Running {
 pub(crate) struct Serving {
     pub(crate) place: usize,
     pub(crate) core: Arc<Core>,
+    pub(crate) leases: Arc<Leases>,
     pub(crate) lane: Rc<Lane>,
     pub(crate) requests: Tasks,
 }
@@ -301,7 +303,8 @@ impl Machine {
         let running = self.running.borrow();
         let Running { embedded, requests } = running.as_ref()?;
         let (core, lane) = (Arc::clone(&embedded.core), Rc::clone(&embedded.lane));
-        Some(Serving { place: self.place, core, lane, requests: requests.clone() })
+        let (leases, requests) = (Arc::clone(&embedded.leases), requests.clone());
+        Some(Serving { place: self.place, core, leases, lane, requests })
     }
 
     /// What the last run has saved of its mirror.

@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use turnpike_domain::admit::{Demand, Offer, offer, reservation};
+use turnpike_domain::admit::{Demand, Denial, Offer, offer, reservation};
 use turnpike_domain::id::RequestId;
 use turnpike_domain::meter::{Usage, cost};
 use turnpike_domain::money::NanoUsd;
 use turnpike_domain::settle::{Observed, settle};
 use turnpike_gateway::core::Entry;
-use turnpike_gateway::lane::{Opening, Outcome, Ticket};
+use turnpike_gateway::lane::{Holds, Opening, Outcome, Ticket};
 use turnpike_gateway::limit;
 use turnpike_runtime::entropy;
 use turnpike_tests::chance::Fault;
@@ -55,9 +55,12 @@ pub(crate) async fn request(house: &Rc<House>, serving: Serving) {
         }
     };
     house.check_accepted(&serving, presented.public_id, &entry);
-    let Some(ticket) = admit(house, &serving, &entry) else { return };
     let (house, running) = (Rc::clone(house), serving.clone());
-    serving.requests.spawn_local("request", async move { serve(&house, &running, ticket).await });
+    serving.requests.spawn_local("request", async move {
+        if let Some(ticket) = admit(&house, &running, &entry).await {
+            serve(&house, &running, ticket).await;
+        }
+    });
 }
 
 impl House {
@@ -75,25 +78,36 @@ impl House {
 }
 
 /// The gateway's own way from a key to a ticket, without HTTP.
-fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Ticket> {
+async fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Ticket> {
     let (core, now) = (&serving.core, serving.core.now());
     let model = *house.dice.pick(ASKED)?;
     let address = *house.dice.pick(ADDRESSES)?;
-    let platform = core.platform();
+    let platform = Arc::clone(&core.platform());
     let offer = offer(&platform, &entry.org.organisation, &entry.key, model, address);
     house.check_offer(serving, (&platform, entry), (model, address), &offer);
-    let checked = offer.and_then(|offer| limit::check(entry, now).map(|()| offer));
+    let checked = offer.and_then(|offer| limit::check(entry).map(|()| offer));
+    let refused = |denial: Denial| {
+        house.note(format!("gateway {}: {model} {denial}", serving.place));
+    };
     let opening = match checked {
         Ok(offer) => opening(house, serving, entry, model, &offer)?,
         Err(denial) => {
-            house.note(format!("gateway {}: {model} {denial}", serving.place));
+            refused(denial);
+            return None;
+        }
+    };
+    let reserved = serving.leases.reserve(entry, &opening.reservation, now).await;
+    let budget = match reserved {
+        Ok(budget) => budget,
+        Err(shortage) => {
+            refused(shortage.denied.denial);
             return None;
         }
     };
     let (request, org, key) = (opening.request, opening.org, opening.key);
     let sent = Observed { sent: true, ..Observed::default() };
     let estimate = settle(&opening.reservation, &sent, opening.prices.as_ref(), opening.multiplier);
-    match serving.lane.open(opening) {
+    match serving.lane.open(opening, Holds { budget }) {
         Ok(ticket) => {
             let epoch = serving.lane.epoch_id();
             let served = Served {
@@ -130,6 +144,7 @@ fn opening(
         body_bytes: house.dice.between(10, 5_000),
         external_content: house.dice.happens(500),
         max_output: house.dice.happens(5_000).then(|| house.dice.between(1, 2_000)),
+        prompts: 1,
         choices: house.dice.between(1, 2),
         no_output: house.dice.happens(500),
     };

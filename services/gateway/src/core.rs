@@ -3,15 +3,17 @@
 mod denied;
 mod freshness;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
 use turnpike_domain::admit::{Denial, key_works};
 use turnpike_domain::id::{GatewayId, OrgId};
+use turnpike_domain::limit::Unit;
 use turnpike_domain::secret::SecretKind;
-use turnpike_domain::state::{Key, LimitStatus, Platform, Provider};
+use turnpike_domain::state::{Cap, Key, LimitStatus, Platform, Provider};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::metrics::Metrics;
@@ -40,6 +42,8 @@ pub struct Core {
     /// Opened credentials by their sealed form: an opened one can never be taken for another's.
     credentials: ArcSwap<HashMap<Box<[u8]>, ProviderCredential>>,
     freshness: Freshness,
+    /// The organisations that the mirror knows.
+    orgs: watch::Sender<Arc<BTreeSet<OrgId>>>,
 }
 
 /// A key as the request path sees it. Cheap to clone.
@@ -49,8 +53,8 @@ pub struct Entry {
     pub org: Arc<OrgView>,
     /// The key.
     pub key: Arc<Key>,
-    /// One of the key's own budgets is used up.
-    pub exhausted: bool,
+    /// The key's own budget that is used up, if one is, with its cap.
+    pub used_up: Option<(Unit, Cap)>,
 }
 
 /// A provider's API key, opened. It does not print.
@@ -79,6 +83,7 @@ impl Core {
             platform: ArcSwap::default(),
             credentials: ArcSwap::default(),
             freshness,
+            orgs: watch::Sender::default(),
         }
     }
 
@@ -222,6 +227,21 @@ impl Core {
         self.freshness.set_in_step(in_step);
     }
 
+    /// The organisations that the mirror knows.
+    pub(crate) fn orgs(&self) -> Arc<BTreeSet<OrgId>> {
+        Arc::clone(&self.orgs.borrow())
+    }
+
+    /// Completes when the mirror knows other organisations than `seen`.
+    pub(crate) async fn other_orgs(&self, seen: &BTreeSet<OrgId>) {
+        // The sender is our own: it is never gone.
+        let _ = self.orgs.subscribe().wait_for(|orgs| **orgs != *seen).await;
+    }
+
+    pub(crate) fn set_orgs(&self, orgs: BTreeSet<OrgId>) {
+        self.orgs.send_replace(Arc::new(orgs));
+    }
+
     pub(crate) fn set_platform(&self, platform: Platform) {
         self.platform.store(Arc::new(platform));
     }
@@ -246,7 +266,7 @@ impl Core {
             key_works(&slot.key, presented.public_id, now)
         };
         match checked {
-            Ok(()) => Ok(Entry { org, exhausted: slot.used_up.holds(now), key: slot.key }),
+            Ok(()) => Ok(Entry { org, used_up: slot.used_up.at(now), key: slot.key }),
             Err(denial) => Err(Denied::new(denial, now).of(&org, &slot.key)),
         }
     }

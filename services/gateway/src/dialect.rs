@@ -8,6 +8,7 @@ use turnpike_domain::admit::Denial;
 use turnpike_domain::meter::Usage;
 use turnpike_domain::state::ProviderKind;
 
+use crate::peek::OutputField;
 use crate::sse::{Event, Fate};
 
 /// A language of requests, answers and errors.
@@ -126,6 +127,14 @@ impl Call {
     pub const fn makes_output(self) -> bool {
         match self {
             Self::OpenAi(endpoint) => endpoint.makes_output(),
+        }
+    }
+
+    /// The field of its body that says the most output tokens of an answer, if it has one.
+    #[must_use]
+    pub const fn output_field(self) -> Option<OutputField> {
+        match self {
+            Self::OpenAi(endpoint) => endpoint.output_field(),
         }
     }
 

@@ -23,7 +23,9 @@ use crate::board::Summary;
 
 pub(crate) use epoch::{Epoch, Waiting, take_over_all};
 pub(crate) use tally::{OpenAnswer, TallyMetrics};
-pub use ticket::{Opening, Outcome, Ticket};
+pub use ticket::{Holds, Opening, Outcome, Ticket};
+
+use crate::lease::Grip;
 
 /// Numbers and keeps the requests of one core.
 pub struct Lane {
@@ -96,18 +98,20 @@ impl Lane {
         self.epoch.borrow().open_requests()
     }
 
-    /// Keeps room for the request's record and queues its opening line.
+    /// Keeps room for the request's record and queues its opening line. Its ticket lets go of
+    /// `holds` when it ends.
     ///
     /// # Errors
     /// [`Denial::Overloaded`] if the spool is full or cannot be written.
-    pub fn open(self: &Rc<Self>, mut opening: Opening) -> Result<Ticket, Denial> {
+    pub fn open(self: &Rc<Self>, mut opening: Opening, holds: Holds) -> Result<Ticket, Denial> {
         // A heartbeat may set the mirror's time back a little; what was said to be complete stays.
         opening.at = opening.at.max(self.told_at.get());
+        opening.lease = holds.budget.as_ref().map(Grip::lease);
         let estimate = self.encoded(&opening.estimate(), |bytes| Box::from(bytes));
         let (of, limit) = ((opening.org, opening.request, opening.at), self.room.lane_bytes());
         let opened = self.epoch.borrow_mut().open(of, estimate, limit);
         opened.map_err(|_| Denial::Overloaded)?;
-        Ok(Ticket::new(Rc::clone(self), opening))
+        Ok(Ticket::new(Rc::clone(self), opening, holds))
     }
 
     /// Resolves when every opening line queued so far is in the file. Requests that are admitted

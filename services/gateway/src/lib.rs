@@ -18,6 +18,7 @@ pub mod dialect;
 pub mod field;
 pub mod headers;
 pub mod lane;
+pub mod lease;
 pub mod limit;
 pub mod outbox;
 pub mod parts;

@@ -1,41 +1,27 @@
-//! The gateway's own word on budgets and rates, between the offer and the lane.
+//! The gateway's own word on rates, between the offer and the budgets.
 
 use turnpike_domain::admit::Denial;
-use turnpike_domain::limit::{Account, Unit};
-use turnpike_domain::state::WalletMode;
-use turnpike_domain::time::Timestamp;
+use turnpike_domain::limit::Limits;
 
 use crate::core::Entry;
 
-/// Whether the key's budgets leave room at all.
-///
-/// What is used up is refused without asking anybody. What is limited and not used up needs a lease
-/// or a permit of the authority; nobody can give one yet, so that it could not be checked: a key
-/// with a limit on its path is never served without it.
+/// Whether the key may make another request. A rate needs permits of the authority; nobody can give
+/// one yet, so that a key with a rate on its path is not served.
 ///
 /// # Errors
-/// [`Denial::BillingShortfall`], [`Denial::QuotaExceeded`], [`Denial::LimitAuthorityUnavailable`].
-pub fn check(entry: &Entry, now: Timestamp) -> Result<(), Denial> {
+/// [`Denial::LimitAuthorityUnavailable`].
+pub fn check(entry: &Entry) -> Result<(), Denial> {
+    let profile = &entry.key.profile;
     let organisation = &entry.org.organisation;
-    let prepaid = match organisation.settings.wallet {
-        WalletMode::Off => false,
-        WalletMode::Prepaid => true,
-    };
-    if prepaid && organisation.wallet.exhausted {
-        return Err(Denial::BillingShortfall);
+    let project = profile.project.and_then(|project| organisation.projects.get(&project));
+    let limits = [Some(&profile.limits), project.map(|project| &project.limits)];
+    if limits.into_iter().flatten().any(has_rate) {
+        Err(Denial::LimitAuthorityUnavailable)
+    } else {
+        Ok(())
     }
-    let project = entry.key.profile.project;
-    let used_up = |project| {
-        [Unit::Usd, Unit::Tokens]
-            .into_iter()
-            .any(|unit| organisation.is_used_up(Account::Project(project), unit, now))
-    };
-    if entry.exhausted || project.is_some_and(used_up) {
-        return Err(Denial::QuotaExceeded);
-    }
-    let of_project = project.and_then(|project| organisation.projects.get(&project));
-    let limited = prepaid
-        || !entry.key.profile.limits.is_unlimited()
-        || of_project.is_some_and(|project| !project.limits.is_unlimited());
-    if limited { Err(Denial::LimitAuthorityUnavailable) } else { Ok(()) }
+}
+
+const fn has_rate(limits: &Limits) -> bool {
+    limits.requests_per_minute.is_some() || limits.tokens_per_minute.is_some()
 }

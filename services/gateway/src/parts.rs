@@ -9,11 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
 use crate::lane::Lane;
+use crate::lease::Leases;
 
 /// The parts of one core, made on its own runtime.
 pub struct CoreParts {
     /// What all cores share.
     pub core: Arc<Core>,
+    /// The budgets that all cores reserve from.
+    pub leases: Arc<Leases>,
     /// This core's way to the spool.
     pub lane: Rc<Lane>,
     /// This core's listener on the shared port.

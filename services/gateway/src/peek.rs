@@ -46,12 +46,12 @@ struct Fields<'a> {
     stream: Option<bool>,
     #[serde(borrow, default, deserialize_with = "present")]
     stream_options: Option<&'a RawValue>,
-    #[serde(default)]
-    max_tokens: Option<u64>,
-    #[serde(default)]
-    max_completion_tokens: Option<u64>,
-    #[serde(default)]
-    max_output_tokens: Option<u64>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    max_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    max_completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    max_output_tokens: Option<&'a RawValue>,
     #[serde(default)]
     n: Option<u64>,
     #[serde(default)]
@@ -62,6 +62,8 @@ struct Fields<'a> {
     conversation: Option<&'a RawValue>,
     #[serde(borrow, default)]
     prompt: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    web_search_options: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +103,8 @@ pub struct Peek<'a> {
     pub wants_usage: bool,
     /// The output maximum, in tokens; the largest where several fields give one.
     pub max_output_tokens: Option<u64>,
+    /// How many prompts there are, each with a context of its own; at least 1.
+    pub prompts: u64,
     /// How many answers are made: `n`, or `best_of`, for each prompt; at least 1.
     pub answers: u64,
     /// Whether a top-level field refers to content that the provider holds.
@@ -109,7 +113,32 @@ pub struct Peek<'a> {
     is_form: bool,
     model_at: Range<usize>,
     usage_edit: UsageEdit,
+    /// Where output maxima stand that are `null`.
+    empty_maxima: Vec<(OutputField, Range<usize>)>,
     opening: usize,
+}
+
+/// A field that says the most output tokens of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputField {
+    /// Of completions, and of chat completions before the next one.
+    MaxTokens,
+    /// Of chat completions.
+    MaxCompletionTokens,
+    /// Of responses.
+    MaxOutputTokens,
+}
+
+impl OutputField {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+            Self::MaxOutputTokens => "max_output_tokens",
+        }
+    }
 }
 
 /// Reads a body.
@@ -130,24 +159,51 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, NotARequest> {
     let usage_edit = usage_edit(body, fields.stream_options)?;
     // A prompt that is an object is a template held by the provider; a string or list is content.
     let template = fields.prompt.is_some_and(|prompt| prompt.get().starts_with('{'));
-    let prompts = fields.prompt.map_or(Ok(1), prompts)?;
+    let prompts = fields.prompt.map_or(Ok(1), prompts)?.max(1);
+    let maxima = maxima(body, &fields)?;
     Ok(Peek {
         model: name.0,
         stream: fields.stream.unwrap_or(false),
         wants_usage: usage_edit == UsageEdit::Nothing,
-        max_output_tokens: fields
-            .max_tokens
-            .max(fields.max_completion_tokens)
-            .max(fields.max_output_tokens),
+        max_output_tokens: maxima.largest,
+        prompts,
         answers: fields.n.max(fields.best_of).unwrap_or(1).max(1).saturating_mul(prompts),
         refers_elsewhere: fields.previous_response_id.is_some()
             || fields.conversation.is_some()
+            || fields.web_search_options.is_some()
             || template,
         is_form: false,
         model_at: place(body, model),
         usage_edit,
+        empty_maxima: maxima.empty,
         opening: brace + 1,
     })
+}
+
+/// The output maxima of a body.
+#[derive(Default)]
+struct Maxima {
+    /// The largest that is given.
+    largest: Option<u64>,
+    /// Where those stand that are `null`.
+    empty: Vec<(OutputField, Range<usize>)>,
+}
+
+fn maxima(body: &[u8], fields: &Fields<'_>) -> Result<Maxima, serde_json::Error> {
+    let given = [
+        (OutputField::MaxTokens, fields.max_tokens),
+        (OutputField::MaxCompletionTokens, fields.max_completion_tokens),
+        (OutputField::MaxOutputTokens, fields.max_output_tokens),
+    ];
+    let mut maxima = Maxima::default();
+    for (field, raw) in given {
+        let Some(raw) = raw else { continue };
+        match serde_json::from_str::<Option<u64>>(raw.get())? {
+            Some(tokens) => maxima.largest = maxima.largest.max(Some(tokens)),
+            None => maxima.empty.push((field, place(body, raw))),
+        }
+    }
+    Ok(maxima)
 }
 
 /// A name that borrows from the body unless it has escapes.
@@ -198,6 +254,8 @@ pub struct Edits<'a> {
     pub model: Option<&'a str>,
     /// Whether `stream_options.include_usage` is to be set.
     pub include_usage: bool,
+    /// The output maximum to be set, where the body sets none.
+    pub max_output: Option<(OutputField, u64)>,
 }
 
 impl Peek<'_> {
@@ -217,9 +275,18 @@ impl Peek<'_> {
                 UsageEdit::Object(at) => {
                     splices.push((at.clone(), "{\"include_usage\":true}".to_owned()));
                 }
-                UsageEdit::Options => splices
-                    .push((opening, "\"stream_options\":{\"include_usage\":true},".to_owned())),
+                UsageEdit::Options => splices.push((
+                    opening.clone(),
+                    "\"stream_options\":{\"include_usage\":true},".to_owned(),
+                )),
             }
+        }
+        if let Some((field, tokens)) = edits.max_output {
+            let empty = self.empty_maxima.iter().find(|(empty, _)| *empty == field);
+            splices.push(match empty {
+                Some((_, at)) => (at.clone(), tokens.to_string()),
+                None => (opening, format!("\"{}\":{tokens},", field.name())),
+            });
         }
         if let Some(name) = edits.model {
             let written = if self.is_form {
@@ -246,8 +313,8 @@ impl Peek<'_> {
 /// Parts of `type` values and field names that stand for content outside the body, or for content
 /// whose tokens may exceed its bytes (OpenAI API reference: content parts and tools of chat
 /// completions and responses).
-const OUTSIDE_NEEDLES: [&[u8]; 11] = [
-    b"image_url",
+const OUTSIDE_NEEDLES: [&[u8]; 13] = [
+    b"_url\"",
     b"input_image",
     b"input_audio",
     b"input_file",
@@ -257,6 +324,8 @@ const OUTSIDE_NEEDLES: [&[u8]; 11] = [
     b"web_search",
     b"file_search",
     b"code_interpreter",
+    b"computer_use",
+    b"image_generation",
     b"\"mcp\"",
 ];
 
@@ -401,6 +470,8 @@ mod tests {
             r#"{"model":"a","prompt":{"id":"p"}}"#,
             r#"{"model":"a","messages":[{"content":[{"type":"image_url","image_url":{}}]}]}"#,
             r#"{"model":"a","tools":[{"type":"web_search_preview"}]}"#,
+            r#"{"model":"a","web_search_options":{}}"#,
+            r#"{"model":"a","messages":[{"content":[{"type":"video_url","video_url":{}}]}]}"#,
             r#"{"model":"a","tools":[{"typ\u0065":"x"}]}"#,
         ];
         for body in outside {
@@ -429,8 +500,12 @@ mod tests {
             renamed in "[a-z0-9\"\\\\/é-]{1,12}",
             content in ".{0,40}",
             options in prop::option::of(prop::option::of(any::<bool>())),
+            empty_maximum: bool,
         ) {
             let mut value = serde_json::json!({"messages": [{"content": content}], "model": name});
+            if empty_maximum {
+                value["max_completion_tokens"] = serde_json::Value::Null;
+            }
             if let Some(include) = options {
                 value["stream_options"] = serde_json::json!({"include_usage": include, "x": 1});
             }
@@ -438,8 +513,10 @@ mod tests {
             let out = peek(&body).unwrap().edited(&body, Edits {
                 model: Some(&renamed),
                 include_usage: true,
+                max_output: Some((OutputField::MaxCompletionTokens, 17)),
             });
             value["model"] = renamed.into();
+            value["max_completion_tokens"] = 17.into();
             value["stream_options"]["include_usage"] = true.into();
             prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), value);
         }

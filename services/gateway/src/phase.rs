@@ -4,6 +4,7 @@
 //! the domain's, state is the core's and the lane's; a phase asks them and does what they say.
 
 pub mod admit;
+mod budget;
 mod forward;
 mod identify;
 mod linger;
@@ -30,6 +31,7 @@ use crate::core::{Core, Denied, Entry};
 use crate::dialect::{Dialect, Target, target};
 use crate::headers;
 use crate::lane::Lane;
+use crate::lease::Leases;
 use crate::respond::{self, Outgoing};
 use crate::upstream::Pool;
 
@@ -37,6 +39,8 @@ use crate::upstream::Pool;
 pub struct Site {
     /// What all cores share.
     pub core: Arc<Core>,
+    /// The budgets that all cores reserve from.
+    pub leases: Arc<Leases>,
     /// This core's way to the spool.
     pub lane: Rc<Lane>,
     /// This core's connections to providers.
@@ -101,7 +105,7 @@ async fn handle(
             let read = body::read(&head.headers, body, limits, &mut hold, &**core.clock()).await;
             let body =
                 read.map_err(|error| refused(denial_of(&error)).with_message(error.to_string()))?;
-            let job = admit::admit(site, arrival, call, head.headers, (body, hold))?;
+            let job = admit::admit(site, arrival, call, head.headers, (body, hold)).await?;
             site.lane.written().await.map_err(|denial| job.denied(denial, core.now()))?;
             linger::linger(site, job).await
         }

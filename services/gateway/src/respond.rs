@@ -158,7 +158,7 @@ pub fn own_key(core: &Core, entry: &Entry) -> Response<Outgoing> {
         "name": profile.name,
         "organisation_id": entry.org_id().to_string(),
         "project_id": profile.project.map(|project| project.to_string()),
-        "status": key.status(core.now(), entry.exhausted).name(),
+        "status": key.status(core.now(), entry.used_up.is_some()).name(),
         "expires_at": profile.expires_at.map(rfc3339),
         "limits": LimitsForm::from(&profile.limits),
         "scopes": ScopesForm::from(&profile.scopes),

@@ -149,10 +149,11 @@ async fn start(
         // Without a single key every answer would be a refusal: callers are better off elsewhere.
         caught_up.await;
     }
-    let Standing { core, joined, epoch, older, room, spool, board, .. } = standing;
+    let Standing { core, leases, joined, epoch, older, room, spool, board, .. } = standing;
     let Standing { route, tasks, upstairs, folder, .. } = standing;
     let cores = cores::start(CoresParts {
         core: Arc::clone(&core),
+        leases,
         cores: config.cores(),
         listen: config.serve.listen,
         spool,

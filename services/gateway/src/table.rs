@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::secret::{PublicId, StoredSecret};
-use turnpike_domain::state::{Key, Organisation};
-use turnpike_domain::time::{Reset, Timestamp, Window};
+use turnpike_domain::state::{Cap, Key, Organisation};
+use turnpike_domain::time::{Timestamp, Window};
 
 use crate::view::OrgCell;
 
@@ -30,8 +30,8 @@ pub(crate) struct Slot {
 /// The window in which a key's own budget was hit under its present cap, per unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UsedUp {
-    cost: Option<(Reset, Window)>,
-    tokens: Option<(Reset, Window)>,
+    cost: Option<(Cap, Window)>,
+    tokens: Option<(Cap, Window)>,
 }
 
 impl Table {
@@ -83,15 +83,16 @@ impl UsedUp {
             let cap = state.caps.get(&(Account::Key(key.id), unit))?;
             let hit = state.hits.get(&(Account::Key(key.id), unit))?;
             let stands = cap.amount.is_some() && hit.exhausted && hit.revision == cap.revision;
-            stands.then_some((cap.reset, hit.window))
+            stands.then_some((*cap, hit.window))
         };
         Self { cost: hit(Unit::Usd), tokens: hit(Unit::Tokens) }
     }
 
-    /// Whether one of the budgets is used up at `now`: the window that was hit still runs.
-    pub(crate) fn holds(&self, now: Timestamp) -> bool {
-        let runs = |(reset, window): (Reset, Window)| reset.window(now) == window;
-        self.cost.is_some_and(runs) || self.tokens.is_some_and(runs)
+    /// The budget that is used up at `now`: the window that was hit still runs.
+    pub(crate) fn at(&self, now: Timestamp) -> Option<(Unit, Cap)> {
+        let runs = |(cap, window): (Cap, Window)| (cap.reset.window(now) == window).then_some(cap);
+        let cost = self.cost.and_then(runs).map(|cap| (Unit::Usd, cap));
+        cost.or_else(|| Some((Unit::Tokens, self.tokens.and_then(runs)?)))
     }
 }
 

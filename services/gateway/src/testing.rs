@@ -21,7 +21,7 @@ use turnpike_runtime::entropy;
 use turnpike_runtime::serve::listen;
 use turnpike_runtime::tasks::Tasks;
 
-use crate::lane::{Lane, Opening, Room};
+use crate::lane::{Holds, Lane, Opening, Room};
 use crate::phase::admit::Admitted;
 use crate::upstream::{Bounds, Pool, Remote};
 
@@ -153,7 +153,7 @@ impl TestCore {
             lease: None,
             started_us: 0,
         };
-        Admitted::for_test(self.lane.open(opening).unwrap())
+        Admitted::for_test(self.lane.open(opening, Holds::default()).unwrap())
     }
 }
 

@@ -13,13 +13,17 @@ pub use figures::{Figures, LimitSource};
 
 use crate::event::ModelSpec;
 use crate::id::ProviderId;
-use crate::limit::Fit;
+use crate::limit::{Fit, Unit};
 use crate::meter::{Prices, upper_bound};
 use crate::money::Multiplier;
 use crate::secret::PublicId;
 use crate::settle::Reservation;
 use crate::state::{Key, Organisation, Platform, Provider, Status, WalletMode};
 use crate::time::Timestamp;
+
+/// No request is clamped to fewer output tokens than this: the least that OpenAI's Responses API
+/// takes, and less is no answer to anybody.
+pub const LEAST_CLAMPED_OUTPUT: u64 = 16;
 
 /// Why a request was refused. The code is stable; the status is the contract's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,7 +115,9 @@ pub struct Demand {
     pub external_content: bool,
     /// The output maximum that it sets.
     pub max_output: Option<u64>,
-    /// How many answers it asks for.
+    /// How many prompts it holds, each with a context of its own; 0 counts as one.
+    pub prompts: u64,
+    /// How many answers it asks for, those to each prompt together; 0 counts as one.
     pub choices: u64,
     /// The dialect's call makes no output tokens (embeddings, moderations).
     pub no_output: bool,
@@ -221,9 +227,9 @@ pub fn may_call(platform: &Platform, key: &Key, model: &str) -> Option<Multiplie
 /// The upper bound of a request on this model.
 ///
 /// Input: no tokenizer makes more tokens than bytes, and no model reads more than its context
-/// window; content that the body only names may fill the window. A call without output (embeddings)
-/// may hold many inputs, each as large as the window, so there only the bytes bound it. Output: the
-/// body's own maximum for each answer, or the model's.
+/// window, for each prompt anew; content that the body only names may fill the window. A call
+/// without output (embeddings) may hold many inputs, each as large as the window, so there only the
+/// bytes bound it. Output: the body's own maximum for each answer, or the model's.
 #[must_use]
 pub fn reservation(
     spec: &ModelSpec,
@@ -231,11 +237,12 @@ pub fn reservation(
     multiplier: Multiplier,
     demand: &Demand,
 ) -> Reservation {
+    let windows = spec.context_window.saturating_mul(demand.prompts.max(1));
     let input = match (demand.external_content, demand.no_output) {
-        (false, false) => demand.body_bytes.min(spec.context_window),
-        (true, false) => spec.context_window,
+        (false, false) => demand.body_bytes.min(windows),
+        (true, false) => windows,
         (false, true) => demand.body_bytes,
-        (true, true) => demand.body_bytes.max(spec.context_window),
+        (true, true) => demand.body_bytes.max(windows),
     };
     let each = demand.max_output.map_or(spec.max_output, |asked| asked.min(spec.max_output));
     let output = if demand.no_output { 0 } else { each.saturating_mul(demand.choices.max(1)) };
@@ -247,6 +254,31 @@ pub fn reservation(
 #[must_use]
 pub fn may_clamp(key: &Key, demand: &Demand) -> bool {
     demand.max_output.is_none() && !demand.no_output && key.profile.limits.fit == Fit::Clamp
+}
+
+/// The largest output maximum, for each answer, with which a request would need no more than `most`
+/// in `unit`: what a clamped request is lowered to. `None`: not even with
+/// [`LEAST_CLAMPED_OUTPUT`].
+#[must_use]
+pub fn clamped_output(
+    spec: &ModelSpec,
+    multiplier: Multiplier,
+    demand: &Demand,
+    (unit, most): (Unit, i64),
+) -> Option<u64> {
+    let fits = |output: u64| {
+        let demand = Demand { max_output: Some(output), ..*demand };
+        reservation(spec, spec.prices.as_ref(), multiplier, &demand).amount(unit) <= most
+    };
+    let (mut fitting, mut above) = (LEAST_CLAMPED_OUTPUT, spec.max_output.saturating_add(1));
+    if fitting >= above || !fits(fitting) {
+        return None;
+    }
+    while above - fitting > 1 {
+        let middle = fitting + (above - fitting) / 2;
+        if fits(middle) { fitting = middle } else { above = middle }
+    }
+    Some(fitting)
 }
 
 impl Denial {

@@ -1,5 +1,6 @@
 //! Settlement: from what was reserved and what was seen, what is booked.
 
+use crate::limit::Unit;
 use crate::meter::{Prices, Usage, cost};
 use crate::money::{Multiplier, NanoUsd};
 use crate::spend::Source;
@@ -44,6 +45,30 @@ pub struct Settlement {
     pub source: Source,
     /// The report made no sense.
     pub suspect: bool,
+}
+
+impl Reservation {
+    /// What it takes of a budget in `unit`: nano-USD or tokens.
+    #[must_use]
+    pub fn amount(&self, unit: Unit) -> i64 {
+        match unit {
+            Unit::Usd => self.cost.0,
+            Unit::Tokens => {
+                i64::try_from(self.input.saturating_add(self.output)).unwrap_or(i64::MAX)
+            }
+        }
+    }
+}
+
+impl Settlement {
+    /// What is booked on a budget in `unit`: nano-USD or tokens.
+    #[must_use]
+    pub fn amount(&self, unit: Unit) -> i64 {
+        match unit {
+            Unit::Usd => self.cost.0,
+            Unit::Tokens => i64::try_from(self.usage.tokens()).unwrap_or(i64::MAX),
+        }
+    }
 }
 
 /// Settles one request. Total: every way in which a request can end has an answer.

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod connector;
 pub mod entropy;
+pub mod machine;
 pub mod metrics;
 pub mod per_core;
 pub mod probes;

@@ -126,10 +126,17 @@ impl Denied {
     #[must_use]
     pub fn with_figures(mut self, figures: Figures) -> Self {
         if let Some(wait_ms) = figures.retry_after_ms {
-            let wait_s = u32::try_from(wait_ms.div_ceil(SECOND_MS).max(1));
-            self.retry_after_s = Some(wait_s.unwrap_or(u32::MAX));
+            self = self.with_retry_after(wait_ms);
         }
         self.figures = Some(Box::new(figures));
+        self
+    }
+
+    /// With the time after which it is worth asking again.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait_ms: u64) -> Self {
+        let wait_s = u32::try_from(wait_ms.div_ceil(SECOND_MS).max(1));
+        self.retry_after_s = Some(wait_s.unwrap_or(u32::MAX));
         self
     }
 

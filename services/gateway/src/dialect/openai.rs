@@ -10,6 +10,7 @@ use turnpike_domain::admit::Denial;
 pub use stream::StreamMeter;
 
 use super::{Problem, Report};
+use crate::peek::OutputField;
 
 /// The calls of OpenAI that cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,22 @@ impl Endpoint {
     #[must_use]
     pub const fn counts_deltas(self) -> bool {
         matches!(self, Self::ChatCompletions | Self::Completions | Self::Responses)
+    }
+
+    /// The field of its body that says the most output tokens of an answer, if it has one. Of the
+    /// two that chat completions take, `max_tokens` is deprecated and refused by newer models.
+    #[must_use]
+    pub const fn output_field(self) -> Option<OutputField> {
+        match self {
+            Self::ChatCompletions => Some(OutputField::MaxCompletionTokens),
+            Self::Completions => Some(OutputField::MaxTokens),
+            Self::Responses => Some(OutputField::MaxOutputTokens),
+            Self::Embeddings
+            | Self::Images
+            | Self::Speech
+            | Self::Transcriptions
+            | Self::Moderations => None,
+        }
     }
 
     /// Whether its body is a form instead of JSON: it carries a file.

@@ -11,6 +11,7 @@ use turnpike_domain::spend::Spend;
 use turnpike_domain::time::Timestamp;
 
 use super::Lane;
+use crate::lease::Grip;
 
 /// The status of a request whose end nobody reported: its caller is gone (nginx's 499).
 const STATUS_GONE: u16 = 499;
@@ -42,7 +43,7 @@ pub struct Opening {
     pub multiplier: Multiplier,
     /// The most that it can use and cost.
     pub reservation: Reservation,
-    /// The lease that it was reserved on, if its path has a cap.
+    /// The lease that it was reserved on: that of its [`Holds`].
     pub lease: Option<LeaseId>,
     /// Steady microseconds when the request's head had arrived.
     pub started_us: u64,
@@ -57,6 +58,13 @@ pub struct Outcome {
     pub status: u16,
 }
 
+/// What was taken for a request and is let go of when it ends, however it ends.
+#[derive(Debug, Default)]
+pub struct Holds {
+    /// What is reserved of budgets, if a cap stands on the key's path.
+    pub budget: Option<Grip>,
+}
+
 /// The right to one upstream call, and the duty to settle it.
 ///
 /// Dropped without [`Ticket::settle`] (a cancelled task, a panic), the request is booked as an
@@ -67,12 +75,14 @@ pub struct Ticket {
     provider: Cell<ProviderId>,
     sent: Cell<bool>,
     settled: Cell<bool>,
+    holds: Cell<Holds>,
 }
 
 impl Ticket {
-    pub(super) fn new(lane: Rc<Lane>, opening: Opening) -> Self {
+    pub(super) fn new(lane: Rc<Lane>, opening: Opening, holds: Holds) -> Self {
         let (provider, sent) = (Cell::new(opening.provider), Cell::new(false));
-        Self { lane, opening, provider, sent, settled: Cell::new(false) }
+        let (settled, holds) = (Cell::new(false), Cell::new(holds));
+        Self { lane, opening, provider, sent, settled, holds }
     }
 
     /// What was admitted.
@@ -104,7 +114,16 @@ impl Ticket {
         let record =
             self.opening.record(self.provider.get(), outcome.status, latency_ms, &settlement);
         self.lane.book(&self.opening, &record);
+        self.holds.take().settle(&settlement);
         settlement
+    }
+}
+
+impl Holds {
+    fn settle(self, settlement: &Settlement) {
+        if let Some(grip) = self.budget {
+            grip.settle(settlement);
+        }
     }
 }
 

@@ -148,6 +148,7 @@ impl World {
             result = self.take(snapshot).and(result);
         }
         self.publish_credentials();
+        self.publish_orgs();
         result
     }
 
@@ -169,6 +170,7 @@ impl World {
         }
         self.publish_platform();
         self.publish_credentials();
+        self.publish_orgs();
     }
 
     fn take(&mut self, snapshot: Snapshot) -> Result<(), NotInstalled> {
@@ -210,10 +212,14 @@ impl World {
             (None, touched)
         } else {
             let key = key_of(&record.event);
+            let is_new = !self.orgs.contains_key(&org);
             let mirrored = self.orgs.entry(org).or_insert_with(|| Mirrored::new(org));
             let before = key.and_then(|key| mirrored.state.keys.get(&key).cloned());
             let touched = evolve::organisation(&mut mirrored.state, record, hash, position);
             mirrored.publish(&self.core, touched, before.as_deref());
+            if is_new {
+                self.publish_orgs();
+            }
             (key, touched)
         };
         if touched == Touched::Routing {
@@ -271,6 +277,10 @@ impl World {
                 self.core.table.replace(&mirrored.cell, &mirrored.state, false, Some(key), None);
             }
         }
+    }
+
+    fn publish_orgs(&self) {
+        self.core.set_orgs(self.orgs.keys().copied().collect());
     }
 
     fn publish_platform(&self) {

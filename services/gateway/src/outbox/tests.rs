@@ -23,7 +23,7 @@ use turnpike_wire::spend::{Batch, Booked};
 use super::*;
 use crate::config::ServeOptions;
 use crate::fake::{DAY, GATEWAY, ORG, OTHER, decisions, peppers, publish_on};
-use crate::lane::{Opening, Outcome, Ticket, take_over_all};
+use crate::lane::{Holds, Opening, Outcome, Ticket, take_over_all};
 
 const MAX_BYTES: u64 = 4 << 20;
 /// Enough for a message that waits for others.
@@ -123,7 +123,7 @@ fn opening(org: OrgId, request: u128) -> Opening {
 }
 
 fn serve(lane: &Rc<Lane>, org: OrgId, request: u128) {
-    let ticket = lane.open(opening(org, request)).unwrap();
+    let ticket = lane.open(opening(org, request), Holds::default()).unwrap();
     ticket.sent();
     let usage = Usage { input: 4, output: 5, ..Usage::default() };
     let observed = Observed { reported: Some(usage), sent: true, ..Observed::default() };
@@ -215,8 +215,8 @@ async fn a_request_is_booked_however_it_ends() {
         let mut house = House::new(MAX_BYTES, 1).await;
         let lane = house.lane(1);
         house.send(&lane, Vec::new());
-        drop(lane.open(opening(ORG, 1)).unwrap());
-        let cancelled: Ticket = lane.open(opening(ORG, 2)).unwrap();
+        drop(lane.open(opening(ORG, 1), Holds::default()).unwrap());
+        let cancelled: Ticket = lane.open(opening(ORG, 2), Holds::default()).unwrap();
         cancelled.reroute(ProviderId(9));
         cancelled.sent();
         drop(cancelled);
@@ -237,7 +237,7 @@ async fn a_killed_gateway_says_the_rest_when_it_is_back() {
         let mut house = House::new(MAX_BYTES, 1).await;
         let killed = house.lane(1);
         (1..=2).for_each(|request| serve(&killed, ORG, request));
-        let running = killed.open(opening(ORG, 3)).unwrap();
+        let running = killed.open(opening(ORG, 3), Holds::default()).unwrap();
         killed.written().await.unwrap();
         // What happens to the ticket from here on never reaches the file.
         running.sent();
@@ -277,7 +277,7 @@ async fn a_clean_end_is_told_and_leaves_nothing_behind() {
         house.soon().await;
         let end = house.sent();
         assert_eq!((end[0].first, end[0].records.len(), end[0].end), (2, 0, true));
-        assert!(matches!(lane.open(opening(ORG, 2)), Err(Denial::Overloaded)));
+        assert!(matches!(lane.open(opening(ORG, 2), Holds::default()), Err(Denial::Overloaded)));
         house.mark(1, 1, true, false).await;
         assert!(house.tasks.drain(&house.clock, SECOND_MS).await);
         assert_eq!(house.files(), 0);
@@ -306,7 +306,8 @@ async fn lanes_share_the_room_and_nothing_else() {
         let (full, other) = (house.lane(1), house.lane(2));
         let mut running = Vec::new();
         let refused = loop {
-            match full.open(opening(ORG, u128::try_from(running.len()).unwrap())) {
+            match full.open(opening(ORG, u128::try_from(running.len()).unwrap()), Holds::default())
+            {
                 Ok(ticket) => running.push(ticket),
                 Err(denial) => break denial,
             }
@@ -331,9 +332,9 @@ async fn requests_of_one_turn_are_written_together() {
     on_one_core(async {
         let house = House::new(MAX_BYTES, 1).await;
         let lane = house.lane(1);
-        let first = lane.open(opening(ORG, 1)).unwrap();
+        let first = lane.open(opening(ORG, 1), Holds::default()).unwrap();
         let second = async {
-            let ticket = lane.open(opening(ORG, 2)).unwrap();
+            let ticket = lane.open(opening(ORG, 2), Holds::default()).unwrap();
             lane.written().await.unwrap();
             ticket
         };

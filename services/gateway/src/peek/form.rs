@@ -42,11 +42,13 @@ pub fn peek_form<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Peek<'a>, No
         stream: stream.is_some_and(|at| text(at) == Ok("true")),
         wants_usage: true,
         max_output_tokens: None,
+        prompts: 1,
         answers: 1,
         refers_elsewhere: false,
         is_form: true,
         model_at,
         usage_edit: UsageEdit::Nothing,
+        empty_maxima: Vec::new(),
         opening: 0,
     })
 }

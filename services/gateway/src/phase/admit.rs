@@ -7,17 +7,18 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use turnpike_domain::admit::{Demand, Denial, Offer, Way, offer, reservation};
+use turnpike_domain::admit::{Demand, Denial, Offer, Way, offer};
 use turnpike_domain::id::{ProviderId, RequestId};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::entropy;
 
+use super::budget::{self, Reserved};
 use super::{Arrival, Site};
 use crate::body::Hold;
 use crate::core::Denied;
 use crate::dialect::Call;
 use crate::headers;
-use crate::lane::{Opening, Ticket};
+use crate::lane::{Holds, Opening, Ticket};
 use crate::limit;
 use crate::peek::{Edits, NotARequest, Peek, peek, peek_form};
 use crate::upstream::{Bounds, Remote};
@@ -41,6 +42,8 @@ pub(super) struct Job {
     pub(super) call: Call,
     /// The caller does not want the usage chunk that the gateway asks for.
     pub(super) hides_usage: bool,
+    /// What the output maximum was lowered to, if it was.
+    clamp: Option<u64>,
     pub(super) route: Route,
     /// For another way.
     arrival: Arrival,
@@ -64,7 +67,7 @@ pub(super) struct Route {
 ///
 /// # Errors
 /// The first rule of body, model, scopes, rate and money that says no.
-pub(super) fn admit(
+pub(super) async fn admit(
     site: &Site,
     arrival: Arrival,
     call: Call,
@@ -81,12 +84,16 @@ pub(super) fn admit(
     let refused = |denial| entry.denied(denial, now).on(&read.model);
     let offer = offer(&platform, organisation, &entry.key, &read.model, arrival.address)
         .map_err(refused)?;
-    limit::check(entry, now).map_err(refused)?;
+    limit::check(entry).map_err(refused)?;
+    let (clamps, demand) = (call.output_field().is_some(), demand(call, &read, &body));
+    let Reserved { reservation, grip, clamp } =
+        budget::reserve(&site.leases, entry, &offer, demand, (clamps, now))
+            .await
+            .map_err(|denied| denied.on(&read.model))?;
     let id = arrival.request;
-    let parcel = Parcel { id, call, read: &read, headers: &headers, body: &body };
+    let parcel = Parcel { id, call, read: &read, clamp, headers: &headers, body: &body };
     let route = parcel.route(site, &offer, &mut Vec::new()).map_err(refused)?;
     let prices = offer.spec.prices;
-    let demand = demand(call, &read, &body);
     let opening = Opening {
         request: arrival.request,
         at: now,
@@ -99,16 +106,17 @@ pub(super) fn admit(
         price_version: if prices.is_some() { offer.price_version } else { 0 },
         prices,
         multiplier: offer.multiplier,
-        reservation: reservation(offer.spec, prices.as_ref(), offer.multiplier, &demand),
+        reservation,
         lease: None,
         started_us: arrival.started_us,
     };
     let hides_usage = parcel.asks_for_usage() && !read.wants_usage;
-    let ticket = site.lane.open(opening).map_err(refused)?;
+    let ticket = site.lane.open(opening, Holds { budget: grip }).map_err(refused)?;
     let admitted = Admitted { ticket, progress: Rc::default() };
     drop(platform);
     // In one place from here on: it is handed from phase to phase.
-    let job = Job { admitted, call, hides_usage, route, arrival, headers, body, _hold: hold };
+    let job =
+        Job { admitted, call, hides_usage, clamp, route, arrival, headers, body, _hold: hold };
     Ok(Box::new(job))
 }
 
@@ -121,6 +129,7 @@ fn demand(call: Call, read: &Peek<'_>, body: &[u8]) -> Demand {
         body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
         external_content: read.names_outside_content(body),
         max_output: read.max_output_tokens,
+        prompts: read.prompts,
         choices: read.answers,
         no_output: !call.makes_output(),
     }
@@ -171,8 +180,8 @@ impl Job {
         let platform = site.core.platform();
         let Ok(read) = read(self.call, &self.headers, &self.body) else { return false };
         let offer = offer(&platform, &entry.org.organisation, &entry.key, &read.model, *address);
-        let (call, headers, body) = (self.call, &self.headers, &self.body);
-        let parcel = Parcel { id: *id, call, read: &read, headers, body };
+        let (call, clamp, headers, body) = (self.call, self.clamp, &self.headers, &self.body);
+        let parcel = Parcel { id: *id, call, read: &read, clamp, headers, body };
         let Ok(route) = offer.and_then(|offer| parcel.route(site, &offer, tried)) else {
             return false;
         };
@@ -187,6 +196,7 @@ struct Parcel<'a> {
     id: RequestId,
     call: Call,
     read: &'a Peek<'a>,
+    clamp: Option<u64>,
     headers: &'a HeaderMap,
     body: &'a Bytes,
 }
@@ -226,6 +236,7 @@ impl Parcel<'_> {
             Edits {
                 model: way.upstream_model.filter(|name| *name != self.read.model),
                 include_usage: self.asks_for_usage(),
+                max_output: self.call.output_field().zip(self.clamp),
             },
         );
         let mut request = Request::new(body);

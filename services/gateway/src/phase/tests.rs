@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::join;
 use tokio::net::TcpStream;
+use turnpike_bus::local::LocalBus;
 use turnpike_domain::event::{KeyProfile, ModelSpec, PlanSpec};
 use turnpike_domain::id::{EpochId, PlanId, ProviderId};
 use turnpike_domain::limit::Limits;
@@ -30,6 +31,7 @@ use crate::config::ServeOptions;
 use crate::core::ProviderCredential;
 use crate::fake;
 use crate::lane::Room;
+use crate::lease;
 use crate::server::{self, serve};
 use crate::testing::{Connection, Provider, TestCore, on_a_core};
 use crate::view::{OrgCell, OrgView};
@@ -61,8 +63,11 @@ impl House {
         let room = Room::new(1 << 20, 1);
         let lane = Lane::create(system(), folder.path(), EpochId(entropy::number()), room).unwrap();
         let lane = Rc::new(lane);
+        let shared = Arc::new(shared);
+        let bus = Arc::new(LocalBus::new(system()));
         let site = Rc::new(Site {
-            core: Arc::new(shared),
+            leases: lease::for_test(&shared, bus, &core.tasks),
+            core: shared,
             lane: Rc::clone(&lane),
             pool: Rc::clone(&core.pool),
             bodies: Budget::new(1_000_000),

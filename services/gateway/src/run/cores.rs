@@ -16,6 +16,7 @@ use turnpike_runtime::{entropy, per_core, serve};
 use crate::board::Board;
 use crate::core::Core;
 use crate::lane::{Epoch, Lane, Room};
+use crate::lease::Leases;
 use crate::outbox::{Outbox, OutboxMetrics, Route, Teller};
 use crate::parts::CoreParts;
 use crate::server;
@@ -26,6 +27,7 @@ const OUTBOX_END_MS: u64 = 10_000;
 /// What all cores are made of.
 pub(super) struct CoresParts {
     pub(super) core: Arc<Core>,
+    pub(super) leases: Arc<Leases>,
     pub(super) cores: NonZeroUsize,
     pub(super) listen: SocketAddr,
     pub(super) spool: PathBuf,
@@ -116,6 +118,7 @@ fn begin(shared: &Shared, number: usize) -> io::Result<(CoreParts, Outbox)> {
     }
     let parts = CoreParts {
         core: Arc::clone(&parts.core),
+        leases: Arc::clone(&parts.leases),
         lane,
         listener,
         cores: parts.cores,

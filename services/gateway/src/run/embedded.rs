@@ -16,6 +16,7 @@ use super::{END_MS, Parts, StartError, machine};
 use crate::config::Config;
 use crate::core::Core;
 use crate::lane::Lane;
+use crate::lease::Leases;
 use crate::mirror::load;
 use crate::outbox::{Outbox, OutboxMetrics, Teller};
 use crate::upstairs::{Joined, Upstairs};
@@ -27,6 +28,8 @@ const OUTBOX_END_MS: u64 = 10_000;
 pub struct Embedded {
     /// What requests read.
     pub core: Arc<Core>,
+    /// The budgets that requests reserve from.
+    pub leases: Arc<Leases>,
     /// The way to the spool.
     pub lane: Rc<Lane>,
     /// Who it is.
@@ -49,7 +52,7 @@ pub async fn embed(parts: Parts, upstairs: Arc<dyn Upstairs>) -> Result<Embedded
     let probes = Probes::new(metrics.clone());
     let watched = (&probes, &metrics);
     let standing = Standing::begin(parts, folder, loaded, upstairs, watched, tasks).await?;
-    let Standing { core, joined, epoch, older, room, spool, board, .. } = standing;
+    let Standing { core, leases, joined, epoch, older, room, spool, board, .. } = standing;
     let Standing { route, tasks, upstairs, folder, .. } = standing;
     let clock = Arc::clone(core.clock());
     let lane = Lane::create(Arc::clone(&clock), &spool, epoch, room.clone());
@@ -60,7 +63,7 @@ pub async fn embed(parts: Parts, upstairs: Arc<dyn Upstairs>) -> Result<Embedded
     let sending = Tasks::new("outbox");
     sending.spawn_local("outbox", outbox.with_older(older).run(sending.stopping()));
     let id = joined.gateway;
-    Ok(Embedded { core, lane, id, joined, upstairs, tasks, sending, _folder: folder })
+    Ok(Embedded { core, leases, lane, id, joined, upstairs, tasks, sending, _folder: folder })
 }
 
 impl Embedded {

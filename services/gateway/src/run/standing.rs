@@ -17,6 +17,7 @@ use crate::audit::Audit;
 use crate::board::Board;
 use crate::core::Core;
 use crate::lane::{Epoch, Room, take_over_all};
+use crate::lease::{Fences, LeaseMetrics, LeaseParts, Leases, Runs};
 use crate::mirror::world::World;
 use crate::mirror::{Disk, Loaded, Mirror, MirrorMetrics, MirrorParts, backoff_ms};
 use crate::outbox::Route;
@@ -29,6 +30,7 @@ const JOIN_MS: u64 = 3_000;
 /// A gateway whose mirror and receipts are at work.
 pub(super) struct Standing {
     pub(super) core: Arc<Core>,
+    pub(super) leases: Arc<Leases>,
     pub(super) joined: Joined,
     /// The first lane's epoch, which is the process's.
     pub(super) epoch: EpochId,
@@ -104,12 +106,37 @@ impl Standing {
         let lanes = u64::try_from(config.cores().get()).unwrap_or(u64::MAX);
         let room = Room::new(config.spool.max_bytes, lanes);
         let spool = folder.spool(joined.gateway).map_err(machine("the spool"))?;
-        let older = take_over_all(&spool, room.lane_bytes()).map_err(machine("the spool"))?;
+        let older = take_over_all(&spool.path, room.lane_bytes()).map_err(machine("the spool"))?;
         let damaged =
             metrics.counter("spool_damaged_lines", "Stretches of the spool that were damaged");
         damaged.inc_by(older.iter().map(Epoch::damaged_lines).sum());
+        let leases = LeaseParts {
+            core: Arc::clone(&core),
+            bus: Arc::clone(&bus),
+            gateway: joined.gateway,
+            org: joined.org,
+            run: epoch,
+            runs: Runs::of(&older, spool.torn),
+            fences: Arc::new(Fences::default()),
+            metrics: LeaseMetrics::new(metrics),
+        };
+        let leases = Leases::begin(leases, &tasks, metrics);
         let route = Route { bus, gateway: joined.gateway, org: joined.org };
-        Ok(Self { core, joined, epoch, older, room, spool, route, board, tasks, upstairs, folder })
+        let spool = spool.path;
+        Ok(Self {
+            core,
+            leases,
+            joined,
+            epoch,
+            older,
+            room,
+            spool,
+            route,
+            board,
+            tasks,
+            upstairs,
+            folder,
+        })
     }
 }
 

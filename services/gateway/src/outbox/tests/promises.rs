@@ -25,7 +25,7 @@ impl House {
 }
 
 fn open(lane: &Rc<Lane>, request: u128, at: Timestamp) -> Ticket {
-    lane.open(Opening { at, ..opening(ORG, request) }).unwrap()
+    lane.open(Opening { at, ..opening(ORG, request) }, Holds::default()).unwrap()
 }
 
 fn settle(ticket: Ticket) {
@@ -89,7 +89,7 @@ async fn what_a_killed_run_has_left_is_in_the_promises_of_the_next() {
         let house = House::new(MAX_BYTES, 1).await;
         let killed = house.lane(1);
         (1..=2).for_each(|request| serve(&killed, ORG, request));
-        let running = killed.open(opening(ORG, 3)).unwrap();
+        let running = killed.open(opening(ORG, 3), Holds::default()).unwrap();
         killed.written().await.unwrap();
         std::mem::forget(running);
         drop(killed);

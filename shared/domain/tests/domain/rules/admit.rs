@@ -7,7 +7,7 @@ use turnpike_domain::admit::{self, Demand, Denial};
 use turnpike_domain::command::{Command, KeyPatch, PlatformCommand};
 use turnpike_domain::event::{ModelSpec, PlanSpec};
 use turnpike_domain::id::ProviderId;
-use turnpike_domain::limit::{Fit, Limits};
+use turnpike_domain::limit::{Fit, Limits, Unit};
 use turnpike_domain::meter::Prices;
 use turnpike_domain::money::{Multiplier, NanoUsd, Price};
 use turnpike_domain::scope::{Allow, Scopes};
@@ -165,6 +165,8 @@ fn a_reservation_bounds_what_a_request_can_cost() {
         (Demand { max_output: Some(7_000), ..full }, (300, 100)),
         (Demand { max_output: Some(7), choices: 3, ..full }, (300, 21)),
         (Demand { choices: u64::MAX, ..full }, (300, u64::MAX)),
+        (Demand { prompts: 3, body_bytes: 5_000, ..full }, (3_000, 100)),
+        (Demand { prompts: 3, external_content: true, ..full }, (3_000, 100)),
         (Demand { choices: 0, ..full }, (300, 100)),
         (Demand { no_output: true, ..full }, (300, 0)),
         (Demand { no_output: true, body_bytes: 5_000, ..full }, (5_000, 0)),
@@ -184,6 +186,30 @@ fn a_reservation_bounds_what_a_request_can_cost() {
     };
     let held = admit::reservation(&spec, Some(&prices), Multiplier(2_000_000), &full);
     assert_eq!(held.cost, NanoUsd(2 * (300 * 3 + 100 * 2 + 10)), "at the dearest rates");
+}
+
+#[test]
+fn a_clamped_request_takes_what_fits_and_no_token_more() {
+    let prices = Prices { input: Price(1_000_000), output: Price(2_000_000), ..Prices::default() };
+    let spec =
+        ModelSpec { prices: Some(prices), context_window: 1_000, max_output: 100, ..model() };
+    let demand = Demand { body_bytes: 300, choices: 2, ..Demand::default() };
+    let clamped = |most| admit::clamped_output(&spec, Multiplier::default(), &demand, most);
+    // 300 nano-USD of input, and two answers at two nano-USD a token.
+    let cases = [
+        ((Unit::Usd, 300 + 4 * 16), Some(16)),
+        ((Unit::Usd, 300 + 4 * 16 - 1), None),
+        ((Unit::Usd, 300 + 4 * 61 + 3), Some(61)),
+        ((Unit::Usd, i64::MAX), Some(100)),
+        ((Unit::Tokens, 300 + 2 * 40 + 1), Some(40)),
+        ((Unit::Tokens, 0), None),
+    ];
+    for (most, output) in cases {
+        assert_eq!(clamped(most), output, "{most:?}");
+    }
+    let short = ModelSpec { max_output: 15, ..spec };
+    let any = (Unit::Usd, i64::MAX);
+    assert_eq!(admit::clamped_output(&short, Multiplier::default(), &demand, any), None);
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! Hears that somebody waits for what this gateway holds and does not need.
+
+use std::sync::Arc;
+
+use turnpike_bus::seam::{Feed, Message, ReadError, Start, Topic};
+use turnpike_domain::id::OrgId;
+use turnpike_wire::authority::Recall;
+use turnpike_wire::form;
+
+use super::agent::Means;
+
+/// How long a lost reader rests before it is opened again. Without recalls leases still go back
+/// when they are idle.
+const REOPEN_MS: u64 = 500;
+
+/// Follows the recalls of one organisation, or of all, until the gateway ends.
+pub(super) async fn follow(means: Arc<Means>, org: Option<OrgId>) {
+    let stopping = means.stopping.clone();
+    let followed = async {
+        loop {
+            read(&means, org).await;
+            means.clock.sleep(REOPEN_MS).await;
+        }
+    };
+    stopping.run_until_cancelled(followed).await;
+}
+
+async fn read(means: &Means, org: Option<OrgId>) {
+    let mut reader = match means.bus.read(Feed::Recall(org), Start::Now).await {
+        Ok(reader) => reader,
+        Err(error) => return tracing::debug!(%error, "recalls cannot be read"),
+    };
+    loop {
+        match reader.next().await {
+            Ok(Message { topic: Topic::Recall { org }, payload, .. }) => {
+                match form::decode::<Recall>(&payload) {
+                    Ok(recall) if means.fences.of(org).admits(recall.fence) => {
+                        if let Some((account, unit)) = recall.budget {
+                            means.leaves.recall(org, account, unit);
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, "a recall cannot be read"),
+                }
+            }
+            Ok(_) | Err(ReadError::Trimmed) => {}
+            Err(ReadError::Unavailable(_)) => return,
+        }
+    }
+}

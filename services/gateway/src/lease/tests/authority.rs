@@ -1,0 +1,207 @@
+//! An authority for these tests: the domain's own leases behind a real bus, and a script of faults.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use turnpike_bus::local::LocalBus;
+use turnpike_bus::seam::{Bus, Publish, Request, Serve, Topic};
+use turnpike_domain::id::{EpochId, LeaseId};
+use turnpike_domain::ledger::{BudgetFigures, Lease, Level, Refused, Row, Standing, Word};
+use turnpike_domain::limit::{Account, Unit};
+use turnpike_domain::state::Cap;
+use turnpike_domain::time::{Reset, Timestamp, Window};
+use turnpike_runtime::tasks::Tasks;
+use turnpike_wire::authority::{Call, EndRuns, LeaseAnswer, LeaseCall, Recall, RunsEnded};
+use turnpike_wire::form;
+
+use crate::fake::ORG;
+
+/// What becomes of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// They are heard and answered.
+    Answers,
+    /// They are heard, and the answer is lost.
+    LosesAnswers,
+    /// They are lost.
+    Deaf,
+    /// The answer comes with this fence.
+    Fence(u64),
+}
+
+/// What stands in the authority's books.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) manner: Manner,
+    pub(super) caps: BTreeMap<(Account, Unit), i64>,
+    pub(super) rows: BTreeMap<(Account, Unit), Row>,
+    pub(super) leases: BTreeMap<(LeaseId, Unit), (Vec<Account>, Lease)>,
+    /// The accounts of new leases.
+    pub(super) path: Vec<Account>,
+    pub(super) ends_at: Option<Timestamp>,
+    pub(super) gateways: u32,
+    pub(super) words: Vec<Word>,
+    pub(super) runs: Vec<EndRuns>,
+    /// So many times earlier runs are not ended yet.
+    pub(super) runs_wait: usize,
+}
+
+/// The authority of one organisation.
+#[derive(Clone)]
+pub(super) struct Authority {
+    books: Arc<Mutex<Books>>,
+    bus: Arc<LocalBus>,
+}
+
+impl Authority {
+    /// Serves on `bus`.
+    pub(super) async fn begin(bus: Arc<LocalBus>, path: Vec<Account>, tasks: &Tasks) -> Self {
+        let books = Books {
+            manner: Manner::Answers,
+            caps: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            path,
+            ends_at: None,
+            gateways: 1,
+            words: Vec::new(),
+            runs: Vec::new(),
+            runs_wait: 0,
+        };
+        let authority = Self { books: Arc::new(Mutex::new(books)), bus };
+        let mut calls = authority.bus.serve(Serve::Authority(None)).await.unwrap();
+        let serving = authority.clone();
+        tasks.spawn("authority", async move {
+            while let Ok(call) = calls.next().await {
+                serving.serve(call);
+            }
+        });
+        authority
+    }
+
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Books) -> T) -> T {
+        work(&mut self.books.lock().unwrap())
+    }
+
+    pub(super) fn cap(&self, account: Account, unit: Unit, cap: i64) {
+        self.with(|books| books.caps.insert((account, unit), cap));
+    }
+
+    pub(super) fn manner(&self, manner: Manner) {
+        self.with(|books| books.manner = manner);
+    }
+
+    pub(super) fn row(&self, account: Account, unit: Unit) -> Row {
+        self.with(|books| books.rows.get(&(account, unit)).copied().unwrap_or_default())
+    }
+
+    pub(super) fn words(&self) -> usize {
+        self.with(|books| books.words.len())
+    }
+
+    /// What the projector does with a record.
+    pub(super) fn book(&self, lease: LeaseId, unit: Unit, amount: i64) {
+        self.with(|books| books.commit(lease, unit, |lease, path| lease.book(path, amount)));
+    }
+
+    /// Another gateway holds so much of an account.
+    pub(super) fn hold_elsewhere(&self, account: Account, unit: Unit, amount: i64) {
+        self.with(|books| books.rows.entry((account, unit)).or_default().held += amount);
+    }
+
+    /// Says to all gateways that somebody waits.
+    pub(super) async fn recall(&self, fence: u64, account: Account, unit: Unit) {
+        let payload = form::encode(&Recall { fence, budget: Some((account, unit)) }).into();
+        let (topic, headers) = (Topic::Recall { org: ORG }, Vec::new());
+        self.bus.publish(Publish { topic, id: String::new(), headers, payload }).await.unwrap();
+    }
+
+    fn serve(&self, Request { payload, reply, .. }: Request) {
+        self.with(|books| {
+            if books.manner == Manner::Deaf {
+                return;
+            }
+            let answer = match form::decode::<Call>(&payload).unwrap() {
+                Call::Lease(call) => form::encode(&books.hear(&call)),
+                Call::EndRuns(call) => {
+                    books.runs.push(call);
+                    let ended = books.runs.len() > books.runs_wait;
+                    form::encode(&RunsEnded { fence: 1, ended })
+                }
+                Call::Permit(_) | Call::Recent(_) => return,
+            };
+            if books.manner != Manner::LosesAnswers {
+                reply(answer.into());
+            }
+        });
+    }
+}
+
+impl Books {
+    fn hear(&mut self, call: &LeaseCall) -> LeaseAnswer {
+        assert_eq!(call.epoch, EpochId(7));
+        self.words.push(call.word);
+        let standing = Standing { fenced: false, gateways: self.gateways };
+        let heard = self.commit(call.lease, call.unit, |lease, path| {
+            let heard = lease.hear(path, &call.word, standing);
+            (heard, path.to_vec())
+        });
+        let (heard, levels) = heard;
+        let refused = heard.err();
+        let of = match refused {
+            Some(Refused::Exhausted { account, .. } | Refused::HeldElsewhere { account }) => {
+                levels.iter().find(|level| level.account == account)
+            }
+            Some(Refused::Fenced) | None => None,
+        };
+        let figures = of.map(|level| BudgetFigures {
+            account: level.account,
+            cap: level.cap.amount,
+            settled: level.row.settled,
+            held: level.row.held,
+            lost: level.row.lost,
+            revision: level.cap.revision,
+            resets_at: None,
+        });
+        let fence = match self.manner {
+            Manner::Fence(fence) => fence,
+            Manner::Answers | Manner::LosesAnswers | Manner::Deaf => 1,
+        };
+        let lease = self.leases[&(call.lease, call.unit)].1;
+        LeaseAnswer {
+            fence,
+            n: lease.n,
+            total: lease.total,
+            path: levels.iter().map(|level| (level.account, level.window)).collect(),
+            ends_at: self.ends_at,
+            refused,
+            figures,
+        }
+    }
+
+    fn commit<T>(
+        &mut self,
+        id: LeaseId,
+        unit: Unit,
+        change: impl FnOnce(&mut Lease, &mut [Level]) -> T,
+    ) -> T {
+        let path = self.path.clone();
+        let (path, lease) = self.leases.entry((id, unit)).or_insert((path, Lease::default()));
+        let mut levels: Vec<Level> = path
+            .iter()
+            .map(|account| Level {
+                account: *account,
+                window: Window(0),
+                cap: Cap {
+                    amount: self.caps.get(&(*account, unit)).copied(),
+                    reset: Reset::None,
+                    revision: 1,
+                },
+                row: self.rows.get(&(*account, unit)).copied().unwrap_or_default(),
+            })
+            .collect();
+        let result = change(lease, &mut levels);
+        self.rows.extend(levels.iter().map(|level| ((level.account, unit), level.row)));
+        result
+    }
+}
