@@ -8,6 +8,7 @@ mod metrics;
 mod news;
 mod pending;
 mod presence;
+mod rates;
 mod retention;
 pub mod run;
 mod shard;

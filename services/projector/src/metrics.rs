@@ -3,7 +3,7 @@
 use turnpike_domain::ledger::Refused;
 use turnpike_runtime::metrics::{Counter, Gauge, Labelled, Metrics};
 use turnpike_store::booking::Booked;
-use turnpike_wire::authority::LeaseAnswer;
+use turnpike_wire::authority::{LeaseAnswer, PermitAnswer};
 
 /// The projector's counters.
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ pub(crate) struct AuthorityMetrics {
     pub(crate) recalls: Counter,
     /// Budgets that were closed or warned about.
     pub(crate) told: Counter,
+    permits: Counter,
+    permits_refused: Counter,
     /// Gateways given up for lost, with what they held.
     pub(crate) lost: Counter,
     /// Calls that could not be read.
@@ -85,10 +87,20 @@ impl AuthorityMetrics {
             refused: metrics.labelled("lease_refusals", "Words on leases refused, by reason"),
             recalls: counter("lease_recalls", "Recalls of what gateways hold"),
             told: counter("dues_told", "Due rows of budgets that were decided"),
+            permits: counter("permits_granted", "Requests permitted by rates"),
+            permits_refused: counter("permits_refused", "Calls for permits that got none"),
             lost: counter("holders_lost", "Silent gateways whose holds became lost"),
             unreadable: counter("calls_unreadable", "Calls that were dropped unread"),
             dropped: counter("calls_dropped", "Calls that came while too many waited"),
             failures: counter("authority_failures", "Work on budgets that the store failed"),
+        }
+    }
+
+    /// Counts an answer about a rate.
+    pub(crate) fn permitted(&self, answer: &PermitAnswer) {
+        self.permits.inc_by(u64::from(answer.requests));
+        if answer.retry_after_ms.is_some() {
+            self.permits_refused.inc();
         }
     }
 

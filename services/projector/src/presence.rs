@@ -57,6 +57,15 @@ impl Presence {
         u32::try_from(count).unwrap_or(u32::MAX).max(1)
     }
 
+    /// The gateways of an organisation that were heard of in the last `within_ms`.
+    pub(crate) fn heard(&self, org: OrgId, within_ms: u64) -> Vec<GatewayId> {
+        let now_ms = self.clock.boot_ms();
+        let heard = self.lock();
+        let of_org = heard.last_ms.range((org, GatewayId(0))..=(org, GatewayId(u128::MAX)));
+        let lately = of_org.filter(|(_, last_ms)| now_ms.saturating_sub(**last_ms) < within_ms);
+        lately.map(|((_, gateway), _)| *gateway).collect()
+    }
+
     /// Whether a gateway is among those that were heard of and not taken out.
     pub(crate) fn knows(&self, org: OrgId, gateway: GatewayId) -> bool {
         self.lock().last_ms.contains_key(&(org, gateway))

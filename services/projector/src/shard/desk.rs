@@ -163,7 +163,7 @@ impl Desk {
             Some(Refused::HeldElsewhere { account })
                 if now_ms < until_ms && self.waiting.len() < MAX_WAITING =>
             {
-                let on = (asking.org, account, asking.call.unit);
+                let on = (asking.org, Some((account, asking.call.unit)));
                 self.recalls.publish(office, term.fence(), on).await;
                 self.wait(Waiting { asking, until_ms, refusal: answer });
                 return;

@@ -12,6 +12,7 @@ use turnpike_wire::form;
 
 use super::desk::{Asking, Desk, Reply};
 use super::epochs::Epochs;
+use super::permits::Permits;
 use super::silence::Silence;
 use super::{Office, RETRY_MS, ledger};
 use crate::inbox::{Arrived, Asked, Opened};
@@ -34,6 +35,7 @@ pub(super) struct Owner {
     waiting: Option<Arrived>,
     epochs: Epochs,
     desk: Desk,
+    permits: Permits,
     silence: Silence,
     /// Organisations that may have due rows.
     due: Arc<Pending>,
@@ -48,6 +50,7 @@ impl Owner {
         due: Arc<Pending>,
     ) -> Self {
         let (kv, streams) = (Arc::clone(office.streams.kv()), Arc::clone(&office.streams));
+        let permits = Permits::new(&*office.clock, term.fence());
         let booker = Booker::new(kv, Arc::clone(&term), shard, streams);
         Self {
             office,
@@ -58,6 +61,7 @@ impl Owner {
             waiting: None,
             epochs: Epochs::default(),
             desk: Desk::default(),
+            permits,
             silence: Silence::default(),
             due,
         }
@@ -76,6 +80,7 @@ impl Owner {
             if clock.boot_ms().saturating_sub(told_ms) >= TELL_MS {
                 told_ms = clock.boot_ms();
                 self.epochs.forget_silent(told_ms);
+                self.permits.tidy(told_ms);
                 self.tell().await?;
                 self.give_up().await?;
             }
@@ -126,8 +131,18 @@ impl Owner {
                     self.answer(reply, &RunsEnded { fence: self.term.fence(), ended });
                 }
             }
-            // Nobody keeps rates yet.
-            Call::Permit(_) | Call::Recent(_) => drop(reply),
+            Call::Permit(call) => {
+                let told = self.permits.permit(&self.office, (org, gateway), &call).await;
+                if let Some(answer) = self.unless_lost(told)? {
+                    self.answer(reply, &answer);
+                }
+            }
+            Call::Recent(call) => {
+                let told = self.permits.recent(&self.office, (org, gateway), call).await;
+                if let Some(answer) = self.unless_lost(told)? {
+                    self.answer(reply, &answer);
+                }
+            }
         }
         Ok(())
     }

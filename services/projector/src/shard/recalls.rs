@@ -1,5 +1,5 @@
 //! Recalls: all gateways of an organisation are asked to give back what they hold of an account and
-//! do not need.
+//! do not need, or to report what they have used of rates.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ const EVERY_MS: u64 = 100;
 /// Accounts remembered at most; when there are more, some are recalled early.
 const MAX_ACCOUNTS: usize = 10_000;
 
-/// An account of an organisation, in one unit.
-pub(super) type On = (OrgId, Account, Unit);
+/// An account of an organisation, in one unit; `None`: its rates.
+pub(super) type On = (OrgId, Option<(Account, Unit)>);
 
 /// When each account was last recalled.
 #[derive(Default)]
@@ -38,8 +38,8 @@ impl Recalls {
             self.0.clear();
         }
         self.0.insert(on, now_ms);
-        let (org, account, unit) = on;
-        let payload = form::encode(&Recall { fence, budget: Some((account, unit)) }).into();
+        let (org, budget) = on;
+        let payload = form::encode(&Recall { fence, budget }).into();
         let topic = Topic::Recall { org };
         let message = Publish { topic, id: String::new(), headers: Vec::new(), payload };
         match office.bus.publish(message).await {

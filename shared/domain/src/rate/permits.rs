@@ -157,12 +157,12 @@ impl Permits {
     }
 
     /// What is worth asking for beyond what waits: a second's worth at the pace of the last two,
-    /// and a quarter more. Nothing for a slow key.
+    /// and a quarter more. Nothing for a slow key. `left` is what the newest batch still has.
     #[must_use]
-    pub fn ahead(&self, now_ms: u64) -> Amount {
+    pub fn ahead(&self, left: Amount, now_ms: u64) -> Amount {
         let lately = |one: &&Batch| one.ends_ms.saturating_add(PERMIT_MS) > now_ms;
         let recent = self.batches.iter().filter(lately);
-        let used = recent.fold(Amount::NONE, |sum, one| sum.plus(one.used()));
+        let used = recent.fold(Amount::NONE, |sum, one| sum.plus(one.used())).minus(left);
         if used.requests < SLOW {
             return Amount::NONE;
         }

@@ -74,7 +74,7 @@ impl Rates {
     /// Answers an ask.
     pub fn ask(&mut self, hearing: Hearing<'_>, account: Account, ask: &Ask) -> Answer {
         let Hearing { who, now_ms, .. } = hearing;
-        if !self.is_complete(hearing.others, now_ms) {
+        if !self.complete(hearing.others, now_ms) {
             return Answer::Gathering { report: !self.has_reported(who.0) };
         }
         let ring = self.rings.entry(account).or_default();
@@ -86,7 +86,7 @@ impl Rates {
     /// again. What is reported later than it was needed is counted in this owner's own batches.
     pub fn report(&mut self, hearing: Hearing<'_>, report: &Report) -> bool {
         let Hearing { who, now_ms, .. } = hearing;
-        if self.is_complete(hearing.others, now_ms) {
+        if self.complete(hearing.others, now_ms) {
             return true;
         }
         if report.part == 0 {
@@ -103,10 +103,9 @@ impl Rates {
         true
     }
 
-    /// Whether nothing is missing of what `others` used before this owner began.
-    pub fn is_complete(&mut self, others: &[GatewayId], now_ms: u64) -> bool {
-        self.complete |= now_ms.saturating_sub(self.since_ms) >= COUNTS_MS
-            || others.iter().all(|gateway| self.has_reported(*gateway));
+    /// Whether nothing is missing of what was used before this owner began.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
         self.complete
     }
 
@@ -114,6 +113,12 @@ impl Rates {
     pub fn tidy(&mut self, now_ms: u64) -> bool {
         self.rings.retain(|_, ring| !ring.is_idle(now_ms));
         self.rings.is_empty()
+    }
+
+    fn complete(&mut self, others: &[GatewayId], now_ms: u64) -> bool {
+        self.complete |= now_ms.saturating_sub(self.since_ms) >= COUNTS_MS
+            || others.iter().all(|gateway| self.has_reported(*gateway));
+        self.complete
     }
 
     fn has_reported(&self, gateway: GatewayId) -> bool {

@@ -77,7 +77,11 @@ impl Ring {
         }
         let parts = 1 + self.line.behind(who);
         let part = Amount { requests: open.requests / parts, tokens: open.tokens / parts };
-        let amount = ask.wanted.min(part.max(least.unwrap_or_default()));
+        let mut amount = ask.wanted.min(part.max(least.unwrap_or_default()));
+        if amount.requests == 0 {
+            // Tokens alone let nothing pass.
+            amount = Amount::NONE;
+        }
         self.grant(who, ask.batch, amount, now_ms.saturating_add(COUNTS_MS));
         if least.is_some() {
             self.line.leave(who);

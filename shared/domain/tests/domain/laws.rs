@@ -3,5 +3,6 @@
 mod ledger;
 mod money;
 mod program;
+mod rate;
 mod scope;
 mod stream;
