@@ -400,7 +400,6 @@ fn three_a_minute_on_fifty_gateways_go_round() {
     let served = life.gateways.iter().map(|one| one.served);
     let (least, most) = (served.clone().min().unwrap(), served.max().unwrap());
     assert!(least >= 3 && most - least <= 1, "the longest waiter first: {least} to {most}");
-    println!("3/min on 50 gateways: {} served, idle at most {idle} ms", life.uses.len());
 }
 
 #[test]
