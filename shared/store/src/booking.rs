@@ -15,6 +15,7 @@ mod follow;
 mod holds;
 #[cfg(feature = "mutations")]
 mod mutation;
+mod recheck;
 mod settle;
 mod sheet;
 #[cfg(test)]
@@ -42,7 +43,7 @@ use cache::Cache;
 use draft::Draft;
 pub use holds::Release;
 #[cfg(feature = "mutations")]
-pub use mutation::{Commit, mutate};
+pub use mutation::{Commit, Mistake, mutate, plant};
 pub use words::{Ask, MAX_WORDS};
 
 /// The most records of one commit (money.md): small enough for FoundationDB's limits.
@@ -143,7 +144,9 @@ impl Booker {
     }
 
     /// Books deliveries, together at most [`MAX_RECORDS`] records, in one commit, and says how far
-    /// each epoch is booked. A delivery that is a duplicate or behind a gap books nothing.
+    /// each epoch is booked. A delivery that is a duplicate or behind a gap books nothing. Where a
+    /// commit would grow too large, because each record crosses many thresholds, it books only the
+    /// first of them.
     ///
     /// May be dropped at any time: the commit then happens or not, and the next call finds out.
     ///
@@ -155,7 +158,22 @@ impl Booker {
         deliveries: &[Delivery],
         now: Timestamp,
     ) -> Result<Vec<Booked>, StoreError> {
-        insist!(self.book_once(deliveries, now))
+        let mut most = MAX_RECORDS;
+        loop {
+            match self.book_some(deliveries, now, most).await {
+                Err(StoreError::Commit(CommitError::TooLarge(_))) if most > 1 => most /= 2,
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn book_some(
+        &mut self,
+        deliveries: &[Delivery],
+        now: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Booked>, StoreError> {
+        insist!(self.book_once(deliveries, now, most))
     }
 
     /// The thresholds that this booker's commits have crossed since it was last asked: each is told
@@ -170,11 +188,12 @@ impl Booker {
         &mut self,
         deliveries: &[Delivery],
         now: Timestamp,
+        most: usize,
     ) -> Result<Option<Vec<Booked>>, StoreError> {
         let mut work = self.begin().await?;
         let place = |one: &Delivery| keyspace::place(one.org, one.gateway, one.batch.epoch);
         work.cache.load_places(&*work.snapshot, deliveries.iter().map(place).collect()).await?;
-        let mut draft = Draft::default();
+        let mut draft = Draft { room: most, ..Draft::default() };
         for delivery in deliveries {
             draft.take(&work.cache, delivery, now);
         }

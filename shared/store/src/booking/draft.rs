@@ -27,6 +27,8 @@ pub(super) struct Draft {
     pub(super) places: BTreeMap<Bytes, Place>,
     /// What is added to totals; after [`Self::add_to`] the totals themselves.
     pub(super) sums: BTreeMap<Bytes, Total>,
+    /// How many more records it may take.
+    pub(super) room: usize,
     /// The answer to each delivery.
     pub(super) answers: Vec<Booked>,
     /// What the records have cost, not yet settled.
@@ -34,7 +36,7 @@ pub(super) struct Draft {
     /// The ledger's part.
     pub(super) sheet: Sheet,
     /// Rows of the request log and of what was put aside.
-    rows: Vec<Write>,
+    pub(super) rows: Vec<Write>,
 }
 
 impl Draft {
@@ -46,10 +48,13 @@ impl Draft {
         let next = place.number.saturating_add(1);
         let gap = batch.first > next;
         let behind = usize::try_from(next.saturating_sub(batch.first)).unwrap_or(usize::MAX);
-        let records = match batch.records.get(behind..) {
+        let fresh = match batch.records.get(behind..) {
             Some(records) if !gap => records,
             Some(_) | None => &[],
         };
+        let records = fresh.get(..self.room).unwrap_or(fresh);
+        self.room = self.room.saturating_sub(records.len());
+        let is_whole = records.len() == fresh.len();
         let mut aside = 0_usize;
         for encoded in records {
             place.number = place.number.saturating_add(1);
@@ -61,7 +66,7 @@ impl Draft {
                 }
             }
         }
-        let ends = batch.end && !gap && !place.ended && behind <= batch.records.len();
+        let ends = batch.end && is_whole && !gap && !place.ended && behind <= batch.records.len();
         let moved = !records.is_empty() || ends;
         if moved {
             place.ended |= ends;

@@ -5,12 +5,13 @@ use bytes::Bytes;
 use turnpike_domain::id::{EpochId, GatewayId, OrgId};
 use turnpike_domain::ledger::Level;
 use turnpike_domain::limit::{Account, Unit};
-use turnpike_domain::time::Timestamp;
 use turnpike_wire::authority::EndRuns;
 
 use super::draft::Draft;
 use super::view::View;
 use super::{Booker, Work};
+#[cfg(feature = "mutations")]
+use super::{Mistake, mutation};
 use crate::error::StoreError;
 use crate::keyspace;
 use crate::ledger::rows::{self, LeaseRow};
@@ -98,19 +99,6 @@ impl Booker {
     /// As [`Self::book`].
     pub async fn release(&mut self, org: OrgId, release: Release) -> Result<(), StoreError> {
         super::insist!(self.release_once(org, release))
-    }
-
-    /// Looks for thresholds that are crossed since these caps were changed.
-    ///
-    /// # Errors
-    /// As [`Self::book`].
-    pub async fn recheck(
-        &mut self,
-        org: OrgId,
-        accounts: &[(Account, Unit)],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        super::insist!(self.recheck_once(org, accounts, now))
     }
 
     async fn lose_page(
@@ -221,32 +209,6 @@ impl Booker {
         }
         self.finish(work, draft, ()).await
     }
-
-    async fn recheck_once(
-        &mut self,
-        org: OrgId,
-        accounts: &[(Account, Unit)],
-        now: Timestamp,
-    ) -> Result<Option<()>, StoreError> {
-        let mut work = self.begin().await?;
-        self.catch_up([org].into()).await?;
-        let mut view = View::default();
-        let note = |state: &_| accounts.iter().for_each(|(account, _)| view.note(state, *account));
-        self.streams.remembered(org, note).await;
-        let windows: Vec<_> = accounts
-            .iter()
-            .map(|(account, unit)| (*unit, [(*account, view.window(org, *account, now))]))
-            .collect();
-        let row = |(unit, [(account, window)]): &(_, [_; 1])| (org, *account, *unit, *window);
-        work.cache.load_accounts(&*work.snapshot, windows.iter().map(row).collect()).await?;
-        let mut draft = Draft::default();
-        for (unit, path) in &windows {
-            let mut levels = draft.sheet.levels((&work.cache, &view), org, *unit, path);
-            draft.sheet.cross(&view, org, *unit, &mut levels);
-            draft.sheet.put(&work.cache, org, *unit, &levels);
-        }
-        self.finish(work, draft, ()).await
-    }
 }
 
 /// Changes the leases of a gateway behind `after`, one page of them.
@@ -290,6 +252,10 @@ async fn sweep(
 }
 
 fn lose(row: &mut LeaseRow, levels: &mut [Level]) {
+    #[cfg(feature = "mutations")]
+    if mutation::is_planted(Mistake::FreeWhenSilent) {
+        return row.lease.free(levels);
+    }
     if row.lease.hold() > 0 {
         row.lease.lose(levels);
     }

@@ -10,6 +10,8 @@ use turnpike_domain::spend::Spend;
 use turnpike_domain::time::{DAY_MS, Timestamp};
 
 use super::draft::Draft;
+#[cfg(feature = "mutations")]
+use super::mutation;
 use super::sheet::{Sheet, UNITS};
 use super::view::View;
 use super::{Booker, Cache};
@@ -111,13 +113,17 @@ fn move_one(
 ) {
     let org = source.org;
     let mut levels = sheet.levels((cache, view), org, unit, path);
+    #[cfg(feature = "mutations")]
+    let settled = mutation::settled(&mut levels);
+    #[cfg(not(feature = "mutations"))]
+    let settled = &mut levels[..];
     let key = source.lease.map(|lease| (org, source.gateway, lease, unit));
     let leased = key.and_then(|key| Some((key, sheet.lease(cache, &key)?.clone())));
     if let Some((key, mut row)) = leased {
-        row.lease.book(&mut levels, amount);
+        row.lease.book(settled, amount);
         sheet.leases.insert(key, Some(row));
     } else {
-        Lease::default().book(&mut levels, amount);
+        Lease::default().book(settled, amount);
     }
     sheet.cross(view, org, unit, &mut levels);
     sheet.put(cache, org, unit, &levels);

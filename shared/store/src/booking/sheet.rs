@@ -11,6 +11,8 @@ use turnpike_runtime::entropy;
 
 use super::cache::{AccountKey, Cache, LeaseKey};
 use super::view::View;
+#[cfg(feature = "mutations")]
+use super::{Mistake, mutation};
 use crate::keyspace;
 use crate::kv::Write;
 use crate::ledger::rows::{self, LeaseRow};
@@ -83,6 +85,10 @@ impl Sheet {
         for level in levels {
             let percents = view.alert_percents(org, level.account);
             let crossed = level.crossed(unit, percents);
+            #[cfg(feature = "mutations")]
+            if mutation::is_planted(Mistake::ForgetDue) {
+                continue;
+            }
             self.dues.extend(crossed.into_iter().map(|due| (org, due)));
         }
     }
@@ -105,9 +111,10 @@ impl Sheet {
                 None => Write::Delete { key },
             }
         });
-        let runs = self.runs.iter().map(|((org, gateway), run)| {
-            put(keyspace::run(*org, *gateway), rows::number(u128::from_be_bytes(run.bytes())))
-        });
+        let runs = self
+            .runs
+            .iter()
+            .map(|((org, gateway), run)| put(keyspace::run(*org, *gateway), rows::number(run.0)));
         let followed = self
             .followed
             .iter()

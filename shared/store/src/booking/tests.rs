@@ -1,5 +1,10 @@
 //! Bookings under a store that fails: every record once, whatever is repeated, lost or taken over.
 
+mod holds;
+mod house;
+mod lives;
+mod words;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -12,6 +12,8 @@ use super::draft::Draft;
 use super::sheet::UNITS;
 use super::view::View;
 use super::{Booker, Cache};
+#[cfg(feature = "mutations")]
+use super::{Mistake, mutation};
 use crate::error::StoreError;
 use crate::ledger::rows::{LeaseRow, Path};
 
@@ -124,9 +126,14 @@ impl Booker {
         });
         let mut levels = sheet.levels(known, *org, unit, path);
         let ended = call.epoch < cache.oldest_run(*org, *gateway);
-        let standing = Standing { fenced: standing.fenced || *is_past || ended, ..*standing };
+        let is_past = *is_past;
+        #[cfg(feature = "mutations")]
+        let is_past = is_past && !mutation::is_planted(Mistake::OutlivePath);
+        let standing = Standing { fenced: standing.fenced || is_past || ended, ..*standing };
         let before = row.lease;
         let refused = row.lease.hear(&mut levels, &call.word, standing).err();
+        #[cfg(feature = "mutations")]
+        mutation::grant_twice(&mut row.lease, before, &call.word);
         if row.lease.hold() > before.hold() {
             sheet.rely_on(*org, unit, &levels);
         }
@@ -140,7 +147,8 @@ impl Booker {
             figures
         });
         let (n, total) = (row.lease.n, row.lease.total);
-        if row.lease != before && !path.is_empty() {
+        let is_known = sheet.lease(cache, &key).is_some();
+        if row.lease != before && (is_known || !ended && !path.is_empty()) {
             sheet.leases.insert(key, Some(row));
         }
         sheet.put(cache, *org, unit, &levels);
