@@ -47,6 +47,8 @@ enum Command {
     Model(Noun<cmd::model::Model>),
     /// Where models are served
     Provider(Noun<cmd::provider::Provider>),
+    /// The organisation's own money
+    Wallet(Noun<cmd::wallet::Wallet>),
     /// Management tokens
     Token(Noun<cmd::token::Token>),
     /// Gateways and what lets them in
@@ -55,6 +57,10 @@ enum Command {
     Events(Noun<cmd::events::Events>),
     /// Who did what, and the proof of it
     Audit(Noun<cmd::audit::Audit>),
+    /// Why requests were refused
+    Decision(Noun<cmd::decision::Decision>),
+    /// Budget alerts and alarms
+    Notices(Verb<cmd::notices::Notices>),
     /// The request log
     Requests(Verb<cmd::requests::Requests>),
     /// What was used
@@ -81,10 +87,13 @@ impl Cli {
             Command::Plan(noun) => Box::pin(noun.run()).await,
             Command::Model(noun) => Box::pin(noun.run()).await,
             Command::Provider(noun) => Box::pin(noun.run()).await,
+            Command::Wallet(noun) => Box::pin(noun.run()).await,
             Command::Token(noun) => Box::pin(noun.run()).await,
             Command::Gateway(noun) => Box::pin(noun.run()).await,
             Command::Events(noun) => Box::pin(noun.run()).await,
             Command::Audit(noun) => Box::pin(noun.run()).await,
+            Command::Decision(noun) => Box::pin(noun.run()).await,
+            Command::Notices(verb) => Box::pin(verb.run()).await,
             Command::Requests(verb) => Box::pin(verb.run()).await,
             Command::Usage(verb) => Box::pin(verb.run()).await,
             Command::Me(verb) => Box::pin(verb.run()).await,
@@ -131,6 +140,17 @@ mod tests {
             "turnpike gateway token create dc-1 --all-organisations",
             "turnpike usage --by key,day --from 30d --url http://x --token-file y --org org_1",
             "turnpike requests req_1",
+            "turnpike decision show dec_1",
+            "turnpike notices --limit 5 --json",
+            "turnpike wallet topup 25.50 --note invoice-7 --wait",
+            "turnpike wallet ledger --all",
+            "turnpike key explain ci --model echo-1 --input-tokens 10 --ip ::1",
+            "turnpike key usage ci --by model,day --from 7d",
+            "turnpike key propagation ci --wait",
+            "turnpike key edit ci --mcp on --mcp-mode allow_list --mcp-servers a,b",
+            "turnpike key edit ci --mcp-tools a=x,y --mcp-tools b=none",
+            "turnpike gateway release edge-1 --key ci --cost-usd 1.25 -y",
+            "turnpike member accept --org org_1 --invitation-file i --password-file p",
             "turnpike events tail -f --after 0",
             "turnpike completions zsh",
         ] {
@@ -156,6 +176,12 @@ mod tests {
             ("turnpike key rotate ci --wait-timeout-ms 5", MissingRequiredArgument),
             ("turnpike key revoke ci --reason tired", InvalidValue),
             ("turnpike model edit m --unpriced --input 1", ArgumentConflict),
+            ("turnpike wallet topup none", ValueValidation),
+            ("turnpike key explain ci", MissingRequiredArgument),
+            ("turnpike key create ci --mcp-mode some", InvalidValue),
+            ("turnpike key create ci --mcp-tools x", ValueValidation),
+            ("turnpike gateway release edge-1", MissingRequiredArgument),
+            ("turnpike gateway release edge-1 --tokens 1 --cost-usd 1", ArgumentConflict),
             ("turnpike dev --control 7070", ValueValidation),
             ("turnpike dev --url http://x", UnknownArgument),
         ] {

@@ -37,8 +37,8 @@ const CALL_TIMEOUT_MS: u64 = 40 * SECOND_MS;
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// What is repeated of an answer that is no problem report.
 const MAX_QUOTED_CHARS: usize = 200;
-/// The largest file of a token: a token has 71 characters.
-const MAX_TOKEN_BYTES: u64 = 4_096;
+/// The largest file of a secret: a token has 71 characters, a password at most 128.
+const MAX_SECRET_BYTES: u64 = 4_096;
 
 /// How the control plane is reached.
 #[derive(Clone, Debug, clap::Args)]
@@ -69,7 +69,7 @@ pub(crate) struct Access {
 pub(crate) struct Client {
     http: HttpClient,
     base: Url,
-    token: SecretString,
+    token: Option<SecretString>,
     org: OnceCell<String>,
     clock: SharedClock,
 }
@@ -78,18 +78,15 @@ impl Client {
     /// A client for this access; nothing is called yet.
     ///
     /// # Errors
-    /// [`Failure::Usage`] without a token or a URL that can be meant.
+    /// [`Failure::Usage`] without a URL that can be meant.
     pub(crate) fn new(access: &Access, clock: SharedClock) -> Result<Self, Failure> {
         let base = Url::parse(&access.url).ok().filter(|url| !url.cannot_be_a_base());
         let base = base.ok_or_else(|| {
             Failure::Usage(format!("{} is no URL such as {DEFAULT_URL}", access.url))
         })?;
         let token = match &access.token_file {
-            Some(path) => read_token(path)?,
-            None => access.token.clone().ok_or_else(|| {
-                let how = "set TURNPIKE_TOKEN to a management token, or name a --token-file";
-                Failure::Usage(how.to_owned())
-            })?,
+            Some(path) => Some(read_secret(path)?),
+            None => access.token.clone(),
         };
         // The address is the user's own choice: a control plane mostly stands inside the walls.
         let options = ConnectorOptions { allow_private: true, ..ConnectorOptions::default() };
@@ -101,6 +98,15 @@ impl Client {
     /// The clock of this client's waits.
     pub(crate) fn clock(&self) -> &SharedClock {
         &self.clock
+    }
+
+    /// The organisation that was named, for who has no token of its own yet.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if none was.
+    pub(crate) fn named_org(&self) -> Result<&str, Failure> {
+        let how = || Failure::Usage("Say which organisation has invited you: --org".to_owned());
+        self.org.get().map(String::as_str).ok_or_else(how)
     }
 
     /// The id of the organisation that is asked about.
@@ -152,7 +158,12 @@ impl Client {
         let url = call.url(&self.base);
         let timeout = std::time::Duration::from_millis(timeout_ms);
         let request = self.http.request(call.method.clone(), url.as_str())?;
-        let mut request = request.timeout(timeout).bearer_auth(self.token.expose_secret());
+        let mut request = request.timeout(timeout);
+        if !call.is_open {
+            let how = "set TURNPIKE_TOKEN to a management token, or name a --token-file";
+            let token = self.token.as_ref().ok_or_else(|| Failure::Usage(how.to_owned()))?;
+            request = request.bearer_auth(token.expose_secret());
+        }
         if call.method != http::Method::GET {
             request = request.header("idempotency-key", command);
         }
@@ -190,11 +201,15 @@ impl Client {
     }
 }
 
-fn read_token(path: &Path) -> Result<SecretString, Failure> {
+/// The secret that is all of a file.
+///
+/// # Errors
+/// [`Failure::Io`] and [`Failure::Usage`].
+pub(crate) fn read_secret(path: &Path) -> Result<SecretString, Failure> {
     let failed = |source| Failure::io(path.display().to_string())(source);
     let length = std::fs::metadata(path).map_err(failed)?.len();
-    if length > MAX_TOKEN_BYTES {
-        return Err(Failure::Usage(format!("{} holds more than a token", path.display())));
+    if length > MAX_SECRET_BYTES {
+        return Err(Failure::Usage(format!("{} holds more than a secret", path.display())));
     }
     let text = std::fs::read_to_string(path).map_err(failed)?;
     Ok(text.trim().into())

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod completions;
+pub(crate) mod decision;
 pub(crate) mod echo;
 pub(crate) mod events;
 pub(crate) mod gateway;
@@ -9,6 +10,7 @@ pub(crate) mod key;
 pub(crate) mod me;
 pub(crate) mod member;
 pub(crate) mod model;
+pub(crate) mod notices;
 pub(crate) mod org;
 pub(crate) mod page;
 pub(crate) mod plan;
@@ -18,6 +20,7 @@ pub(crate) mod requests;
 pub(crate) mod token;
 pub(crate) mod usage;
 pub(crate) mod wait;
+pub(crate) mod wallet;
 
 use std::future::Future;
 
@@ -115,11 +118,10 @@ impl Session {
         } else {
             output.line(done)?;
         }
-        let Some(applied) = wait::told(answer) else { return Ok(()) };
-        if !output.json {
-            output.line(&applied.sentence)?;
-        }
-        if applied.is_missing { Err(Failure::NotApplied(applied.sentence)) } else { Ok(()) }
+        let Some(found) = answer.get("propagation") else { return Ok(()) };
+        // Nothing stands on standard output beside a secret.
+        let proof = if answer["secret"].is_string() { Output::note } else { Output::line };
+        wait::told(found).tell(output, proof)
     }
 }
 

@@ -2,11 +2,15 @@
 
 mod expiry;
 mod limits;
+mod scopes;
 mod value;
 
 pub(crate) use expiry::{Expiry, Moment};
-pub(crate) use limits::{LimitFlags, ScopeFlags};
-pub(crate) use value::{given, list, nullable, object, percents, seconds, some, usd, whole};
+pub(crate) use limits::LimitFlags;
+pub(crate) use scopes::ScopeFlags;
+pub(crate) use value::{
+    amount, given, list, nullable, object, percents, seconds, some, tools, usd, whole,
+};
 
 /// Which flag, or positional argument, a place of the request's body comes from. The first that
 /// begins the pointer is it: deeper places stand first.
@@ -21,6 +25,16 @@ const SOURCES: &[(&str, &str)] = &[
     ("/scopes/models", "--models"),
     ("/scopes/providers", "--providers"),
     ("/scopes/ips", "--ips"),
+    ("/scopes/mcp/enabled", "--mcp"),
+    ("/scopes/mcp/mode", "--mcp-mode"),
+    ("/scopes/mcp/servers", "--mcp-servers"),
+    ("/scopes/mcp/tools", "--mcp-tools"),
+    ("/cost_usd", "--cost-usd"),
+    ("/tokens", "--tokens"),
+    ("/amount_usd", "amount"),
+    ("/note", "--note"),
+    ("/invitation", "--invitation-file"),
+    ("/password", "--password-file"),
     ("/name", "name"),
     ("/email", "email"),
     ("/owner_id", "--owner"),

@@ -51,10 +51,18 @@ impl Output {
         if self.json {
             return self.document(page);
         }
-        let rows = page["data"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if rows.is_empty() {
+        if page["data"].as_array().is_none_or(Vec::is_empty) {
             return self.note("There is nothing to show.");
         }
+        self.rows(&page["data"], columns)
+    }
+
+    /// A table of a list of things, for people.
+    ///
+    /// # Errors
+    /// As [`Self::line`].
+    pub(crate) fn rows(self, things: &Value, columns: &[Column]) -> Result<(), Failure> {
+        let rows = things.as_array().map(Vec::as_slice).unwrap_or_default();
         self.line(&table::list(rows, columns, io::stdout().is_terminal()))
     }
 

@@ -14,6 +14,8 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     /// What is sent; nothing for GET and DELETE.
     pub(crate) body: Option<Value>,
+    /// It needs no token.
+    pub(crate) is_open: bool,
     /// The media type that is asked for, if not JSON.
     pub(crate) accept: Option<&'static str>,
     path: Vec<String>,
@@ -39,6 +41,12 @@ impl Call {
     /// Deletes what stands at a path.
     pub(crate) fn delete<'a>(path: impl IntoIterator<Item = &'a str>) -> Self {
         Self::new(Method::DELETE, path)
+    }
+
+    /// Without the token: the body holds what is needed.
+    pub(crate) fn open(mut self) -> Self {
+        self.is_open = true;
+        self
     }
 
     /// Adds a query parameter.
@@ -69,7 +77,7 @@ impl Call {
 
     fn new<'a>(method: Method, path: impl IntoIterator<Item = &'a str>) -> Self {
         let path = path.into_iter().map(ToOwned::to_owned).collect();
-        Self { method, body: None, accept: None, path, query: Vec::new() }
+        Self { method, body: None, is_open: false, accept: None, path, query: Vec::new() }
     }
 }
 

@@ -16,14 +16,13 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+fn access(address: SocketAddr) -> Access {
+    let (url, token) = (format!("http://{address}"), Some("mk-tp-secret".into()));
+    Access { url, token, token_file: None, org: None }
+}
+
 fn client(address: SocketAddr) -> Client {
-    let access = Access {
-        url: format!("http://{address}"),
-        token: Some("mk-tp-secret".into()),
-        token_file: None,
-        org: None,
-    };
-    Client::new(&access, clock::system()).unwrap()
+    Client::new(&access(address), clock::system()).unwrap()
 }
 
 /// Takes one request a connection, gives the answers in turn, and tells the heads of the requests.
@@ -104,8 +103,8 @@ async fn the_organisation_is_the_tokens_own_and_asked_for_once() {
     assert_eq!(second.unwrap(), "orgs/org_1/keys");
 }
 
-#[test]
-fn a_token_is_needed_and_a_file_wins() {
+#[tokio::test]
+async fn a_token_is_needed_and_a_file_wins() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "mk-tp-of-the-file\n").unwrap();
     let access = |url: &str, token: Option<&str>, path: Option<&std::path::Path>| Access {
@@ -116,10 +115,28 @@ fn a_token_is_needed_and_a_file_wins() {
     };
     let made = |access: Access| Client::new(&access, clock::system());
     let url = "http://127.0.0.1:7070";
-    assert!(matches!(made(access(url, None, None)), Err(Failure::Usage(_))));
+    let nobody = made(access(url, None, None)).unwrap();
+    let asked = nobody.send(&Call::get(["me"])).await;
+    assert!(matches!(asked, Err(Failure::Usage(_))));
+    assert!(matches!(nobody.named_org(), Err(Failure::Usage(_))));
     assert!(matches!(made(access("here", Some("mk"), None)), Err(Failure::Usage(_))));
     let missing = std::path::Path::new("/nowhere/token");
     assert!(matches!(made(access(url, None, Some(missing))), Err(Failure::Io { .. })));
     let both = made(access(url, Some("mk"), Some(file.path()))).unwrap();
-    assert_eq!(secrecy::ExposeSecret::expose_secret(&both.token), "mk-tp-of-the-file");
+    let token = both.token.unwrap();
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&token), "mk-tp-of-the-file");
+}
+
+#[tokio::test]
+async fn an_invitation_is_accepted_without_a_token() {
+    let (listener, address) = listen().await;
+    let access = Access { org: Some("org_1".to_owned()), token: None, ..access(address) };
+    let client = Client::new(&access, clock::system()).unwrap();
+    let path = ["orgs", client.named_org().unwrap(), "members", "accept"];
+    let call = Call::post(path, json!({ "invitation": "iv" })).open();
+    let answers = [("200 OK", json!({ "id": "mem_1" }))];
+    let (heads, sent) = tokio::join!(answer(listener, &answers), client.send(&call));
+    assert_eq!(sent.unwrap()["id"], "mem_1");
+    assert!(heads[0].starts_with("post /api/v1/orgs/org_1/members/accept "), "{}", heads[0]);
+    assert_eq!(header(&heads[0], "authorization"), None);
 }

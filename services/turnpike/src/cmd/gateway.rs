@@ -1,5 +1,6 @@
 //! `turnpike gateway`: the gateways of an organisation, and what lets them in.
 
+mod release;
 mod token;
 
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use crate::client::{Call, Kind};
 use crate::failure::Failure;
 use crate::output::table::{Column, plain, time};
 use crate::prompt::Confirm;
+use release::Release;
 use token::Token;
 
 const COLUMNS: &[Column] = &[
@@ -33,6 +35,8 @@ pub(crate) enum Gateway {
     Remove(Named),
     /// Cut a gateway off: it is granted nothing more (operator)
     Fence(Named),
+    /// Release what a gateway that is gone still holds of a budget
+    Release(Release),
     /// Tokens with which gateways join
     #[command(subcommand)]
     Token(Token),
@@ -71,6 +75,7 @@ impl Run for Gateway {
                 let answer = client.send(&wait.on(Call::post(path, json!({})))).await?;
                 session.changed(&answer, &format!("fenced {}", called("gateway", &answer)))
             }
+            Self::Release(release) => release.run(session).await,
             Self::Token(token) => token.run(session).await,
         }
     }

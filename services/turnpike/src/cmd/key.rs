@@ -1,10 +1,13 @@
 //! `turnpike key`: model keys, from creation to deletion.
 
 mod create;
+mod explain;
 mod list;
 mod show;
+mod usage;
 
 pub(crate) use create::example;
+pub(crate) use list::quota;
 
 use serde_json::{Value, json};
 
@@ -39,6 +42,12 @@ pub(crate) enum Key {
     Revoke(Revoke),
     /// Delete a key for ever; its requests stay in the log
     Delete(Delete),
+    /// Say what would be decided of a request, and why
+    Explain(explain::Explain),
+    /// Show what the key used
+    Usage(usage::Usage),
+    /// Show whether every gateway that is online knows all of the key
+    Propagation(usage::Propagation),
     /// Show a secret again, where the organisation keeps them recoverable; every reading is logged
     Reveal(Named),
 }
@@ -121,6 +130,9 @@ impl Run for Key {
             Self::Activate(activate) => activate.run(session).await,
             Self::Revoke(revoke) => revoke.run(session).await,
             Self::Delete(delete) => delete.run(session).await,
+            Self::Explain(explain) => explain.run(session).await,
+            Self::Usage(usage) => usage.run(session).await,
+            Self::Propagation(propagation) => propagation.run(session).await,
             Self::Reveal(named) => named.reveal(session).await,
         }
     }

@@ -1,13 +1,16 @@
 //! `turnpike member`: the people of an organisation.
 
+use std::path::PathBuf;
+
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::page::Page;
 use super::wait::Wait;
 use super::{Run, Session};
-use crate::client::{Call, Kind};
+use crate::client::{Call, Kind, read_secret};
 use crate::failure::Failure;
-use crate::output::table::{Column, time};
+use crate::output::table::{Column, plain, time};
 use crate::prompt::Confirm;
 
 /// The roles that members have.
@@ -37,6 +40,15 @@ pub(crate) enum Member {
         /// What the person may do; never above your own role
         #[arg(long, value_parser = ROLES, default_value = "member")]
         role: String,
+    },
+    /// Answer an invitation: choose a password. Needs no token, but --org
+    Accept {
+        /// File that holds the invitation (iv-tp-…)
+        #[arg(long, value_name = "FILE")]
+        invitation_file: PathBuf,
+        /// File that holds the new password, of 12 to 128 characters
+        #[arg(long, value_name = "FILE")]
+        password_file: PathBuf,
     },
     /// Give a member another role
     Role {
@@ -73,6 +85,17 @@ impl Run for Member {
                 let call = Call::post(client.in_org(&["members"]).await?, body);
                 let answer = client.send(&call).await?;
                 session.changed(&answer, &format!("invited {email} as {role}"))
+            }
+            Self::Accept { invitation_file, password_file } => {
+                let (invitation, password) =
+                    (read_secret(&invitation_file)?, read_secret(&password_file)?);
+                let body = json!({
+                    "invitation": invitation.expose_secret(),
+                    "password": password.expose_secret(),
+                });
+                let path = ["orgs", client.named_org()?, "members", "accept"];
+                let answer = client.send(&Call::post(path, body).open()).await?;
+                session.changed(&answer, &format!("joined as {}", plain(&answer["email"])))
             }
             Self::Role { member, role, wait } => {
                 let id = client.id_of(Kind::MEMBER, &member).await?;

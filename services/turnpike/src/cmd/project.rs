@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::key::quota;
 use super::page::Page;
 use super::wait::Wait;
 use super::{Run, Session, called};
@@ -14,9 +15,8 @@ use crate::prompt::Confirm;
 const COLUMNS: &[Column] = &[
     Column::plain("name", "/name"),
     Column::plain("keys", "/keys"),
-    Column::plain("cost usd", "/limits/cost_usd"),
-    Column::plain("tokens", "/limits/tokens"),
-    Column::plain("reset", "/limits/reset"),
+    Column::new("quota", "", quota),
+    Column::plain("held usd", "/usage/held_cost_usd"),
     Column::plain("rpm", "/limits/requests_per_minute"),
     Column::plain("tpm", "/limits/tokens_per_minute"),
     Column::new("created", "/created_at", time),

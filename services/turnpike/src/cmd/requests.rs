@@ -91,3 +91,24 @@ fn key(request: &Value) -> String {
     let name = &request["key_name"];
     plain(if name.is_null() { &request["key_id"] } else { name })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::output::table::list;
+
+    #[test]
+    fn a_row_shows_the_tokens_of_the_request() {
+        let request = json!({
+            "at": "2026-11-21T04:00:00.000Z", "key_id": "key_1", "key_name": "ci", "model": "echo-1",
+            "status": 200, "usage": { "input": 17, "output": 23 }, "cost_usd": "0.01",
+            "latency_ms": 5, "id": "req_1",
+        });
+        let table = list(&[request], COLUMNS, false);
+        let row: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
+        let wanted = ["2026-11-21", "04:00:00", "ci", "echo-1", "200", "17", "23", "0.01", "5"];
+        assert_eq!(row[..9], wanted);
+    }
+}

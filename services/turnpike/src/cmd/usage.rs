@@ -1,6 +1,7 @@
 //! `turnpike usage`: what was used, and up to when that is complete.
 
 use serde_json::Value;
+use turnpike_domain::time::Timestamp;
 
 use super::{Run, Session};
 use crate::client::{Call, Kind};
@@ -33,6 +34,13 @@ pub(crate) struct Usage {
     /// Only of the keys that are in this project now, by id or name
     #[arg(long)]
     project: Option<String>,
+    #[command(flatten)]
+    span: Span,
+}
+
+/// Which part of usage is shown.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Span {
     /// Only of this model
     #[arg(long)]
     model: Option<String>,
@@ -44,6 +52,15 @@ pub(crate) struct Usage {
     until: Option<Moment>,
 }
 
+impl Span {
+    /// The call for this part of it.
+    pub(crate) fn on(self, call: Call, now: Timestamp) -> Call {
+        call.with_some("model", self.model)
+            .with_some("from", self.from.map(|moment| moment.time(now)))
+            .with_some("until", self.until.map(|moment| moment.time(now)))
+    }
+}
+
 impl Run for Usage {
     async fn run(self, session: &Session) -> Result<(), Failure> {
         let client = &session.client;
@@ -53,14 +70,18 @@ impl Run for Usage {
         let call = Call::get(client.in_org(&["usage"]).await?)
             .with("group_by", self.by)
             .with_some("key", key)
-            .with_some("project", project)
-            .with_some("model", self.model)
-            .with_some("from", self.from.map(|moment| moment.time(now)))
-            .with_some("until", self.until.map(|moment| moment.time(now)));
-        let usage = client.send(&call).await?;
-        session.output.list(&usage, COLUMNS)?;
-        if session.output.json { Ok(()) } else { session.output.note(&summary(&usage)) }
+            .with_some("project", project);
+        tell(session, &client.send(&self.span.on(call, now)).await?)
     }
+}
+
+/// Shows usage, and what it adds up to.
+///
+/// # Errors
+/// [`Failure::Io`] if nobody reads it.
+pub(crate) fn tell(session: &Session, usage: &Value) -> Result<(), Failure> {
+    session.output.list(usage, COLUMNS)?;
+    if session.output.json { Ok(()) } else { session.output.note(&summary(usage)) }
 }
 
 /// The sum, and up to when nothing is missing from it.

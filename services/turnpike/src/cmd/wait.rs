@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use crate::client::Call;
+use crate::failure::Failure;
+use crate::output::Output;
 use crate::output::table::plain;
 
 /// Whether and how long to wait for gateways.
@@ -33,9 +35,25 @@ impl Wait {
     }
 }
 
-/// What an answer says of gateways; `None` if it was not asked to.
-pub(crate) fn told(answer: &Value) -> Option<Applied> {
-    let found = answer.get("propagation")?;
+impl Applied {
+    /// Tells people the proof.
+    ///
+    /// # Errors
+    /// [`Failure::NotApplied`] with the sentence, if a gateway is missing from it.
+    pub(crate) fn tell(
+        self,
+        output: Output,
+        proof: fn(Output, &str) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if self.is_missing {
+            return Err(Failure::NotApplied(self.sentence));
+        }
+        if output.json { Ok(()) } else { proof(output, &self.sentence) }
+    }
+}
+
+/// What a proof of propagation says.
+pub(crate) fn told(found: &Value) -> Applied {
     let [applied, online, slowest] =
         ["applied", "online", "slowest_ms"].map(|name| plain(&found[name]));
     let missing = found["missing"].as_array().filter(|missing| !missing.is_empty());
@@ -46,7 +64,7 @@ pub(crate) fn told(answer: &Value) -> Option<Applied> {
         }
         None => format!("applied on {applied} of {online} gateways, slowest {slowest} ms"),
     };
-    Some(Applied { sentence, is_missing: missing.is_some() })
+    Applied { sentence, is_missing: missing.is_some() }
 }
 
 #[cfg(test)]
@@ -57,13 +75,11 @@ mod tests {
 
     #[test]
     fn a_proof_is_one_sentence() {
-        assert_eq!(told(&json!({ "id": "key_1" })), None);
         let told_of = |applied: u8, missing: &[&str]| {
-            let propagation = json!({
+            told(&json!({
                 "position": 7, "online": 3, "applied": applied, "slowest_ms": 12,
                 "missing": missing,
-            });
-            told(&json!({ "propagation": propagation })).unwrap()
+            }))
         };
         let all = told_of(3, &[]);
         assert_eq!(all.sentence, "applied on 3 of 3 gateways, slowest 12 ms");
@@ -71,5 +87,10 @@ mod tests {
         let some = told_of(1, &["gw_1", "gw_2"]);
         assert_eq!(some.sentence, "applied on 1 of 3 gateways; not yet on gw_1, gw_2");
         assert!(some.is_missing);
+        // It is told once: as the failure.
+        let proof = |_: Output, _: &str| panic!("told twice");
+        let failed = some.tell(Output { json: false }, proof).unwrap_err();
+        assert!(matches!(failed, Failure::NotApplied(told) if told.ends_with("gw_1, gw_2")));
+        assert!(all.tell(Output { json: true }, proof).is_ok());
     }
 }

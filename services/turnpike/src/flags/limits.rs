@@ -1,8 +1,8 @@
-//! Limits and scopes as flags.
+//! Limits as flags.
 
 use serde_json::Value;
 
-use super::{given, list, percents, usd, whole};
+use super::{given, percents, usd, whole};
 
 /// Limits of a key or a project.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -31,21 +31,6 @@ pub(crate) struct LimitFlags {
     fit: Option<String>,
 }
 
-/// What a key may touch.
-#[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Scopes (none takes one away)")]
-pub(crate) struct ScopeFlags {
-    /// Models, with commas between
-    #[arg(long, value_name = "NAMES", value_parser = list)]
-    models: Option<Value>,
-    /// Providers, with commas between
-    #[arg(long, value_name = "NAMES", value_parser = list)]
-    providers: Option<Value>,
-    /// Client addresses and ranges, such as 10.0.0.0/8,192.0.2.7
-    #[arg(long, value_name = "RANGES", value_parser = list)]
-    ips: Option<Value>,
-}
-
 impl LimitFlags {
     /// The limits that were given; `None` if none was.
     pub(crate) fn json(self) -> Option<Value> {
@@ -58,12 +43,5 @@ impl LimitFlags {
             ("alert_percent", self.alerts),
             ("fit", self.fit.map(Value::from)),
         ])
-    }
-}
-
-impl ScopeFlags {
-    /// The scopes that were given; `None` if none was.
-    pub(crate) fn json(self) -> Option<Value> {
-        given([("models", self.models), ("providers", self.providers), ("ips", self.ips)])
     }
 }

@@ -23,6 +23,12 @@ pub(crate) fn usd(text: &str) -> Result<Value, String> {
     nullable(text)
 }
 
+/// An amount in USD, such as `25` or `0.005`.
+pub(crate) fn amount(text: &str) -> Result<String, String> {
+    text.parse::<NanoUsd>().map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
+}
+
 /// A whole number, or `none`. Underscores between digits help people to count zeros.
 pub(crate) fn whole(text: &str) -> Result<Value, String> {
     if text == NONE {
@@ -42,6 +48,13 @@ pub(crate) fn list(text: &str) -> Result<Value, String> {
         return Err("must be names with commas between, or none for no restriction".to_owned());
     }
     Ok(items.collect())
+}
+
+/// A server, and its tools with commas between, or `none`.
+pub(crate) fn tools(text: &str) -> Result<(String, Value), String> {
+    let pair = text.split_once('=').filter(|(server, _)| !server.is_empty());
+    let (server, names) = pair.ok_or("must be a server and its tools such as search=find,read")?;
+    Ok((server.to_owned(), list(names)?))
 }
 
 /// Percentages with commas between, or `none`.

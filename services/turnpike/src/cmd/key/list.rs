@@ -101,7 +101,7 @@ async fn rename(
 }
 
 /// What is used of what is allowed, in the present window.
-pub(super) fn quota(key: &Value) -> String {
+pub(crate) fn quota(key: &Value) -> String {
     let caps = [
         ("USD", &key["limits"]["cost_usd"], &key["usage"]["cost_usd"]),
         ("tokens", &key["limits"]["tokens"], &key["usage"]["tokens"]),
