@@ -2,6 +2,7 @@
 
 pub(crate) mod ask;
 mod audit;
+mod balances;
 mod body;
 mod cursor;
 mod decisions;
@@ -13,10 +14,12 @@ mod gateways;
 mod keys;
 mod members;
 mod models;
+mod notices;
 mod orgs;
 mod plans;
 mod projects;
 mod providers;
+mod release;
 mod reply;
 mod requests;
 pub(crate) mod route;
@@ -101,11 +104,13 @@ pub(crate) fn routes() -> Vec<Route> {
         keys::routes(),
         tokens::routes(),
         gateways::routes(),
+        release::routes(),
         providers::routes(),
         wallet::routes(),
         events::routes(),
         audit::routes(),
         decisions::routes(),
+        notices::routes(),
         requests::routes(),
         usage::routes(),
         plans::routes(),

@@ -5,6 +5,7 @@
 //! gateway that these rules hand their figures to.
 
 mod figures;
+mod sentence;
 
 use std::fmt;
 use std::net::IpAddr;

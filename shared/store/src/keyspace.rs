@@ -13,8 +13,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use turnpike_domain::id::{CommandId, OrgId};
 
 pub(crate) use self::ledger::{
-    account, cap, due, dues, followed, lease, leases, put_account, read_account, read_due,
-    read_lease, run,
+    account, all_leases, cap, due, dues, followed, lease, leases, put_account, read_account,
+    read_due, read_holder, read_lease, run,
 };
 pub(crate) use self::spend::{
     aside, asides, key_total, key_totals, place, places, read_key_total, read_place, read_total,

@@ -2,7 +2,9 @@
 
 pub(crate) mod rows;
 
-use turnpike_domain::id::OrgId;
+use std::collections::BTreeMap;
+
+use turnpike_domain::id::{GatewayId, OrgId};
 use turnpike_domain::ledger::{self, BudgetFigures, Due, Level, Row};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::state::Organisation;
@@ -11,9 +13,27 @@ use turnpike_domain::time::{Timestamp, Window};
 use crate::error::StoreError;
 use crate::keyspace;
 use crate::kv::{Entry, Kv, Snapshot};
+use crate::paging;
 
 /// Due rows read at once; what is told is deleted, so the next reading finds the rest.
 const MAX_DUES: usize = 1_000;
+/// Leases read at once.
+const LEASES: usize = 1_000;
+/// Pages of leases that are looked through for lost ones: a hundred thousand leases.
+const MAX_LEASE_PAGES: usize = 100;
+
+/// What a gateway holds that was not heard of any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostHold {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// The leaf of the path that it is held on.
+    pub account: Account,
+    /// In which unit.
+    pub unit: Unit,
+    /// How much, in the unit.
+    pub amount: i64,
+}
 
 /// What an account has used of one unit in one window; zeros if nothing was ever booked there.
 ///
@@ -47,6 +67,36 @@ pub async fn figures(
     let cap = organisation.caps.get(&(account, unit)).copied().unwrap_or_default();
     let figures = Level { account, window, cap, row }.figures();
     Ok(BudgetFigures { resets_at: reset.ends(window), ..figures })
+}
+
+/// What gateways hold that were not heard of any more, by gateway, leaf and unit. It counts against
+/// every level above the leaf too.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read.
+pub async fn lost(snapshot: &dyn Snapshot, org: OrgId) -> Result<Vec<LostHold>, StoreError> {
+    let mut sums: BTreeMap<(GatewayId, Account, Unit), i64> = BTreeMap::new();
+    let mut scan = keyspace::all_leases(org, LEASES);
+    for _ in 0..MAX_LEASE_PAGES {
+        let entries = snapshot.scan(scan.clone()).await?;
+        for (key, value) in &entries {
+            let shape = || StoreError::row("lease", "a key's shape");
+            let gateway = keyspace::read_holder(key).ok_or_else(shape)?;
+            let (_, unit) = keyspace::read_lease(key).ok_or_else(shape)?;
+            let row = rows::LeaseRow::read(value)?;
+            let Some((leaf, _)) = row.path.first().filter(|_| row.lease.lost) else { continue };
+            let sum = sums.entry((gateway, *leaf, unit)).or_default();
+            *sum = sum.saturating_add(row.lease.hold());
+        }
+        match entries.last() {
+            Some((last, _)) if entries.len() == LEASES => scan = paging::beyond(&scan, last),
+            Some(_) | None => break,
+        }
+    }
+    let held = sums.into_iter().filter(|(_, amount)| *amount > 0);
+    Ok(held
+        .map(|((gateway, account, unit), amount)| LostHold { gateway, account, unit, amount })
+        .collect())
 }
 
 /// The thresholds of an organisation that were crossed and are not told yet, at most a thousand at

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use turnpike_domain::id::{KeyId, OrgId};
-use turnpike_domain::money::NanoUsd;
-use turnpike_domain::time::{DAY_MS, HOUR_MS, Reset, Timestamp};
+use turnpike_domain::time::{DAY_MS, HOUR_MS, Timestamp};
 use turnpike_store::rows::Total;
 use turnpike_store::usage;
 use turnpike_wire::api::text::Percent;
@@ -25,18 +24,8 @@ const SHARE_MS: u64 = 30 * DAY_MS;
 pub(crate) struct KeyFigures {
     /// Of all time.
     pub(crate) total: Total,
-    daily: Spent,
-    weekly: Spent,
-    monthly: Spent,
     /// Requests of the last 30 days.
     recent: u64,
-}
-
-/// What was used in a window.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Spent {
-    pub(crate) cost: NanoUsd,
-    pub(crate) tokens: u64,
 }
 
 /// The figures of an organisation.
@@ -53,28 +42,6 @@ pub(crate) struct FigureCache {
     kept: Mutex<BTreeMap<OrgId, (u64, Arc<Figures>)>>,
 }
 
-impl KeyFigures {
-    /// What was used in the present window.
-    pub(crate) fn spent(&self, reset: Reset) -> Spent {
-        match reset {
-            Reset::None => {
-                let tokens = self.total.input.saturating_add(self.total.output);
-                Spent { cost: self.total.cost, tokens }
-            }
-            Reset::Daily => self.daily,
-            Reset::Weekly => self.weekly,
-            Reset::Monthly => self.monthly,
-        }
-    }
-}
-
-impl Spent {
-    fn add(&mut self, total: &Total) {
-        self.cost = self.cost.plus(total.cost);
-        self.tokens = self.tokens.saturating_add(total.input).saturating_add(total.output);
-    }
-}
-
 impl Figures {
     /// What one key used.
     pub(crate) fn key(&self, key: KeyId) -> KeyFigures {
@@ -84,11 +51,6 @@ impl Figures {
     /// A key's share of the organisation's requests of the last 30 days.
     pub(crate) fn share(&self, key: KeyId) -> Percent {
         Percent::of(self.key(key).recent, self.recent)
-    }
-
-    /// What all keys cost in all time.
-    pub(crate) fn cost(&self) -> NanoUsd {
-        self.keys.values().fold(NanoUsd::ZERO, |sum, key| sum.plus(key.total.cost))
     }
 }
 
@@ -115,11 +77,7 @@ pub(crate) async fn complete_up_to(ask: &Ask) -> Result<Option<Timestamp>, Probl
 
 async fn read(ask: &Ask) -> Result<Figures, Problem> {
     let snapshot = ask.snapshot().await?;
-    let starts = [Reset::Daily, Reset::Weekly, Reset::Monthly]
-        .map(|reset| Timestamp(reset.window(ask.now).0));
-    let [daily, weekly, monthly] = starts;
-    let recent = Timestamp(ask.now.0.saturating_sub(SHARE_MS) / HOUR_MS * HOUR_MS);
-    let from = monthly.min(weekly).min(recent);
+    let from = Timestamp(ask.now.0.saturating_sub(SHARE_MS) / HOUR_MS * HOUR_MS);
     let mut figures = Figures { complete_up_to: complete_up_to(ask).await?, ..Figures::default() };
     for (key, total) in usage::keys(&*snapshot, ask.org).await? {
         figures.keys.insert(key, KeyFigures { total, ..KeyFigures::default() });
@@ -127,17 +85,8 @@ async fn read(ask: &Ask) -> Result<Figures, Problem> {
     let until = ask.now.plus_ms(DAY_MS);
     for row in usage::hours(&*snapshot, ask.org, from, until).await? {
         let key = figures.keys.entry(row.key).or_default();
-        for (start, spent) in
-            [(daily, &mut key.daily), (weekly, &mut key.weekly), (monthly, &mut key.monthly)]
-        {
-            if row.hour >= start {
-                spent.add(&row.total);
-            }
-        }
-        if row.hour >= recent {
-            key.recent = key.recent.saturating_add(row.total.requests);
-            figures.recent = figures.recent.saturating_add(row.total.requests);
-        }
+        key.recent = key.recent.saturating_add(row.total.requests);
+        figures.recent = figures.recent.saturating_add(row.total.requests);
     }
     Ok(figures)
 }

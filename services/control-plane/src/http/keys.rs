@@ -1,6 +1,7 @@
 //! `/orgs/{org}/keys`: made, changed, and everything that is done to one.
 
 mod actions;
+mod explain;
 mod list;
 mod view;
 
@@ -58,6 +59,7 @@ pub(super) fn routes() -> Vec<Route> {
             .gives(Gives::Written { thing: shape::<Deleted>(), created: false, secret: false }),
     ];
     routes.extend(actions::routes());
+    routes.extend(explain::routes());
     routes
 }
 

@@ -3,17 +3,21 @@
 use turnpike_domain::command::Command;
 use turnpike_domain::event::Event;
 use turnpike_domain::id::ProjectId;
-use turnpike_domain::limit::Limits;
+use turnpike_domain::limit::{Account, Limits};
 use turnpike_domain::state::Organisation;
+use turnpike_domain::time::Timestamp;
 use turnpike_runtime::entropy;
-use turnpike_wire::api::key::{KeyUsage, LimitsForm};
+use turnpike_wire::api::key::LimitsForm;
+use turnpike_wire::api::page::Page;
 use turnpike_wire::api::project::{Project, ProjectForm};
 use turnpike_wire::api::propagation::Deleted;
 use turnpike_wire::api::text::Text;
 
 use super::ask::{Ask, PAGE, WAIT};
+use super::balances::{self, Balance};
 use super::cursor::Rank;
 use super::execute::{Tries, Wanted};
+use super::figures::complete_up_to;
 use super::reply::Reply;
 use super::route::{Answer, BASE, Gives, Route, Verb, shape};
 use crate::auth::Caller;
@@ -52,14 +56,9 @@ async fn list(ask: Ask, _: Caller) -> Answer {
         let known = state.projects.keys();
         span.page(known.map(|id| ((Rank::Number(0), id.0), *id)))
     };
-    let page = ask
-        .read(|state| {
-            let page = page(state);
-            let data = page.data.iter().filter_map(|id| shown(state, *id)).collect();
-            turnpike_wire::api::page::Page::<Project> { data, next_cursor: page.next_cursor }
-        })
-        .await?;
-    Reply::json(&page)
+    let page = ask.read(page).await?;
+    let data = show(&ask, &page.data).await?.into_iter().map(|(project, _)| project).collect();
+    Reply::json(&Page::<Project> { data, next_cursor: page.next_cursor })
 }
 
 async fn create(mut ask: Ask, caller: Caller) -> Answer {
@@ -113,24 +112,39 @@ fn limits(form: &ProjectForm) -> Limits {
 }
 
 async fn stand(ask: &Ask, id: ProjectId) -> Result<(Project, u64), Problem> {
-    let found = ask
-        .read(|state| {
-            let seq = state.projects.get(&id)?.seq;
-            shown(state, id).map(|project| (project, seq))
-        })
-        .await?;
-    found.ok_or_else(|| Problem::not_found("project"))
+    show(ask, &[id]).await?.pop().ok_or_else(|| Problem::not_found("project"))
 }
 
-fn shown(state: &Organisation, id: ProjectId) -> Option<Project> {
+/// Those of the projects that are there, with what their keys used and their versions.
+async fn show(ask: &Ask, ids: &[ProjectId]) -> Result<Vec<(Project, u64)>, Problem> {
+    let place = |state: &Organisation, id: &ProjectId| {
+        Some((Account::Project(*id), state.projects.get(id)?.limits.reset))
+    };
+    let places = |state: &Organisation| ids.iter().filter_map(|id| place(state, id)).collect();
+    let balances = balances::read(ask, ask.read(places).await?).await?;
+    let complete_up_to = complete_up_to(ask).await?;
+    let shown = |state: &Organisation| {
+        let shown = |balance: &Balance| shown(state, balance, complete_up_to);
+        balances.iter().filter_map(shown).collect()
+    };
+    ask.read(shown).await
+}
+
+fn shown(
+    state: &Organisation,
+    balance: &Balance,
+    complete_up_to: Option<Timestamp>,
+) -> Option<(Project, u64)> {
+    let Account::Project(id) = balance.account else { return None };
     let project = state.projects.get(&id)?;
     let keys = state.keys.values().filter(|key| key.profile.project == Some(id)).count();
-    Some(Project {
+    let shown = Project {
         id: Text(id),
         name: project.name.to_string(),
         limits: LimitsForm::from(&project.limits),
         keys,
-        usage: KeyUsage::default(),
+        usage: balance.usage(complete_up_to),
         created_at: Text(project.created_at),
-    })
+    };
+    Some((shown, project.seq))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use turnpike_domain::command::Command;
 use turnpike_domain::event::Event;
 use turnpike_domain::id::TopUpId;
+use turnpike_domain::limit::Unit;
 use turnpike_domain::money::NanoUsd;
 use turnpike_domain::state::TopUp as Known;
 use turnpike_domain::time::{DAY_MS, Timestamp};
@@ -14,8 +15,9 @@ use turnpike_wire::api::text::Text;
 use turnpike_wire::api::wallet::{LedgerLine, TopUp, TopUpForm, Wallet};
 
 use super::ask::{Ask, PAGE, WAIT};
+use super::balances;
 use super::cursor::Rank;
-use super::figures::figures;
+use super::figures::complete_up_to;
 use super::reply::Reply;
 use super::route::{Answer, BASE, Gives, Route, Verb, shape};
 use crate::auth::Caller;
@@ -47,18 +49,19 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn get(ask: Ask, caller: Caller) -> Answer {
     caller.reads_all()?;
-    let figures = figures(&ask).await?;
-    let spent = figures.cost();
+    let row = balances::read_one(&ask, balances::WALLET).await?.row(Unit::Usd);
+    let complete_up_to = complete_up_to(&ask).await?.map(Text);
+    let usd = |amount| Text(NanoUsd(amount));
     let wallet = ask
         .read(|state| Wallet {
             mode: Text(state.settings.wallet),
             topped_up_usd: Text(state.wallet.topped_up),
-            settled_usd: Text(spent),
-            balance_usd: Text(state.wallet.topped_up.minus(spent)),
-            held_usd: Text(NanoUsd::ZERO),
-            lost_usd: Text(NanoUsd::ZERO),
+            settled_usd: usd(row.settled),
+            balance_usd: Text(state.wallet.topped_up.minus(NanoUsd(row.settled))),
+            held_usd: usd(row.held),
+            lost_usd: usd(row.lost),
             exhausted: state.wallet.exhausted,
-            complete_up_to: figures.complete_up_to.map(Text),
+            complete_up_to,
         })
         .await?;
     Reply::json(&wallet)

@@ -58,7 +58,7 @@ impl Denied {
     pub fn new(denial: Denial, now: Timestamp) -> Self {
         Self {
             denial,
-            message: Cow::Borrowed(sentence(denial)),
+            message: Cow::Borrowed(denial.sentence()),
             at: now,
             subject: None,
             limit_status: LimitStatus::default(),
@@ -149,38 +149,5 @@ impl Denied {
                 denial.status()
             }
         }
-    }
-}
-
-const fn sentence(denial: Denial) -> &'static str {
-    match denial {
-        Denial::Unauthorized => "The API key is missing, malformed or unknown.",
-        Denial::WrongCredentialKind => "This credential does not belong here.",
-        Denial::KeyDisabled => "The API key is switched off.",
-        Denial::KeyExpired => "The API key has expired.",
-        Denial::KeyRevoked => "The API key was revoked.",
-        Denial::BillingShortfall => "The organisation has no money left.",
-        Denial::QuotaExceeded => "A cost or token limit is used up.",
-        Denial::InFlightBudgetExhausted => {
-            "What is left of the budget is held by running requests; try again shortly."
-        }
-        Denial::ModelNotAllowed => "The API key may not call this model.",
-        Denial::ProviderNotAllowed => "The API key may not use any provider of this model.",
-        Denial::IpNotAllowed => "The API key may not be used from this address.",
-        Denial::McpNotAllowed => "The API key may not use this MCP server or tool.",
-        Denial::ModelNotFound => "There is no such model.",
-        Denial::NotFound => "There is nothing at this path.",
-        Denial::MethodNotAllowed => "This path does not take this method.",
-        Denial::RequestTooLarge => "The request is too large.",
-        Denial::RequestTimeout => "The request did not arrive in time.",
-        Denial::InvalidRequest => "The request cannot be read.",
-        Denial::RateLimited => "Too many requests or tokens in a minute.",
-        Denial::ProviderError => "The provider failed.",
-        Denial::ProviderTimeout => "The provider did not answer in time.",
-        Denial::ControlPlaneStale => {
-            "The gateway has had no news for too long to check this key; try again."
-        }
-        Denial::LimitAuthorityUnavailable => "The limits of this key could not be checked.",
-        Denial::Overloaded => "The gateway has too much to do; try again.",
     }
 }

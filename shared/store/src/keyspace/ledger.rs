@@ -54,6 +54,18 @@ pub(crate) fn dues(org: OrgId, limit: usize) -> Scan {
     whole(org, Table::Due, limit)
 }
 
+/// The leases of all gateways of an organisation.
+#[must_use]
+pub(crate) fn all_leases(org: OrgId, limit: usize) -> Scan {
+    whole(org, Table::Lease, limit)
+}
+
+/// Reads the gateway from a lease's key.
+pub(crate) fn read_holder(key: &[u8]) -> Option<GatewayId> {
+    let (gateway, _) = key.get(BEGIN..)?.split_first_chunk()?;
+    Some(GatewayId::from_bytes(*gateway))
+}
+
 /// Reads a duty from its key.
 pub(crate) fn read_due(key: &[u8]) -> Option<Due> {
     let (account, rest) = read_account(key.get(BEGIN..)?)?;

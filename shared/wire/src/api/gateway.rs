@@ -3,7 +3,38 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::text::{EpochRef, GatewayRef, Place, Time, TokenRef};
+use super::input::shape;
+use super::text::{EpochRef, GatewayRef, KeyRef, Place, ProjectRef, Time, TokenRef, Usd};
+
+shape! {
+    /// What to release of what a gateway has lost: of a key's budget, of a project's, or, without
+    /// either, of the wallet.
+    ReleaseForm {
+        /// The key.
+        key_id: Option<KeyRef>,
+        /// The project.
+        project_id: Option<ProjectRef>,
+        /// At most so much money. This or `tokens`.
+        cost_usd: Option<Usd>,
+        /// At most so many tokens.
+        tokens: Option<u64>,
+    }
+}
+
+/// What was released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Released {
+    /// The gateway that held it.
+    pub gateway_id: GatewayRef,
+    /// The key whose budget it was.
+    pub key_id: Option<KeyRef>,
+    /// The project whose budget it was.
+    pub project_id: Option<ProjectRef>,
+    /// At most so much money.
+    pub cost_usd: Option<Usd>,
+    /// At most so many tokens.
+    pub tokens: Option<u64>,
+}
 
 /// A gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -9,6 +9,7 @@ use turnpike_wire::api::page::Page;
 use super::view;
 use crate::auth::Caller;
 use crate::http::ask::Ask;
+use crate::http::balances::{self, Balance};
 use crate::http::cursor::Rank;
 use crate::http::figures::{Figures, figures};
 use crate::http::reply::Reply;
@@ -50,9 +51,12 @@ pub(super) async fn list(ask: Ask, caller: Caller) -> Answer {
         span.page(found)
     };
     let page = ask.read(listed).await?;
-    let shown =
-        |(key, exhausted): (Arc<Known>, bool)| view::shown(&key, exhausted, &figures, ask.now);
-    let data = page.data.into_iter().map(shown).collect();
+    let places = page.data.iter().map(|(key, _)| balances::of(key)).collect();
+    let balances = balances::read(&ask, places).await?;
+    let shown = |((key, exhausted), balance): (&(Arc<Known>, bool), &Balance)| {
+        view::shown(key, *exhausted, &figures, balance, ask.now)
+    };
+    let data = page.data.iter().zip(&balances).map(shown).collect();
     Reply::json(&Page { data, next_cursor: page.next_cursor })
 }
 

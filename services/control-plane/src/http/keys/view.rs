@@ -1,30 +1,41 @@
 //! What a key looks like at a moment: its state, what it amounts to, and what it used.
 
+use std::sync::Arc;
+
 use turnpike_domain::id::KeyId;
 use turnpike_domain::refusal::Refusal;
 use turnpike_domain::state::{Key as Known, Organisation, Status};
 use turnpike_domain::time::Timestamp;
-use turnpike_wire::api::key::{Key, KeyUsage, LimitsForm, ScopesForm};
+use turnpike_wire::api::key::{Key, LimitsForm, ScopesForm};
 use turnpike_wire::api::text::Text;
 
 use crate::auth::Caller;
 use crate::http::ask::Ask;
+use crate::http::balances::{self, Balance};
 use crate::http::figures::{Figures, figures};
 use crate::problem::Problem;
 
 /// A key that the caller may see, with its version.
 pub(super) async fn stand(ask: &Ask, caller: &Caller, id: KeyId) -> Result<(Key, u64), Problem> {
     let figures = figures(ask).await?;
-    let shown = |state: &Organisation| {
+    let seen = |state: &Organisation| {
         let key = state.keys.get(&id).filter(|key| caller.requester.may_see(key))?;
-        Some((shown(key, state.is_exhausted(id, ask.now), &figures, ask.now), key.seq))
+        Some((Arc::clone(key), state.is_exhausted(id, ask.now)))
     };
-    let found = ask.read(shown).await?;
-    found.ok_or_else(|| Refusal::NotFound { noun: "key" }.into())
+    let missing = || Problem::from(Refusal::NotFound { noun: "key" });
+    let (key, exhausted) = ask.read(seen).await?.ok_or_else(missing)?;
+    let balance = balances::read_one(ask, balances::of(&key)).await?;
+    Ok((shown(&key, exhausted, &figures, &balance, ask.now), key.seq))
 }
 
 /// A key as it is shown.
-pub(super) fn shown(key: &Known, exhausted: bool, figures: &Figures, now: Timestamp) -> Key {
+pub(super) fn shown(
+    key: &Known,
+    exhausted: bool,
+    figures: &Figures,
+    balance: &Balance,
+    now: Timestamp,
+) -> Key {
     let (profile, status) = (&key.profile, key.status(now, exhausted));
     let used = figures.key(key.id);
     let metadata = profile.metadata.as_deref();
@@ -47,19 +58,7 @@ pub(super) fn shown(key: &Known, exhausted: bool, figures: &Figures, now: Timest
         last_used_at: (used.total.requests > 0).then_some(Text(used.total.last_at)),
         requests: used.total.requests,
         traffic_share: figures.share(key.id),
-        usage: usage(key, figures, now),
-    }
-}
-
-fn usage(key: &Known, figures: &Figures, now: Timestamp) -> KeyUsage {
-    let reset = key.profile.limits.reset;
-    let spent = figures.key(key.id).spent(reset);
-    KeyUsage {
-        cost_usd: Text(spent.cost),
-        tokens: spent.tokens,
-        resets_at: reset.ends(reset.window(now)).map(Text),
-        complete_up_to: figures.complete_up_to.map(Text),
-        ..KeyUsage::default()
+        usage: balance.usage(figures.complete_up_to),
     }
 }
 

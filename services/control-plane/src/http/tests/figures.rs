@@ -37,12 +37,16 @@ fn spend(number: u128, key: KeyId, model: &str, at: u64, status: u16) -> Spend {
     }
 }
 
-async fn book(house: &House, records: Vec<Spend>) {
+/// The owner of the organisation's shard.
+pub(super) async fn booker(house: &House) -> Booker {
     let kv = Arc::clone(house.app.streams().kv());
     let role = Role::new(Arc::clone(&kv), house.app.clock.clone(), "shard");
     let term = Arc::new(role.win().await.unwrap());
-    let streams = Arc::clone(house.app.streams());
-    let mut booker = Booker::new(kv, term, 0, streams);
+    Booker::new(kv, term, 0, Arc::clone(house.app.streams()))
+}
+
+async fn book(house: &House, records: Vec<Spend>) {
+    let mut booker = booker(house).await;
     let (org, gateway, epoch) = (house.org, GatewayId(1), EpochId(1));
     let records = records.iter().map(|it| Encoded(turnpike_wire::spend::encode(it))).collect();
     let batch = Batch { epoch, first: 1, records, end: false };

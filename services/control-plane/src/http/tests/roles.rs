@@ -34,8 +34,9 @@ fn least(id: &str) -> Option<&'static str> {
         | "topUp"
         | "fenceGateway" => "operator",
         "changeOrg" | "inviteMember" | "changeMember" | "removeMember" => "owner",
-        "createProject" | "changeProject" | "deleteProject" | "createProvider"
-        | "changeProvider" | "deleteProvider" | "createJoinToken" | "removeGateway" => "admin",
+        "releaseLostHolds" | "createProject" | "changeProject" | "deleteProject"
+        | "createProvider" | "changeProvider" | "deleteProvider" | "createJoinToken"
+        | "removeGateway" => "admin",
         "createKey" | "changeKey" | "deleteKey" | "rotateKey" | "disableKey" | "enableKey"
         | "revokeKey" | "activateKey" | "revealKey" | "createToken" | "deleteToken"
         | "deleteJoinToken" => "member",
@@ -75,6 +76,7 @@ fn body(id: &str) -> Option<Value> {
         }
         "createModel" => json!({ "name": "new", "context_window": 1, "max_output": 1 }),
         "topUp" => json!({ "amount_usd": "1.00" }),
+        "releaseLostHolds" => json!({ "tokens": 1 }),
         "changeKey" | "changeProject" | "changeOrg" | "changePlan" => json!({ "name": "other" }),
         "changeProvider" | "changePlatformProvider" => json!({ "disabled": true }),
         "changeModel" => json!({ "max_output": 2 }),
@@ -126,6 +128,7 @@ impl Things {
             .replace("{member}", &self.member)
             .replace("{model}", "m")
             .replace("{decision}", &self.decision)
+            .replace("/explain", "/explain?model=m")
             .replace("{gateway}", "gw_01h455vb4pex5vsknk084sn02q")
             .replace("{request}", "req_01h455vb4pex5vsknk084sn02q")
     }

@@ -1,0 +1,108 @@
+//! `/orgs/{org}/keys/{key}/explain`: what would be decided of a request that nobody has made.
+
+mod bound;
+mod checks;
+
+use std::net::IpAddr;
+
+use turnpike_domain::admit::Demand;
+use turnpike_domain::id::KeyId;
+use turnpike_domain::state::{Key as Known, Organisation, Platform};
+use turnpike_wire::api::explain::Explanation;
+use turnpike_wire::api::text::Text;
+
+use crate::auth::Caller;
+use crate::http::ask::Ask;
+use crate::http::balances::{self, Balance};
+use crate::http::figures::complete_up_to;
+use crate::http::reply::Reply;
+use crate::http::route::{Answer, Gives, Param, Route, Verb, shape};
+use crate::problem::Problem;
+use bound::Bounded;
+use checks::Checks;
+
+/// A request that nobody has made.
+const REQUEST: &[Param] = &[
+    Param::text("model", "The model that it calls."),
+    Param::number("input_tokens", "Tokens of its input; 0 if absent."),
+    Param::number("max_output_tokens", "The output maximum that it sets; none if absent."),
+    Param::number("choices", "How many answers it asks for; 1 if absent."),
+    Param::text("ip", "The client's address; if absent the key's list is not checked."),
+];
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(Verb::Get, "/orgs/{org}/keys/{key}/explain", "explainKey", explain)
+            .about(
+                "Says what would be decided of a hypothetical request and why: every check in \
+                    the gateways' order, what would be reserved, and how each limit stands.",
+            )
+            .query(&[REQUEST])
+            .gives(Gives::Thing(shape::<Explanation>())),
+    ]
+}
+
+/// What is asked about.
+pub(super) struct Hypothesis {
+    pub(super) model: String,
+    pub(super) demand: Demand,
+    pub(super) address: Option<IpAddr>,
+}
+
+/// What it is judged by.
+pub(super) struct Scene<'a> {
+    pub(super) organisation: &'a Organisation,
+    pub(super) platform: &'a Platform,
+    pub(super) key: &'a Known,
+    pub(super) balances: &'a [Balance],
+}
+
+async fn explain(ask: Ask, caller: Caller) -> Answer {
+    let id: KeyId = ask.id("key", "key")?;
+    let missing = || Problem::not_found("key");
+    let path = |state: &Organisation| {
+        let key = state.keys.get(&id).filter(|key| caller.requester.may_see(key))?;
+        Some(balances::path(state, key))
+    };
+    let path = ask.read(path).await?.ok_or_else(missing)?;
+    let hypothesis = Hypothesis::read(&ask)?;
+    let balances = balances::read(&ask, path).await?;
+    let complete_up_to = complete_up_to(&ask).await?.map(Text);
+    let platform = ask.app().streams().platform(Platform::clone).await?;
+    let explained = |organisation: &Organisation| {
+        let key = organisation.keys.get(&id)?;
+        let scene = Scene { organisation, platform: &platform, key, balances: &balances };
+        let bounded = Bounded::new(&scene, &hypothesis);
+        let checks = Checks::make(&scene, &hypothesis, bounded.as_ref(), ask.now);
+        let first = checks.first_refusal();
+        let status = first.map_or(200, |denial| checks::status(denial, organisation.settings));
+        Some(Explanation {
+            at: Text(ask.now),
+            admitted: first.is_none(),
+            code: first.map(|denial| denial.code().to_owned()),
+            status,
+            reservation: bounded.as_ref().map(Bounded::shown),
+            levels: bound::levels(&scene, bounded.as_ref()),
+            rates: bound::rates(&scene, bounded.as_ref()),
+            checks: checks.shown(),
+            complete_up_to,
+        })
+    };
+    Reply::json(&ask.read(explained).await?.ok_or_else(missing)?)
+}
+
+impl Hypothesis {
+    fn read(ask: &Ask) -> Result<Self, Problem> {
+        let model = ask.query("model").ok_or_else(|| Problem::field("?model", "must be given"))?;
+        let address = ask.query("ip").map(str::parse::<IpAddr>).transpose();
+        let address = address.map_err(|_| Problem::field("?ip", "must be an IP address"))?;
+        let demand = Demand {
+            body_bytes: ask.number("input_tokens", 0, u64::MAX)?.unwrap_or(0),
+            external_content: false,
+            max_output: ask.number("max_output_tokens", 0, u64::MAX)?,
+            choices: ask.number("choices", 1, u64::MAX)?.unwrap_or(1),
+            no_output: false,
+        };
+        Ok(Self { model: model.to_owned(), demand, address })
+    }
+}

@@ -1,0 +1,131 @@
+//! What a request would reserve, and how the limits stand that it counts against.
+
+use turnpike_domain::admit::{LimitSource, reservation};
+use turnpike_domain::ledger::Level;
+use turnpike_domain::limit::{Account, Limits, Unit};
+use turnpike_domain::money::Multiplier;
+use turnpike_domain::settle::Reservation;
+use turnpike_wire::api::explain::{Bound, Level as ShownLevel, Rate};
+use turnpike_wire::api::text::Text;
+use turnpike_wire::decision::amount;
+
+use super::{Hypothesis, Scene};
+
+/// What would be reserved.
+pub(super) struct Bounded {
+    pub(super) reservation: Reservation,
+    multiplier: Multiplier,
+    price_version: u64,
+    is_priced: bool,
+    clamped: bool,
+}
+
+impl Bounded {
+    /// The reservation of a request on a model that there is.
+    pub(super) fn new(scene: &Scene<'_>, hypothesis: &Hypothesis) -> Option<Self> {
+        let model = scene.platform.models.get(&*hypothesis.model)?;
+        let multiplier = scene.platform.plans.get(&scene.key.profile.plan)?.spec.multiplier;
+        let (spec, prices) = (&model.spec, model.spec.prices.as_ref());
+        Some(Self {
+            reservation: reservation(spec, prices, multiplier, &hypothesis.demand),
+            multiplier,
+            price_version: model.price_version,
+            is_priced: prices.is_some(),
+            clamped: false,
+        })
+    }
+
+    /// What it takes of a budget.
+    pub(super) fn amount(&self, unit: Unit) -> i64 {
+        let Reservation { input, output, cost } = self.reservation;
+        match unit {
+            Unit::Usd => cost.0,
+            Unit::Tokens => i64::try_from(input.saturating_add(output)).unwrap_or(i64::MAX),
+        }
+    }
+
+    pub(super) fn shown(&self) -> Bound {
+        Bound {
+            input_tokens: self.reservation.input,
+            output_tokens: self.reservation.output,
+            cost_usd: self.is_priced.then_some(Text(self.reservation.cost)),
+            clamped: self.clamped,
+            price_version: if self.is_priced { self.price_version } else { 0 },
+            multiplier: Text(self.multiplier),
+        }
+    }
+}
+
+impl Scene<'_> {
+    /// The levels of the path that have a cap, each in its unit.
+    pub(super) fn levels(&self) -> impl Iterator<Item = (Unit, Level)> {
+        let both = |balance: &crate::http::balances::Balance| {
+            [Unit::Usd, Unit::Tokens].map(|unit| (unit, balance.level(self.organisation, unit)))
+        };
+        let all = self.balances.iter().flat_map(both);
+        all.filter(|(_, level)| level.cap.amount.is_some())
+    }
+
+    /// The limits of the key and its project.
+    fn limits(&self) -> impl Iterator<Item = (Account, &Limits)> {
+        let profile = &self.key.profile;
+        let own = (Account::Key(self.key.id), &profile.limits);
+        let project = profile.project.and_then(|id| {
+            Some((Account::Project(id), &self.organisation.projects.get(&id)?.limits))
+        });
+        std::iter::once(own).chain(project)
+    }
+}
+
+/// How the budgets stand.
+pub(super) fn levels(scene: &Scene<'_>, bounded: Option<&Bounded>) -> Vec<ShownLevel> {
+    let shown = |(unit, level): (Unit, Level)| {
+        let source = LimitSource::Budget(level.account, unit);
+        let told = |known: i64| amount(source, Some(known));
+        let needed = bounded.map_or(0, |bounded| bounded.amount(unit));
+        let resets_at = scene.balances.iter().find(|it| it.account == level.account);
+        ShownLevel {
+            limit_source: source.name().to_owned(),
+            id: id(level.account),
+            limit: amount(source, level.cap.amount),
+            used: told(level.row.settled),
+            held: told(level.row.held),
+            lost: told(level.row.lost),
+            left: told(level.available()),
+            needed: told(needed),
+            fits: needed <= level.available(),
+            resets_at: resets_at.and_then(|balance| balance.resets_at).map(Text),
+            revision: level.cap.revision,
+        }
+    };
+    scene.levels().map(shown).collect()
+}
+
+/// The rates, with what the request takes of each: of tokens no more than the limit is ever asked
+/// for.
+pub(super) fn rates(scene: &Scene<'_>, bounded: Option<&Bounded>) -> Vec<Rate> {
+    let tokens = bounded.map_or(0, |bounded| bounded.amount(Unit::Tokens));
+    let tokens = u64::try_from(tokens).unwrap_or(0);
+    let of_account = |(account, limits): (Account, &Limits)| {
+        let rate = |source: LimitSource, limit: Option<u64>, needed: u64| {
+            let (limit_source, limit) = (source.name().to_owned(), limit?);
+            let id = id(account).unwrap_or_default();
+            Some(Rate { limit_source, id, limit, needed: needed.min(limit) })
+        };
+        let requests = limits.requests_per_minute.map(u64::from);
+        [
+            rate(LimitSource::RequestRate(account), requests, 1),
+            rate(LimitSource::TokenRate(account), limits.tokens_per_minute, tokens),
+        ]
+    };
+    scene.limits().flat_map(of_account).flatten().collect()
+}
+
+fn id(account: Account) -> Option<String> {
+    match account {
+        Account::Wallet => None,
+        Account::Project(id) => Some(id.to_string()),
+        Account::Key(id) => Some(id.to_string()),
+        Account::Ephemeral(id) => Some(id.to_string()),
+    }
+}

@@ -1,0 +1,189 @@
+//! The checks of a hypothetical request, each by the rule that gateways ask.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use turnpike_domain::admit::{Denial, has_cost_cap, key_works, may_call, offer};
+use turnpike_domain::ledger::{Lease, Level, Refused, Standing, Word};
+use turnpike_domain::limit::{Account, Unit};
+use turnpike_domain::state::{Key, LimitStatus, Settings};
+use turnpike_domain::time::Timestamp;
+use turnpike_wire::api::explain::Check;
+
+use super::bound::{Bounded, rates};
+use super::{Hypothesis, Scene};
+
+/// What came of one check.
+enum Outcome {
+    Passed,
+    Refused(Denial),
+    /// The answer depends on the moment, or on what was not said.
+    Open,
+}
+
+/// All checks, in the order in which gateways make them.
+#[derive(Default)]
+pub(super) struct Checks(Vec<(&'static str, Outcome, String)>);
+
+impl Checks {
+    /// Makes every check, also behind one that refuses.
+    pub(super) fn make(
+        scene: &Scene<'_>,
+        hypothesis: &Hypothesis,
+        bounded: Option<&Bounded>,
+        now: Timestamp,
+    ) -> Self {
+        let mut checks = Self::default();
+        let works = key_works(scene.key, scene.key.secret.public_id, now);
+        checks.rule("credential", works, "The key works.");
+        for check in ["path", "body"] {
+            checks.open(check, "Not asked about.".to_owned());
+        }
+        checks.model(scene, hypothesis);
+        checks.scopes(scene, hypothesis);
+        for rate in rates(scene, bounded) {
+            let says = format!(
+                "{} takes {} of {} in any 60 seconds; how many there were is counted by the \
+                 authority at each request.",
+                rate.limit_source, rate.needed, rate.limit
+            );
+            checks.open("rate", says);
+        }
+        checks.money(scene, bounded, now);
+        checks
+    }
+
+    /// The rule that refuses it.
+    pub(super) fn first_refusal(&self) -> Option<Denial> {
+        self.0.iter().find_map(|(_, outcome, _)| match outcome {
+            Outcome::Refused(denial) => Some(*denial),
+            Outcome::Passed | Outcome::Open => None,
+        })
+    }
+
+    pub(super) fn shown(self) -> Vec<Check> {
+        let shown = |(check, outcome, says): (&str, Outcome, String)| {
+            let (outcome, denial) = match outcome {
+                Outcome::Passed => ("passed", None),
+                Outcome::Refused(denial) => ("refused", Some(denial)),
+                Outcome::Open => ("open", None),
+            };
+            let code = denial.map(|denial| denial.code().to_owned());
+            Check { check: check.to_owned(), outcome: outcome.to_owned(), code, says }
+        };
+        self.0.into_iter().map(shown).collect()
+    }
+
+    fn model(&mut self, scene: &Scene<'_>, hypothesis: &Hypothesis) {
+        let known = scene.platform.models.get(&*hypothesis.model).ok_or(Denial::ModelNotFound);
+        self.rule("model", known.map(drop), "There is such a model.");
+    }
+
+    fn scopes(&mut self, scene: &Scene<'_>, hypothesis: &Hypothesis) {
+        let Scene { organisation, platform, key, .. } = *scene;
+        let Hypothesis { model, address, .. } = hypothesis;
+        let allowed = may_call(platform, key, model).ok_or(Denial::ModelNotAllowed);
+        self.rule("scopes", allowed.map(drop), "Key and plan allow the model.");
+        if has_cost_cap(organisation, key) {
+            let spec = platform.models.get(&**model).map(|model| &model.spec);
+            let priced = spec.is_none_or(|spec| spec.prices.is_some());
+            let priced = priced.then_some(()).ok_or(Denial::ModelNotAllowed);
+            self.rule(
+                "scopes",
+                priced,
+                "The model has a price, so that a cost limit can count it.",
+            );
+        }
+        match address {
+            Some(address) => {
+                let listed = key.profile.scopes.address(*address);
+                let listed = listed.then_some(()).ok_or(Denial::IpNotAllowed);
+                self.rule("scopes", listed, "The client's address is allowed.");
+            }
+            None if key.profile.scopes.addresses.is_some() => {
+                self.open("scopes", "The key has a list of addresses, and none was said.".into());
+            }
+            None => self.rule("scopes", Ok(()), "Every client address is allowed."),
+        }
+        // By the whole rule, with a key that takes any address: it was judged above.
+        let mut anywhere = Key::clone(key);
+        anywhere.profile.scopes.addresses = None;
+        let from = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let offered = offer(platform, organisation, &anywhere, model, from).map(drop);
+        if offered != Err(Denial::ModelNotFound) && offered != Err(Denial::ModelNotAllowed) {
+            self.rule("scopes", offered, "A provider of the model is allowed.");
+        }
+    }
+
+    fn money(&mut self, scene: &Scene<'_>, bounded: Option<&Bounded>, now: Timestamp) {
+        for (unit, level) in scene.levels() {
+            let is_wallet = level.account == Account::Wallet;
+            let closed = is_wallet && scene.organisation.wallet.exhausted
+                || scene.organisation.is_used_up(level.account, unit, now);
+            if closed {
+                let denial = exhausted(level.account);
+                let says = "The budget is used up until its window or its limit changes.";
+                self.0.push(("money", Outcome::Refused(denial), says.to_owned()));
+            }
+        }
+        let Some(bounded) = bounded else { return };
+        for unit in [Unit::Usd, Unit::Tokens] {
+            let levels = scene.balances.iter();
+            let mut path: Vec<Level> =
+                levels.map(|balance| balance.level(scene.organisation, unit)).collect();
+            if path.iter().all(|level| level.cap.amount.is_none()) {
+                continue;
+            }
+            let total = bounded.amount(unit);
+            let word = Word { n: 1, total, least: total };
+            let standing = Standing { fenced: false, gateways: 1 };
+            let granted = Lease::default().hear(&mut path, &word, standing);
+            self.rule("money", granted.map_err(denial), fits(unit));
+        }
+        if scene.levels().next().is_none() {
+            self.rule("money", Ok(()), "No budget stands on the key, its project or the wallet.");
+        }
+    }
+
+    fn rule(&mut self, check: &'static str, result: Result<(), Denial>, passes: &str) {
+        let (outcome, says) = match result {
+            Ok(()) => (Outcome::Passed, passes),
+            Err(denial) => (Outcome::Refused(denial), denial.sentence()),
+        };
+        self.0.push((check, outcome, says.to_owned()));
+    }
+
+    fn open(&mut self, check: &'static str, says: String) {
+        self.0.push((check, Outcome::Open, says));
+    }
+}
+
+/// The code of a budget that does not suffice.
+const fn exhausted(account: Account) -> Denial {
+    match account {
+        Account::Wallet => Denial::BillingShortfall,
+        Account::Project(_) | Account::Key(_) | Account::Ephemeral(_) => Denial::QuotaExceeded,
+    }
+}
+
+const fn denial(refused: Refused) -> Denial {
+    match refused {
+        Refused::Exhausted { account, .. } => exhausted(account),
+        Refused::HeldElsewhere { .. } => Denial::InFlightBudgetExhausted,
+        Refused::Fenced => Denial::LimitAuthorityUnavailable,
+    }
+}
+
+const fn fits(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Usd => "The most that it may cost is left of every budget.",
+        Unit::Tokens => "The most tokens that it may use are left of every budget.",
+    }
+}
+
+/// The status of a refusal: that of used-up budgets is the organisation's choice.
+pub(super) const fn status(denial: Denial, settings: Settings) -> u16 {
+    match (denial, settings.limit_status) {
+        (Denial::QuotaExceeded | Denial::BillingShortfall, LimitStatus::TooManyRequests) => 429,
+        (denial, LimitStatus::TooManyRequests | LimitStatus::PaymentRequired) => denial.status(),
+    }
+}

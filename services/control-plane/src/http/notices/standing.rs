@@ -1,0 +1,64 @@
+//! Notices of what stands now: holds that are lost, gateways that are silent.
+
+use serde_json::json;
+use turnpike_domain::admit::LimitSource;
+use turnpike_domain::state::Organisation;
+use turnpike_store::ledger::{self, LostHold};
+use turnpike_wire::api::notice::Notice;
+use turnpike_wire::api::text::Text;
+use turnpike_wire::decision;
+
+use super::told::{amount, called, id};
+use crate::http::ask::Ask;
+use crate::presence::Known;
+use crate::problem::Problem;
+
+/// All that stands now.
+pub(super) async fn read(ask: &Ask) -> Result<Vec<Notice>, Problem> {
+    let lost = ledger::lost(&*ask.snapshot().await?, ask.org).await?;
+    let gateways = ask.app().gateways(ask.org).await?;
+    let silent = gateways.iter().filter(|it| !it.online && !it.joined.left && !it.joined.fenced);
+    let silent = silent.map(|gateway| silence(ask, gateway));
+    let held = |state: &Organisation| -> Vec<Notice> {
+        lost.iter().map(|hold| loss(ask, state, hold)).collect()
+    };
+    Ok(ask.read(held).await?.into_iter().chain(silent).collect())
+}
+
+fn loss(ask: &Ask, state: &Organisation, hold: &LostHold) -> Notice {
+    let LostHold { gateway, account, unit, amount: held } = *hold;
+    let (name, told) = (called(account, state), amount(unit, held));
+    let source = LimitSource::Budget(account, unit);
+    Notice {
+        kind: "hold_lost".to_owned(),
+        severity: "alarm".to_owned(),
+        at: Text(ask.now),
+        standing: true,
+        says: format!(
+            "{gateway} holds {told} of {name} and was not heard of any more: they count as used \
+             until it reports, or somebody releases them."
+        ),
+        about: id(account),
+        seq: None,
+        data: json!({
+            "gateway_id": gateway.to_string(),
+            "limit_source": source.name(),
+            "amount": decision::amount(source, Some(held)),
+        }),
+    }
+}
+
+fn silence(ask: &Ask, gateway: &Known) -> Notice {
+    let name = &gateway.joined.name;
+    let says = format!("The gateway {name} has not been heard of for longer than it may serve.");
+    Notice {
+        kind: "gateway_silent".to_owned(),
+        severity: "warning".to_owned(),
+        at: Text(ask.now),
+        standing: true,
+        says,
+        about: Some(gateway.id.to_string()),
+        seq: None,
+        data: json!({ "gateway_id": gateway.id.to_string() }),
+    }
+}
