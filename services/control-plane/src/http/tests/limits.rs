@@ -264,3 +264,27 @@ async fn a_changed_limit_is_checked_whole() {
     let pointers = ["/limits/cost_usd", "/limits/tokens", "/limits/alert_percent/1"];
     assert_eq!(house.patch(&path, shape).await.pointers(), pointers);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_top_up_adds_once_and_only_the_operator_adds() {
+    let house = House::new().await;
+    let line = format!("POST {}", house.path("/wallet/topups"));
+    let top_up = async |token: &str, usd: &str| {
+        let body = json!({ "amount_usd": usd, "note": "invoice 7" });
+        house.call_with(token, &line, Some(body), &[("idempotency-key", "7")]).await
+    };
+    let first = top_up(&house.operator, "25.00").await;
+    assert_eq!((first.status, &first.json()["note"]), (201, &json!("invoice 7")));
+    assert_eq!(top_up(&house.operator, "25.00").await.json()["id"], first.json()["id"]);
+    top_up(&house.operator, "26.00").await.problem(StatusCode::CONFLICT, "idempotency_conflict");
+    let (_, owner) = house.person("o", "owner").await;
+    top_up(&owner, "25.00").await.problem(StatusCode::FORBIDDEN, "forbidden");
+    let wallet = house.get("/wallet").await;
+    assert_eq!((&wallet["balance_usd"], &wallet["mode"]), (&json!("25.00"), &json!("off")));
+    assert_eq!(house.get("/wallet/topups").await["data"].as_array().unwrap().len(), 1);
+    let ledger = house.get("/wallet/ledger").await;
+    assert_eq!(
+        (&ledger["data"][0]["kind"], &ledger["data"][0]["amount_usd"]),
+        (&json!("top_up"), &json!("25.00"))
+    );
+}
