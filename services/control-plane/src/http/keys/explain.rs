@@ -101,6 +101,7 @@ impl Hypothesis {
             external_content: false,
             max_output: ask.number("max_output_tokens", 0, u64::MAX)?,
             choices: ask.number("choices", 1, u64::MAX)?.unwrap_or(1),
+            prompts: 1,
             no_output: false,
         };
         Ok(Self { model: model.to_owned(), demand, address })

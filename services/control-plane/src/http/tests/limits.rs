@@ -187,6 +187,11 @@ async fn a_hypothetical_request_is_judged_by_every_check_in_order() {
         (&json!("model_not_found"), &Value::Null)
     );
 
+    house.patch(&format!("/keys/{key}"), json!({ "limits": { "fit": "clamp" } })).await;
+    let clamped = ask("model=m&input_tokens=200000").await["reservation"].clone();
+    assert_eq!((&clamped["clamped"], &clamped["cost_usd"]), (&json!(true), &json!("1.00")));
+    assert_eq!(clamped["output_tokens"], 400_000);
+
     // What is held elsewhere is told apart from what is gone.
     let mut booker = booker(&house).await;
     hold(&house, &mut booker, key, Unit::Usd, 900_000_000).await;

@@ -1,6 +1,6 @@
 //! What a request would reserve, and how the limits stand that it counts against.
 
-use turnpike_domain::admit::{LimitSource, reservation};
+use turnpike_domain::admit::{Demand, LimitSource, clamped_output, may_clamp, reservation};
 use turnpike_domain::ledger::Level;
 use turnpike_domain::limit::{Account, Limits, Unit};
 use turnpike_domain::money::Multiplier;
@@ -21,27 +21,28 @@ pub(super) struct Bounded {
 }
 
 impl Bounded {
-    /// The reservation of a request on a model that there is.
+    /// The reservation of a request on a model that there is; where `fit: clamp` may, lowered to what
+    /// is left of every budget.
     pub(super) fn new(scene: &Scene<'_>, hypothesis: &Hypothesis) -> Option<Self> {
         let model = scene.platform.models.get(&*hypothesis.model)?;
         let multiplier = scene.platform.plans.get(&scene.key.profile.plan)?.spec.multiplier;
         let (spec, prices) = (&model.spec, model.spec.prices.as_ref());
+        let bound = |demand: &Demand| reservation(spec, prices, multiplier, demand);
+        let mut demand = hypothesis.demand;
+        for (unit, level) in scene.levels() {
+            let left = level.available();
+            if may_clamp(scene.key, &hypothesis.demand) && bound(&demand).amount(unit) > left {
+                let lowered = clamped_output(spec, multiplier, &demand, (unit, left));
+                demand = Demand { max_output: lowered.or(demand.max_output), ..demand };
+            }
+        }
         Some(Self {
-            reservation: reservation(spec, prices, multiplier, &hypothesis.demand),
+            reservation: bound(&demand),
             multiplier,
             price_version: model.price_version,
             is_priced: prices.is_some(),
-            clamped: false,
+            clamped: demand.max_output != hypothesis.demand.max_output,
         })
-    }
-
-    /// What it takes of a budget.
-    pub(super) fn amount(&self, unit: Unit) -> i64 {
-        let Reservation { input, output, cost } = self.reservation;
-        match unit {
-            Unit::Usd => cost.0,
-            Unit::Tokens => i64::try_from(input.saturating_add(output)).unwrap_or(i64::MAX),
-        }
     }
 
     pub(super) fn shown(&self) -> Bound {
@@ -82,7 +83,7 @@ pub(super) fn levels(scene: &Scene<'_>, bounded: Option<&Bounded>) -> Vec<ShownL
     let shown = |(unit, level): (Unit, Level)| {
         let source = LimitSource::Budget(level.account, unit);
         let told = |known: i64| amount(source, Some(known));
-        let needed = bounded.map_or(0, |bounded| bounded.amount(unit));
+        let needed = bounded.map_or(0, |bounded| bounded.reservation.amount(unit));
         let resets_at = scene.balances.iter().find(|it| it.account == level.account);
         ShownLevel {
             limit_source: source.name().to_owned(),
@@ -104,7 +105,7 @@ pub(super) fn levels(scene: &Scene<'_>, bounded: Option<&Bounded>) -> Vec<ShownL
 /// The rates, with what the request takes of each: of tokens no more than the limit is ever asked
 /// for.
 pub(super) fn rates(scene: &Scene<'_>, bounded: Option<&Bounded>) -> Vec<Rate> {
-    let tokens = bounded.map_or(0, |bounded| bounded.amount(Unit::Tokens));
+    let tokens = bounded.map_or(0, |bounded| bounded.reservation.amount(Unit::Tokens));
     let tokens = u64::try_from(tokens).unwrap_or(0);
     let of_account = |(account, limits): (Account, &Limits)| {
         let rate = |source: LimitSource, limit: Option<u64>, needed: u64| {

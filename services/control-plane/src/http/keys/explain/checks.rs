@@ -133,7 +133,7 @@ impl Checks {
             if path.iter().all(|level| level.cap.amount.is_none()) {
                 continue;
             }
-            let total = bounded.amount(unit);
+            let total = bounded.reservation.amount(unit);
             let word = Word { n: 1, total, least: total };
             let standing = Standing { fenced: false, gateways: 1 };
             let granted = Lease::default().hear(&mut path, &word, standing);
