@@ -38,6 +38,8 @@ const IDLE_MS: u64 = 5_000;
 const FORGET_MS: u64 = 600_000;
 /// How long a request has waited before it is told that others hold the budget.
 const HELD_WAIT_MS: u64 = 250;
+/// The same for a smaller request, which may still get what larger ones before it could not.
+const HELD_MOST_MS: u64 = 1_000;
 /// The wait before it is asked again for those who have not waited so long.
 const HELD_PAUSE_MS: u64 = 25;
 /// How long a refusal for want of budget stands that does not say what is left: under a flood the
@@ -167,6 +169,12 @@ impl Agent {
         let ceiling = &self.purse.ceiling;
         if let Some(bound) = first {
             self.asleep = false;
+            if self.purse.is_recalled() && ceiling.free() > 0 {
+                // Gateways that all wait could keep among them what each of them lacks.
+                self.purse.set_low(NO_MARK);
+                self.asked = None;
+                return Some(self.words.give_back(ceiling));
+            }
             let committed = self.words.committed(ceiling);
             let ahead = self.size.ahead(now_ms, committed, all).saturating_add(all - bound);
             self.asked = Some(bound);
@@ -263,9 +271,13 @@ impl Agent {
             }
             (Refused::HeldElsewhere { .. }, Some(figures)) => {
                 let why = Stop::HeldElsewhere(short(fits, figures));
-                if let Some(since_ms) = now_ms.checked_sub(HELD_WAIT_MS) {
-                    self.purse.queue().refuse(bound, since_ms, &why);
+                let mut queue = self.purse.queue();
+                for (least, wait_ms) in [(bound, HELD_WAIT_MS), (0, HELD_MOST_MS)] {
+                    if let Some(since_ms) = now_ms.checked_sub(wait_ms) {
+                        queue.refuse(least, since_ms, &why);
+                    }
                 }
+                drop(queue);
                 self.retry_ms = now_ms.saturating_add(HELD_PAUSE_MS);
             }
             (Refused::Fenced | Refused::Exhausted { .. } | Refused::HeldElsewhere { .. }, _) => {

@@ -317,6 +317,24 @@ async fn a_recall_takes_back_what_is_free_at_once() {
     assert_eq!(house.usd(), (100, 0));
 }
 
+/// Found by five gateways at the end of a cap: each kept what the others lacked, for ever.
+#[tokio::test(start_paused = true)]
+async fn a_recall_takes_back_what_is_free_although_a_larger_request_waits() {
+    let house = House::new(limits(Some(1_000), None)).await;
+    house.authority.hold_elsewhere(KEY, Unit::Usd, 800);
+    house.serve(100, 0).await.unwrap();
+    assert!(house.usd().1 >= 900, "the first request's room is kept for the next");
+    let recalled = async {
+        house.rest(10).await;
+        house.authority.recall(1, KEY, Unit::Usd).await;
+        house.rest(100).await;
+        house.usd().1
+    };
+    let (waited, held) = tokio::join!(house.reserve(300), recalled);
+    assert_eq!(denial(waited), Denial::InFlightBudgetExhausted);
+    assert_eq!(held, 800, "another gateway may have it");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lowered_cap_takes_back_what_is_free_and_a_raised_one_nothing() {
     let mut house = House::new(limits(Some(1_000_000), None)).await;
