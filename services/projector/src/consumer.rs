@@ -63,6 +63,8 @@ impl Consumer {
                 }
                 Err(error) => tracing::warn!(%error, "spend cannot be read"),
             }
+            // Of all that listens, a reader of what is kept is the one that learns of an outage.
+            self.presence.was_deaf();
             self.clock.sleep(REOPEN_MS).await;
         }
     }

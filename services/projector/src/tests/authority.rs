@@ -17,7 +17,7 @@ use turnpike_store::leader::TAKE_OVER_MS;
 use turnpike_wire::authority::Recall;
 
 use super::budget::{ANSWER_MS, Holder, KEY, cost, recalled, spender, spender_on};
-use super::house::{House, ORG};
+use super::house::{House, LOSE_AFTER_MS, ORG};
 use super::slow::STEP_MS;
 
 const ON_KEY: Account = Account::Key(KEY);
@@ -25,7 +25,6 @@ const ON_KEY: Account = Account::Key(KEY);
 const WAIT_MS: u64 = 250;
 /// Until everybody has taken his shards and heard the news.
 const SETTLED_MS: u64 = 2_000;
-const LOSE_AFTER_MS: u64 = 20 * MINUTE_MS;
 
 /// A house with one key that may cost a thousand, and a projector.
 async fn house() -> (House, crate::run::Running) {
@@ -283,6 +282,20 @@ async fn what_a_silent_gateway_holds_is_lost_and_comes_back_with_proof() {
     silent.give_back(&house).await;
     let row = house.used().await;
     assert_eq!((row.settled, row.held, row.lost), (200, 100, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_given_up_because_the_bus_was_away() {
+    let (house, _projector) = house().await;
+    let mut one = Holder::new(1);
+    one.ask(&house, 600, 0).await;
+    house.bus.set_away(true);
+    house.clock.sleep(2 * LOSE_AFTER_MS).await;
+    house.bus.set_away(false);
+    house.clock.sleep(LOSE_AFTER_MS - MINUTE_MS).await;
+    assert_eq!(house.used().await.lost, 0);
+    house.clock.sleep(2 * MINUTE_MS).await;
+    assert_eq!(house.used().await.lost, 600);
 }
 
 #[tokio::test(start_paused = true)]

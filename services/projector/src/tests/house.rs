@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use turnpike_bus::local::LocalBus;
 use turnpike_bus::seam::{
-    BoxFuture, Bus, BusError, Feed, Publish, Reader, Requests, Serve, Service, Start, Topic,
+    BoxFuture, Bus, BusError, Feed, Message, Publish, ReadError, Reader, Requests, Serve, Service,
+    Start, Topic,
 };
 use turnpike_domain::id::{EpochId, GatewayId, KeyId, OrgId, ProviderId, RequestId};
 use turnpike_domain::meter::Usage;
 use turnpike_domain::money::{Multiplier, NanoUsd};
 use turnpike_domain::spend::{Source, Spend};
-use turnpike_domain::time::{DAY_MS, Timestamp};
+use turnpike_domain::time::{DAY_MS, MINUTE_MS, Timestamp};
 use turnpike_runtime::clock::{PausedClock, SharedClock, deadline};
 use turnpike_runtime::entropy;
 use turnpike_runtime::metrics::Metrics;
@@ -33,6 +35,8 @@ const DAY: Timestamp = Timestamp(20_000 * DAY_MS);
 /// Rounds of sending before a gateway of these tests gives up: two virtual minutes.
 const MAX_ROUNDS: u32 = 60;
 const PATIENCE_MS: u64 = 2_000;
+/// Silence after which the gateways of these tests are given up: not the twenty minutes of others.
+pub(super) const LOSE_AFTER_MS: u64 = 3 * MINUTE_MS;
 const MESSAGE_RECORDS: usize = 25;
 
 pub(super) struct House {
@@ -54,6 +58,7 @@ pub(super) struct Gateway {
 #[derive(Clone)]
 pub(super) struct LossyBus {
     bus: Arc<dyn Bus>,
+    away: watch::Sender<bool>,
     one_in: Arc<AtomicU64>,
 }
 
@@ -96,7 +101,7 @@ impl House {
     }
 
     pub(super) fn on(bus: Arc<dyn Bus>, clock: SharedClock) -> Self {
-        let bus = LossyBus { bus, one_in: Arc::default() };
+        let bus = LossyBus { bus, away: watch::Sender::new(false), one_in: Arc::default() };
         Self { kv: Arc::new(Memory::new()), bus, clock, metrics: Metrics::new() }
     }
 
@@ -105,7 +110,10 @@ impl House {
             kv: Arc::clone(&self.kv),
             bus: Arc::new(self.bus.clone()),
             clock: self.clock.clone(),
-            options: ProjectorOptions::default(),
+            options: ProjectorOptions {
+                lose_after_ms: LOSE_AFTER_MS,
+                ..ProjectorOptions::default()
+            },
             metrics: self.metrics.clone(),
         })
     }
@@ -224,11 +232,44 @@ impl LossyBus {
     pub(super) fn lose_one_in(&self, one_in: u64) {
         self.one_in.store(one_in, Ordering::Relaxed);
     }
+
+    /// Everything that is published is lost, and readers of what is kept hear of it; or no more.
+    pub(super) fn set_away(&self, away: bool) {
+        self.away.send_replace(away);
+    }
+
+    fn must_be_there(&self) -> Result<(), BusError> {
+        let away = *self.away.borrow();
+        if away { Err(BusError::Unavailable("on purpose".into())) } else { Ok(()) }
+    }
+}
+
+/// A reader that dies when its bus goes away.
+struct LossyReader {
+    reader: Box<dyn Reader>,
+    away: watch::Receiver<bool>,
+}
+
+impl Reader for LossyReader {
+    fn next(&mut self) -> BoxFuture<'_, Result<Message, ReadError>> {
+        Box::pin(async {
+            tokio::select! {
+                biased;
+                _ = self.away.wait_for(|away| *away) => Err(ReadError::Unavailable("gone".into())),
+                message = self.reader.next() => message,
+            }
+        })
+    }
+
+    fn ready(&mut self) -> Option<Result<Message, ReadError>> {
+        self.reader.ready()
+    }
 }
 
 impl Bus for LossyBus {
     fn publish(&self, message: Publish) -> BoxFuture<'_, Result<(), BusError>> {
         Box::pin(async move {
+            self.must_be_there()?;
             let one_in = self.one_in.load(Ordering::Relaxed);
             // Each settled record is a message of its own: as many as a hundred to one of others.
             let rarely = if matches!(message.topic, Topic::Ledger { .. }) { 30 } else { 1 };
@@ -242,7 +283,16 @@ impl Bus for LossyBus {
     }
 
     fn read(&self, feed: Feed, start: Start) -> BoxFuture<'_, Result<Box<dyn Reader>, BusError>> {
-        self.bus.read(feed, start)
+        Box::pin(async move {
+            self.must_be_there()?;
+            let reader = self.bus.read(feed, start).await?;
+            // As over NATS: readers of what passes stay, and hear nothing.
+            if !matches!(feed, Feed::Events(_) | Feed::Spend(_) | Feed::Ledger(_)) {
+                return Ok(reader);
+            }
+            let away = self.away.subscribe();
+            Ok(Box::new(LossyReader { reader, away }) as Box<dyn Reader>)
+        })
     }
 
     fn call(
@@ -251,7 +301,10 @@ impl Bus for LossyBus {
         payload: Bytes,
         deadline_ms: u64,
     ) -> BoxFuture<'_, Result<Bytes, BusError>> {
-        self.bus.call(service, payload, deadline_ms)
+        Box::pin(async move {
+            self.must_be_there()?;
+            self.bus.call(service, payload, deadline_ms).await
+        })
     }
 
     fn serve(&self, serve: Serve) -> BoxFuture<'_, Result<Box<dyn Requests>, BusError>> {
