@@ -33,7 +33,7 @@ use turnpike_runtime::metrics::{Counter, Metrics};
 use turnpike_runtime::tasks::Tasks;
 
 pub(crate) use fences::Fences;
-pub use leaf::Grip;
+pub use leaf::{Grip, Left};
 pub use refusal::Shortage;
 pub(crate) use runs::Runs;
 
@@ -166,6 +166,14 @@ impl Leases {
             }
         }
         Err(Box::new(refusal::shortage(entry, why, now)))
+    }
+
+    /// What is left of the budgets on a key's path, in USD and in tokens; `None` where no cap of
+    /// the unit stands. Asks the authority.
+    pub async fn look(&self, entry: &Entry, now: Timestamp) -> [Option<Left>; 2] {
+        let Some(terms) = Terms::of(entry) else { return [None; 2] };
+        let leaf = self.leaf(&terms, now, self.clock.boot_ms());
+        leaf.look(&*self.clock).await
     }
 
     fn leaf(&self, terms: &Terms, now: Timestamp, now_ms: u64) -> Arc<Leaf> {

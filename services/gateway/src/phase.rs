@@ -95,7 +95,7 @@ async fn handle(
     match target(&head.method, head.uri.path()).map_err(refused)? {
         Target::Models => Ok(respond::models(core, &arrival.entry, address)),
         Target::Model(name) => respond::model(core, &arrival.entry, address, name).map_err(refused),
-        Target::OwnKey => Ok(respond::own_key(core, &arrival.entry)),
+        Target::OwnKey => Ok(respond::own_key(core, &site.leases, &arrival.entry).await),
         Target::Call(call) => {
             let limits = ReadLimits {
                 max_bytes: core.options().max_body_bytes,

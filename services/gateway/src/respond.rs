@@ -10,7 +10,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use turnpike_domain::admit::{Denial, offer};
+use turnpike_domain::admit::{Denial, Figures, offer};
 use turnpike_wire::api::key::{LimitsForm, ScopesForm};
 use turnpike_wire::decision::amount;
 use turnpike_wire::time::rfc3339;
@@ -19,6 +19,7 @@ use crate::body::{Cut, Relay};
 use crate::core::{Core, Denied, Entry};
 use crate::dialect::{Dialect, Problem};
 use crate::headers;
+use crate::lease::{Leases, Left};
 use crate::phase::Observer;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -149,9 +150,10 @@ fn model_object(name: &str) -> Value {
     json!({"id": name, "object": "model", "created": 0, "owned_by": "turnpike"})
 }
 
-/// What the key is and what limits it.
+/// What the key is, what limits it and what is left.
 #[must_use]
-pub fn own_key(core: &Core, entry: &Entry) -> Response<Outgoing> {
+pub async fn own_key(core: &Core, leases: &Leases, entry: &Entry) -> Response<Outgoing> {
+    let [cost, tokens] = leases.look(entry, core.now()).await.map(|left| left.map(left_object));
     let (key, profile) = (&entry.key, &entry.key.profile);
     success(&json!({
         "id": key.id.to_string(),
@@ -162,7 +164,25 @@ pub fn own_key(core: &Core, entry: &Entry) -> Response<Outgoing> {
         "expires_at": profile.expires_at.map(rfc3339),
         "limits": LimitsForm::from(&profile.limits),
         "scopes": ScopesForm::from(&profile.scopes),
+        "left": {"cost_usd": cost, "tokens": tokens},
     }))
+}
+
+/// What is left of the tightest budget in one unit; all of it `null` while nobody can say.
+fn left_object(left: Left) -> Value {
+    let figures = left.figures;
+    let told = |of: fn(&Figures) -> Option<i64>| {
+        figures.as_ref().map(|figures| amount(figures.source, of(figures)))
+    };
+    let left = figures.as_ref().map(|figures| amount(figures.source, left.left));
+    json!({
+        "limit_source": figures.map(|figures| figures.source.name()),
+        "limit": told(|figures| figures.limit),
+        "used": told(|figures| figures.used),
+        "held": told(|figures| figures.held),
+        "left": left,
+        "resets_at": figures.and_then(|figures| figures.resets_at).map(rfc3339),
+    })
 }
 
 fn success(body: &Value) -> Response<Outgoing> {

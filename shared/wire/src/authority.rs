@@ -59,7 +59,8 @@ pub struct LeaseAnswer {
     pub ends_at: Option<Timestamp>,
     /// Why the word was not granted.
     pub refused: Option<Refused>,
-    /// What the account that stood against it has used.
+    /// What the account that stood against it has used; where none did, the one of the path that
+    /// has the least left.
     pub figures: Option<BudgetFigures>,
 }
 

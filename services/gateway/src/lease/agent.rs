@@ -180,15 +180,20 @@ impl Agent {
             self.asked = Some(bound);
             return Some(self.words.ask(ceiling, bound, ahead));
         }
+        let looks = !self.purse.queue().looking.is_empty();
         self.asleep |= now_ms.saturating_sub(self.purse.touched_ms()) >= IDLE_MS;
         if self.asleep || self.is_leaving() || self.purse.is_recalled() {
             self.purse.set_low(NO_MARK);
-            if ceiling.free() <= 0 && self.words.are_heard() {
+            if ceiling.free() <= 0 && self.words.are_heard() && !looks {
                 self.purse.was_given_back();
                 return None;
             }
             self.asked = None;
             return Some(self.words.give_back(ceiling));
+        }
+        if looks {
+            self.asked = Some(0);
+            return Some(self.words.ask(ceiling, 0, 0));
         }
         if ceiling.free() < self.purse.low() {
             let ahead = self.size.ahead(now_ms, self.words.committed(ceiling), 0);
@@ -224,6 +229,10 @@ impl Agent {
         (self.failures, self.retry_ms) = (0, 0);
         if let Some(leaf) = self.leaf.upgrade() {
             leaf.set_end(answer.ends_at);
+        }
+        for looking in std::mem::take(&mut self.purse.queue().looking) {
+            // Without figures it hears that there are none.
+            let _ = answer.figures.map(|figures| looking.send(figures));
         }
         match answer.refused {
             Some(refused) => self.refused(refused, &answer, now_ms),
@@ -304,6 +313,7 @@ impl Agent {
 
     fn failed(&mut self, now_ms: u64, why: &str) {
         self.means.metrics.failures.inc();
+        self.purse.queue().looking.clear();
         tracing::warn!(lease = %self.call.lease, why, "the authority of budgets did not answer");
         let wait_ms = RETRY_MS.saturating_mul(1 << self.failures.min(10)).min(MAX_RETRY_MS);
         self.failures = self.failures.saturating_add(1);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use turnpike_domain::admit::Figures;
 use turnpike_domain::id::{KeyId, LeaseId, OrgId};
+use turnpike_domain::ledger::BudgetFigures;
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::settle::Settlement;
 use turnpike_domain::time::Timestamp;
@@ -11,6 +13,7 @@ use turnpike_runtime::clock::Clock;
 
 use super::UNITS;
 use super::purse::{Purse, Stop};
+use super::refusal;
 use super::terms::{CAPS, Shape, Terms};
 
 /// A lease is not replaced sooner after it was made, although its windows seem to be over: the
@@ -37,6 +40,15 @@ pub(super) struct Leaf {
     retired: AtomicBool,
     /// By unit; `None` where no cap of the unit stands on the path.
     purses: [Option<Arc<Purse>>; 2],
+}
+
+/// What is left of the budget of a path that has the least, in one unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The budget, with what is used and held of it; only its unit, if the authority is away.
+    pub figures: Option<Figures>,
+    /// What requests can still use, at least on this gateway.
+    pub left: Option<i64>,
 }
 
 /// What one request has reserved. Dropped without [`Grip::settle`] it has cost nothing.
@@ -128,6 +140,16 @@ impl Leaf {
         Ok(grip)
     }
 
+    /// What the authority says is left, by unit.
+    pub(super) async fn look(&self, clock: &dyn Clock) -> [Option<Left>; 2] {
+        let mut left = [None; 2];
+        for purse in self.purses() {
+            let said = purse.look(clock).await;
+            left[place(purse.unit)] = Some(Left::of(purse, said));
+        }
+        left
+    }
+
     /// What a purse's agent hands to a request that waited.
     pub(super) fn grip(self: Arc<Self>, unit: Unit, bound: i64) -> Grip {
         let mut grip = Grip { leaf: self, amounts: [0; 2] };
@@ -166,6 +188,15 @@ impl Leaf {
 impl Drop for Leaf {
     fn drop(&mut self) {
         self.purses().for_each(|purse| purse.news.notify_one());
+    }
+}
+
+impl Left {
+    fn of(purse: &Purse, said: Option<BudgetFigures>) -> Self {
+        let figures = said.map(|said| refusal::told(&said, purse.unit));
+        let free = purse.ceiling.free().max(0);
+        let left = said.map(|said| refusal::available(Some(&said)).max(0).saturating_add(free));
+        Self { figures, left }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 use turnpike_domain::admit::Figures;
+use turnpike_domain::ledger::BudgetFigures;
 use turnpike_domain::limit::Unit;
 use turnpike_runtime::clock::{Clock, deadline};
 
@@ -64,6 +65,8 @@ pub(super) struct Purse {
 pub(super) struct Queue {
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) memory: Option<Memory>,
+    /// Those who only want to know what is left.
+    pub(super) looking: Vec<oneshot::Sender<BudgetFigures>>,
 }
 
 /// A request that waits.
@@ -139,6 +142,14 @@ impl Purse {
             Some(Ok(decided)) => decided,
             Some(Err(_)) | None => Err(Stop::Unreachable),
         }
+    }
+
+    /// What the authority says of the budget at the moment; `None` if it cannot be asked.
+    pub(super) async fn look(&self, clock: &dyn Clock) -> Option<BudgetFigures> {
+        let (reply, answer) = oneshot::channel();
+        self.queue().looking.push(reply);
+        self.news.notify_one();
+        deadline(clock, WAIT_MS, answer).await?.ok()
     }
 
     /// Ends a request that had reserved `bound` and cost `cost`.

@@ -31,15 +31,19 @@ pub(super) fn figures(
     let Some(known) = known.filter(|known| known.account == account) else {
         return Some(Figures { revision, retry_after_ms, resets_at: ends_at, ..bare });
     };
-    Some(Figures {
+    Some(Figures { retry_after_ms, ..told(known, unit) })
+}
+
+/// A budget as the authority tells of it.
+pub(super) const fn told(known: &BudgetFigures, unit: Unit) -> Figures {
+    Figures {
         limit: known.cap,
         used: Some(known.settled.saturating_add(known.lost)),
         held: Some(known.held),
         resets_at: known.resets_at,
-        retry_after_ms,
         revision: known.revision,
-        ..bare
-    })
+        ..Figures::of(LimitSource::Budget(known.account, unit))
+    }
 }
 
 /// What nobody holds of a budget.

@@ -473,6 +473,22 @@ async fn an_empty_wallet_refuses_every_key_of_a_prepaid_organisation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_can_ask_what_is_left_without_spending() {
+    let house = House::new(limits(Some(1_000), None)).await;
+    house.serve(100, 30).await.unwrap();
+    let look = async || house.leases.look(&house.entry, house.core.now()).await;
+    let [Some(cost), None] = look().await else { panic!("one cap stands") };
+    let figures = cost.figures.unwrap();
+    assert_eq!(figures.source, LimitSource::Budget(KEY, Unit::Usd));
+    assert_eq!((figures.limit, figures.used, cost.left), (Some(1_000), Some(30), Some(970)));
+    house.rest(10 * SECOND_MS).await;
+    assert_eq!(look().await[0].unwrap().left, Some(970));
+    assert_eq!(house.usd(), (30, 0), "looking holds nothing");
+    house.authority.manner(Manner::Deaf);
+    assert_eq!(look().await, [Some(Left { figures: None, left: None }), None]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn earlier_runs_are_ended_for_every_organisation_until_it_is_done() {
     let house = House::new(limits(Some(1_000), None)).await;
     house.authority.with(|books| books.runs_wait = 2);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use turnpike_domain::id::{GatewayId, LeaseId, OrgId};
-use turnpike_domain::ledger::{Lease, Refused, Standing, path};
+use turnpike_domain::ledger::{BudgetFigures, Lease, Level, Refused, Standing, path};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::time::Timestamp;
 use turnpike_wire::authority::{LeaseAnswer, LeaseCall};
@@ -146,6 +146,7 @@ impl Booker {
             }
             figures
         });
+        let figures = figures.or_else(|| tightest(&levels));
         let (n, total) = (row.lease.n, row.lease.total);
         let is_known = sheet.lease(cache, &key).is_some();
         if row.lease != before && (is_known || !ended && !path.is_empty()) {
@@ -156,6 +157,12 @@ impl Booker {
         let (fence, path) = (self.term.fence(), path.to_vec());
         LeaseAnswer { fence, n, total, path, ends_at, refused, figures }
     }
+}
+
+/// The budget that has the least left: what a gateway tells those who ask for it.
+fn tightest(levels: &[Level]) -> Option<BudgetFigures> {
+    let capped = levels.iter().filter(|level| level.cap.amount.is_some());
+    capped.min_by_key(|level| level.available()).map(Level::figures)
 }
 
 const fn stands_against(refused: &Refused) -> Option<Account> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use turnpike_bus::local::LocalBus;
 use turnpike_bus::seam::{Bus, Publish, Request, Serve, Topic};
 use turnpike_domain::id::{EpochId, LeaseId};
-use turnpike_domain::ledger::{BudgetFigures, Lease, Level, Refused, Row, Standing, Word};
+use turnpike_domain::ledger::{Lease, Level, Refused, Row, Standing, Word};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::state::Cap;
 use turnpike_domain::time::{Reset, Timestamp, Window};
@@ -152,17 +152,12 @@ impl Books {
             Some(Refused::Exhausted { account, .. } | Refused::HeldElsewhere { account }) => {
                 levels.iter().find(|level| level.account == account)
             }
-            Some(Refused::Fenced) | None => None,
+            Some(Refused::Fenced) | None => {
+                let capped = levels.iter().filter(|level| level.cap.amount.is_some());
+                capped.min_by_key(|level| level.available())
+            }
         };
-        let figures = of.map(|level| BudgetFigures {
-            account: level.account,
-            cap: level.cap.amount,
-            settled: level.row.settled,
-            held: level.row.held,
-            lost: level.row.lost,
-            revision: level.cap.revision,
-            resets_at: None,
-        });
+        let figures = of.map(Level::figures);
         let fence = match self.manner {
             Manner::Fence(fence) => fence,
             Manner::Answers | Manner::LosesAnswers | Manner::Deaf => 1,
