@@ -18,7 +18,7 @@ mod runs;
 mod size;
 mod terms;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Leases against an authority that follows the domain's rules, over a real bus.
 
-mod authority;
+pub(crate) mod authority;
 
 use std::future::Future;
 use std::task::{Context, Poll, Waker};

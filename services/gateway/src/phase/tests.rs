@@ -1,5 +1,7 @@
 //! Requests from end to end: a caller, the gateway and a scripted provider on real sockets.
 
+mod budget;
+
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
@@ -39,7 +41,9 @@ use crate::view::{OrgCell, OrgView};
 /// A gateway with one key, two providers and three models.
 struct House {
     address: SocketAddr,
+    core: Arc<Core>,
     lane: Rc<Lane>,
+    bus: Arc<LocalBus>,
     providers: [Provider; 2],
     _folder: TempDir,
 }
@@ -57,8 +61,13 @@ const COST: NanoUsd = NanoUsd(7_000);
 
 impl House {
     fn new(core: &TestCore) -> Self {
+        Self::limited(core, Limits::default())
+    }
+
+    /// With these limits on its key.
+    fn limited(core: &TestCore, limits: Limits) -> Self {
         let providers = [Provider::new(), Provider::new()];
-        let shared = shared(&providers);
+        let shared = shared(&providers, limits);
         let folder = TempDir::new().unwrap();
         let room = Room::new(1 << 20, 1);
         let lane = Lane::create(system(), folder.path(), EpochId(entropy::number()), room).unwrap();
@@ -66,8 +75,8 @@ impl House {
         let shared = Arc::new(shared);
         let bus = Arc::new(LocalBus::new(system()));
         let site = Rc::new(Site {
-            leases: lease::for_test(&shared, bus, &core.tasks),
-            core: shared,
+            leases: lease::for_test(&shared, Arc::<LocalBus>::clone(&bus), &Tasks::new("leases")),
+            core: Arc::clone(&shared),
             lane: Rc::clone(&lane),
             pool: Rc::clone(&core.pool),
             bodies: Budget::new(1_000_000),
@@ -86,7 +95,7 @@ impl House {
         };
         let handle = move |request, peer| answer(Rc::clone(&site), request, peer);
         core.tasks.spawn_local("serve", async move { serve(listener, handle, means).await });
-        Self { address, lane, providers, _folder: folder }
+        Self { address, core: shared, lane, bus, providers, _folder: folder }
     }
 
     /// Asks for a chat completion and reads the whole answer.
@@ -128,7 +137,7 @@ fn chat_request(secret: &str, body: &str) -> String {
     )
 }
 
-fn shared(providers: &[Provider; 2]) -> Core {
+fn shared(providers: &[Provider; 2], limits: Limits) -> Core {
     let options = ServeOptions { max_body_bytes: 10_000, ..ServeOptions::default() };
     let core = Core::new(system(), options, fake::peppers(), fake::decisions(), fake::GATEWAY);
     core.set_fresh_at(core.now().plus_ms(60_000));
@@ -141,7 +150,7 @@ fn shared(providers: &[Provider; 2]) -> Core {
             project: None,
             plan: PlanId(1),
             expires_at: None,
-            limits: Limits::default(),
+            limits,
             scopes: Scopes::default(),
             metadata: None,
         },

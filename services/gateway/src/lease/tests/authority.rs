@@ -18,7 +18,7 @@ use crate::fake::ORG;
 
 /// What becomes of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(crate) enum Manner {
     /// They are heard and answered.
     Answers,
     /// They are heard, and the answer is lost.
@@ -31,31 +31,31 @@ pub(super) enum Manner {
 
 /// What stands in the authority's books.
 #[derive(Debug)]
-pub(super) struct Books {
-    pub(super) manner: Manner,
-    pub(super) caps: BTreeMap<(Account, Unit), i64>,
-    pub(super) rows: BTreeMap<(Account, Unit), Row>,
-    pub(super) leases: BTreeMap<(LeaseId, Unit), (Vec<Account>, Lease)>,
+pub(crate) struct Books {
+    pub(crate) manner: Manner,
+    pub(crate) caps: BTreeMap<(Account, Unit), i64>,
+    pub(crate) rows: BTreeMap<(Account, Unit), Row>,
+    pub(crate) leases: BTreeMap<(LeaseId, Unit), (Vec<Account>, Lease)>,
     /// The accounts of new leases.
-    pub(super) path: Vec<Account>,
-    pub(super) ends_at: Option<Timestamp>,
-    pub(super) gateways: u32,
-    pub(super) words: Vec<Word>,
-    pub(super) runs: Vec<EndRuns>,
+    pub(crate) path: Vec<Account>,
+    pub(crate) ends_at: Option<Timestamp>,
+    pub(crate) gateways: u32,
+    pub(crate) words: Vec<Word>,
+    pub(crate) runs: Vec<EndRuns>,
     /// So many times earlier runs are not ended yet.
-    pub(super) runs_wait: usize,
+    pub(crate) runs_wait: usize,
 }
 
 /// The authority of one organisation.
 #[derive(Clone)]
-pub(super) struct Authority {
+pub(crate) struct Authority {
     books: Arc<Mutex<Books>>,
     bus: Arc<LocalBus>,
 }
 
 impl Authority {
     /// Serves on `bus`.
-    pub(super) async fn begin(bus: Arc<LocalBus>, path: Vec<Account>, tasks: &Tasks) -> Self {
+    pub(crate) async fn begin(bus: Arc<LocalBus>, path: Vec<Account>, tasks: &Tasks) -> Self {
         let books = Books {
             manner: Manner::Answers,
             caps: BTreeMap::new(),
@@ -79,38 +79,38 @@ impl Authority {
         authority
     }
 
-    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Books) -> T) -> T {
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Books) -> T) -> T {
         work(&mut self.books.lock().unwrap())
     }
 
-    pub(super) fn cap(&self, account: Account, unit: Unit, cap: i64) {
+    pub(crate) fn cap(&self, account: Account, unit: Unit, cap: i64) {
         self.with(|books| books.caps.insert((account, unit), cap));
     }
 
-    pub(super) fn manner(&self, manner: Manner) {
+    pub(crate) fn manner(&self, manner: Manner) {
         self.with(|books| books.manner = manner);
     }
 
-    pub(super) fn row(&self, account: Account, unit: Unit) -> Row {
+    pub(crate) fn row(&self, account: Account, unit: Unit) -> Row {
         self.with(|books| books.rows.get(&(account, unit)).copied().unwrap_or_default())
     }
 
-    pub(super) fn words(&self) -> usize {
+    pub(crate) fn words(&self) -> usize {
         self.with(|books| books.words.len())
     }
 
     /// What the projector does with a record.
-    pub(super) fn book(&self, lease: LeaseId, unit: Unit, amount: i64) {
+    pub(crate) fn book(&self, lease: LeaseId, unit: Unit, amount: i64) {
         self.with(|books| books.commit(lease, unit, |lease, path| lease.book(path, amount)));
     }
 
     /// Another gateway holds so much of an account.
-    pub(super) fn hold_elsewhere(&self, account: Account, unit: Unit, amount: i64) {
+    pub(crate) fn hold_elsewhere(&self, account: Account, unit: Unit, amount: i64) {
         self.with(|books| books.rows.entry((account, unit)).or_default().held += amount);
     }
 
     /// Says to all gateways that somebody waits.
-    pub(super) async fn recall(&self, fence: u64, account: Account, unit: Unit) {
+    pub(crate) async fn recall(&self, fence: u64, account: Account, unit: Unit) {
         let payload = form::encode(&Recall { fence, budget: Some((account, unit)) }).into();
         let (topic, headers) = (Topic::Recall { org: ORG }, Vec::new());
         self.bus.publish(Publish { topic, id: String::new(), headers, payload }).await.unwrap();
