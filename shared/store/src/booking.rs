@@ -19,7 +19,7 @@ mod recheck;
 mod settle;
 mod sheet;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod view;
 mod words;
 

@@ -1,5 +1,6 @@
 //! Bookings under a store that fails: every record once, whatever is repeated, lost or taken over.
 
+pub(crate) mod engines;
 mod holds;
 mod house;
 mod lives;

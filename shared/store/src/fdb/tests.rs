@@ -16,6 +16,7 @@ async fn passes_the_conformance_suite() {
         (Arc::new(store) as _, ())
     };
     assert_eq!(crate::conformance::check(make).await, Vec::<String>::new());
+    crate::booking::tests::engines::day(make().await.0).await;
 }
 
 #[test]

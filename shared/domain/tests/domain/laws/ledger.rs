@@ -33,6 +33,7 @@ enum Step {
     Lose(usize, usize),
     Fence(usize),
     Release(usize, usize),
+    ReleaseSome(usize, usize, i64),
 }
 
 #[derive(Clone, Debug)]
@@ -163,6 +164,13 @@ impl Life {
                 self.commit(gateway, key, Lease::free);
                 for account in accounts(key) {
                     *self.released.entry(account).or_default() += held;
+                }
+            }
+            Step::ReleaseSome(gateway, key, amount) => {
+                let released = self.commit(gateway, key, |lease, path| lease.release(path, amount));
+                prop_assert!((0..=amount).contains(&released));
+                for account in accounts(key) {
+                    *self.released.entry(account).or_default() += released;
                 }
             }
         }
@@ -302,6 +310,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => on().prop_map(|(g, k)| Step::Lose(g, k)),
         1 => (0..GATEWAYS).prop_map(Step::Fence),
         1 => on().prop_map(|(g, k)| Step::Release(g, k)),
+        1 => (on(), 0_i64..60).prop_map(|((g, k), amount)| Step::ReleaseSome(g, k, amount)),
     ]
 }
 

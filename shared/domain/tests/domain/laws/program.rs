@@ -6,13 +6,15 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use turnpike_domain::authority::Requester;
 use turnpike_domain::command::Command;
+use turnpike_domain::event::Event;
+use turnpike_domain::evolve;
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::refusal::Refusal;
 use turnpike_domain::state::{Cap, Member, MemberState, Organisation, Role, WalletMode};
 use turnpike_domain::time::HOUR_MS;
 
 use crate::arbitrary::{cases, command, requester};
-use crate::house::{House, NOW};
+use crate::house::{House, NOW, ORG, record};
 
 type Caps = BTreeMap<(Account, Unit), Cap>;
 
@@ -21,6 +23,14 @@ fn owners(org: &Organisation) -> usize {
         member.role >= Role::Owner && matches!(member.state, MemberState::Joined { .. })
     };
     org.members.values().filter(owns).count()
+}
+
+/// The caps that events will have changed.
+fn caps_after(house: &House, events: &[Event]) -> Caps {
+    let numbered = (house.org.head.seq + 1..).zip(events);
+    let records: Vec<_> =
+        numbered.map(|(seq, event)| record(ORG, seq, house.now, event.clone())).collect();
+    evolve::caps_after(&house.org, &records).into_iter().collect()
 }
 
 /// What is in force, as limits and wallet say it.
@@ -92,7 +102,11 @@ proptest! {
                 continue;
             };
             let count = u64::try_from(events.len()).expect("few");
+            let told = caps_after(&house, &events);
             house.apply(events);
+            let changed = house.org.caps.iter().filter(|(on, cap)| caps.get(on) != Some(*cap));
+            let changed: Caps = changed.map(|(on, cap)| (*on, *cap)).collect();
+            prop_assert_eq!(told, changed, "what is told beforehand of caps");
             prop_assert_eq!(house.org.head.seq, seq + count);
             check(&house.org, &caps)?;
             if settles(&command) {

@@ -1,13 +1,13 @@
 //! Ledgers and leases: what is granted, what is refused and why, what is told.
 
 use turnpike_domain::command::{Command, KeyPatch};
-use turnpike_domain::id::ProjectId;
+use turnpike_domain::id::{KeyId, ProjectId};
 use turnpike_domain::ledger::{
-    self, Due, Holding, Lease, Level, Refused, Row, Standing, Told, Word,
+    self, BudgetFigures, Due, Holding, Lease, Level, Refused, Row, Standing, Told, Word,
 };
 use turnpike_domain::limit::{Account, Limits, Unit};
 use turnpike_domain::state::Cap;
-use turnpike_domain::time::{Reset, Window};
+use turnpike_domain::time::{DAY_MS, Reset, Timestamp, Window};
 
 use crate::house::{House, KEY, NOW, PROJECT, admin, capped, member, patched};
 
@@ -210,6 +210,7 @@ fn a_path_leads_from_the_key_to_the_wallet_in_their_windows() {
         (Account::Wallet, Window(0)),
     ];
     assert_eq!(path(&house), expected);
+    assert_eq!(ledger::path_of(&house.org, KEY, NOW), expected);
     let mut stray = (*house.org.keys[&KEY]).clone();
     stray.profile.project = Some(ProjectId(77));
     assert_eq!(
@@ -217,4 +218,60 @@ fn a_path_leads_from_the_key_to_the_wallet_in_their_windows() {
         2,
         "a project that is gone binds nobody"
     );
+    // What is gone keeps the windows of its last cap.
+    let limits = Limits { reset: Reset::Daily, ..capped(5) };
+    house.done(member(), patched(KeyPatch { limits: Some(limits), ..KeyPatch::default() }));
+    house.done(admin(), Command::DeleteKey { key: KEY });
+    let gone = [(OWN, Reset::Daily.window(NOW)), (Account::Wallet, Window(0))];
+    assert_eq!(ledger::path_of(&house.org, KEY, NOW), gone);
+    let never = Account::Key(KeyId(77));
+    assert_eq!(ledger::path_of(&house.org, KeyId(77), NOW)[0], (never, Window(0)));
+}
+
+#[test]
+fn only_what_is_lost_is_released_and_no_more_than_was_said() {
+    let mut path = [level(OWN, Some(100), row(0, 0, 0))];
+    let mut lease = Lease::default();
+    lease.hear(&mut path, &word(1, 80, 80), ALONE).expect("a grant");
+    assert_eq!(lease.release(&mut path, 50), 0, "it is held");
+    lease.lose(&mut path);
+    assert_eq!(lease.release(&mut path, -5), 0);
+    assert_eq!((lease.release(&mut path, 50), path[0].row), (50, row(0, 0, 30)));
+    assert_eq!((lease.release(&mut path, 50), path[0].row), (30, row(0, 0, 0)));
+    lease.book(&mut path, 60);
+    assert_eq!(path[0].row, row(60, 0, 0), "what was released is spent above the cap");
+}
+
+#[test]
+fn a_cap_says_nothing_of_windows_of_another_policy() {
+    let monday = Window(4 * DAY_MS);
+    let table = [
+        (Reset::None, Window(0), true),
+        (Reset::None, monday, false),
+        (Reset::Daily, Window(0), false),
+        (Reset::Daily, monday, true),
+        (Reset::Weekly, monday, true),
+        (Reset::Weekly, Window(5 * DAY_MS), false),
+    ];
+    for (reset, window, crosses) in table {
+        let cap = Cap { amount: Some(10), reset, revision: 1 };
+        let mut level = Level { account: OWN, window, cap, row: row(10, 0, 0) };
+        assert_eq!(!level.crossed(Unit::Usd, &[]).is_empty(), crosses, "{reset:?} {window:?}");
+    }
+}
+
+#[test]
+fn figures_say_what_is_used_and_when_it_ends() {
+    let cap = Cap { amount: Some(10), reset: Reset::Daily, revision: 3 };
+    let level = Level { account: OWN, window: Window(DAY_MS), cap, row: row(4, 3, 2) };
+    let expected = BudgetFigures {
+        account: OWN,
+        cap: Some(10),
+        settled: 4,
+        held: 3,
+        lost: 2,
+        revision: 3,
+        resets_at: Some(Timestamp(2 * DAY_MS)),
+    };
+    assert_eq!(level.figures(), expected);
 }
