@@ -17,6 +17,7 @@ use turnpike_gateway::config::Config;
 use turnpike_gateway::core::Core;
 use turnpike_gateway::lane::Lane;
 use turnpike_gateway::lease::Leases;
+use turnpike_gateway::permit::Permits;
 use turnpike_gateway::run::{self as gateway, Embedded};
 use turnpike_projector::config::ProjectorOptions;
 use turnpike_projector::run as projector;
@@ -107,6 +108,7 @@ pub(crate) struct Serving {
     pub(crate) place: usize,
     pub(crate) core: Arc<Core>,
     pub(crate) leases: Arc<Leases>,
+    pub(crate) permits: Arc<Permits>,
     pub(crate) lane: Rc<Lane>,
     pub(crate) requests: Tasks,
 }
@@ -303,8 +305,9 @@ impl Machine {
         let running = self.running.borrow();
         let Running { embedded, requests } = running.as_ref()?;
         let (core, lane) = (Arc::clone(&embedded.core), Rc::clone(&embedded.lane));
-        let (leases, requests) = (Arc::clone(&embedded.leases), requests.clone());
-        Some(Serving { place: self.place, core, leases, lane, requests })
+        let (leases, permits) = (Arc::clone(&embedded.leases), Arc::clone(&embedded.permits));
+        let (place, requests) = (self.place, requests.clone());
+        Some(Serving { place, core, leases, permits, lane, requests })
     }
 
     /// What the last run has saved of its mirror.

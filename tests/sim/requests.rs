@@ -11,7 +11,6 @@ use turnpike_domain::money::NanoUsd;
 use turnpike_domain::settle::{Observed, settle};
 use turnpike_gateway::core::Entry;
 use turnpike_gateway::lane::{Holds, Opening, Outcome, Ticket};
-use turnpike_gateway::limit;
 use turnpike_runtime::entropy;
 use turnpike_tests::chance::Fault;
 use turnpike_wire::secret;
@@ -85,14 +84,20 @@ async fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Ticket
     let platform = Arc::clone(&core.platform());
     let offer = offer(&platform, &entry.org.organisation, &entry.key, model, address);
     house.check_offer(serving, (&platform, entry), (model, address), &offer);
-    let checked = offer.and_then(|offer| limit::check(entry).map(|()| offer));
     let refused = |denial: Denial| {
         house.note(format!("gateway {}: {model} {denial}", serving.place));
     };
-    let opening = match checked {
+    let opening = match offer {
         Ok(offer) => opening(house, serving, entry, model, &offer)?,
         Err(denial) => {
             refused(denial);
+            return None;
+        }
+    };
+    let rate = match serving.permits.take(entry, &opening.reservation, now).await {
+        Ok(rate) => rate,
+        Err(denied) => {
+            refused(denied.denial);
             return None;
         }
     };
@@ -107,7 +112,7 @@ async fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Ticket
     let (request, org, key) = (opening.request, opening.org, opening.key);
     let sent = Observed { sent: true, ..Observed::default() };
     let estimate = settle(&opening.reservation, &sent, opening.prices.as_ref(), opening.multiplier);
-    match serving.lane.open(opening, Holds { budget }) {
+    match serving.lane.open(opening, Holds { budget, rate }) {
         Ok(ticket) => {
             let epoch = serving.lane.epoch_id();
             let served = Served {

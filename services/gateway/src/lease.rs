@@ -38,6 +38,9 @@ pub use refusal::Shortage;
 pub(crate) use runs::Runs;
 
 use crate::core::{Core, Entry};
+#[cfg(test)]
+use crate::permit;
+use crate::permit::Permits;
 use agent::{Agent, Means};
 use leaf::Leaf;
 use leaves::Leaves;
@@ -69,6 +72,8 @@ pub(crate) struct LeaseParts {
     pub(crate) run: EpochId,
     /// What earlier runs have left.
     pub(crate) runs: Runs,
+    /// Reports what was used of rates, when a recall asks for it.
+    pub(crate) permits: Arc<Permits>,
     pub(crate) fences: Arc<Fences>,
     pub(crate) metrics: LeaseMetrics,
 }
@@ -95,7 +100,8 @@ impl Leases {
     /// Begins without leases; the agents, the recalls and the end of earlier runs are among
     /// `tasks`, whose stop gives everything back.
     pub(crate) fn begin(parts: LeaseParts, tasks: &Tasks, metrics: &Metrics) -> Arc<Self> {
-        let LeaseParts { core, bus, gateway, org, run, runs, fences, metrics: counted } = parts;
+        let LeaseParts { core, bus, gateway, org, run, runs, permits, fences, metrics: counted } =
+            parts;
         let (fresh, mut waiting) = mpsc::channel::<Arc<Leaf>>(MAX_FRESH);
         let (clock, leaves) = (Arc::clone(core.clock()), Arc::new(Leaves::default()));
         let means = Arc::new(Means {
@@ -109,7 +115,7 @@ impl Leases {
             stopping: tasks.stopping(),
         });
         let (agents, stopping) = (tasks.clone(), tasks.stopping());
-        tasks.spawn("recalls", recalls::follow(Arc::clone(&means), org));
+        tasks.spawn("recalls", recalls::follow(Arc::clone(&means), permits, org));
         tasks.spawn("runs", runs.end(Arc::clone(&means), core));
         tasks.spawn("leases", async move {
             while let Some(Some(leaf)) = stopping.run_until_cancelled(waiting.recv()).await {
@@ -193,11 +199,12 @@ pub(crate) fn for_test(core: &Arc<Core>, bus: Arc<dyn Bus>, tasks: &Tasks) -> Ar
     let metrics = Metrics::new();
     let parts = LeaseParts {
         core: Arc::clone(core),
-        bus,
+        bus: Arc::clone(&bus),
         gateway: core.gateway(),
         org: None,
         run: EpochId(7),
         runs: Runs::of(&[], false),
+        permits: permit::for_test(core, Arc::clone(&bus), tasks),
         fences: Arc::default(),
         metrics: LeaseMetrics::new(&metrics),
     };

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::core::Core;
 use crate::lane::Lane;
 use crate::lease::Leases;
+use crate::permit::Permits;
 
 /// The parts of one core, made on its own runtime.
 pub struct CoreParts {
@@ -17,6 +18,8 @@ pub struct CoreParts {
     pub core: Arc<Core>,
     /// The budgets that all cores reserve from.
     pub leases: Arc<Leases>,
+    /// The rates that all cores take permits of.
+    pub permits: Arc<Permits>,
     /// This core's way to the spool.
     pub lane: Rc<Lane>,
     /// This core's listener on the shared port.

@@ -32,6 +32,7 @@ use crate::dialect::{Dialect, Target, target};
 use crate::headers;
 use crate::lane::Lane;
 use crate::lease::Leases;
+use crate::permit::Permits;
 use crate::respond::{self, Outgoing};
 use crate::upstream::Pool;
 
@@ -41,6 +42,8 @@ pub struct Site {
     pub core: Arc<Core>,
     /// The budgets that all cores reserve from.
     pub leases: Arc<Leases>,
+    /// The rates that all cores take permits of.
+    pub permits: Arc<Permits>,
     /// This core's way to the spool.
     pub lane: Rc<Lane>,
     /// This core's connections to providers.

@@ -97,6 +97,9 @@ pub fn denied(dialect: Dialect, denied: &Denied, decision: &str) -> Response<Out
         let again = if retryable { "true" } else { "false" };
         map.insert(headers::SHOULD_RETRY, HeaderValue::from_static(again));
     }
+    if let Some(quotas) = &denied.quotas {
+        quotas.tell(dialect, map);
+    }
     if let Some(seconds) = denied.retry_after_s {
         map.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

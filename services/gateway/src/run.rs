@@ -150,10 +150,11 @@ async fn start(
         caught_up.await;
     }
     let Standing { core, leases, joined, epoch, older, room, spool, board, .. } = standing;
-    let Standing { route, tasks, upstairs, folder, .. } = standing;
+    let Standing { permits, route, tasks, upstairs, folder, .. } = standing;
     let cores = cores::start(CoresParts {
         core: Arc::clone(&core),
         leases,
+        permits,
         cores: config.cores(),
         listen: config.serve.listen,
         spool,

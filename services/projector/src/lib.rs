@@ -12,7 +12,6 @@ mod rates;
 mod retention;
 pub mod run;
 mod shard;
-mod shares;
 mod terms;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! Rates: how many requests and tokens may pass in any 60 seconds, exact across gateways.
 //!
 //! The authority grants *permits* in batches. A permit lives for [`PERMIT_MS`] from the moment at
-//! which its gateway asked for it; the authority does not know that moment, only that it lies before
-//! the arrival, so that a permit which arrives at `t` cannot be used after `t + PERMIT_MS` and
-//! counts until `t + COUNTS_MS`. Whatever 60 seconds one looks at, all permits used in them were
-//! counted together at one moment, and that sum never passed the limit.
+//! which its gateway asked for it; the authority does not know that moment, only that it lies
+//! before the call's arrival. So a permit that is granted at `t` cannot be used after
+//! `t + PERMIT_MS`, and counts until `t + COUNTS_MS`. Whatever 60 seconds one looks at, all permits
+//! used in them were counted together at one moment, and that sum never passed the limit.
 
 mod line;
 mod permits;
@@ -58,7 +58,7 @@ pub struct Returned {
 }
 
 /// What a gateway asks of the authority of one account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Ask {
     /// Counts the gateway's batches on this account upward; a batch is granted once.
     pub batch: u64,

@@ -12,6 +12,7 @@ use turnpike_wire::decision::Decision;
 use turnpike_wire::seal::NONCE_BYTES;
 
 use super::Core;
+use crate::permit::Quotas;
 use crate::view::OrgView;
 
 /// After how many seconds an overloaded gateway may be asked again: room comes back within moments,
@@ -35,6 +36,8 @@ pub struct Denied {
     pub retry_after_s: Option<u32>,
     /// The limit that stood against it, if one did.
     pub figures: Option<Box<Figures>>,
+    /// What is left of the rates that the request was counted on.
+    pub(crate) quotas: Option<Box<Quotas>>,
 }
 
 /// Whose key was refused, and up to where its gateway knew of it.
@@ -64,6 +67,7 @@ impl Denied {
             limit_status: LimitStatus::default(),
             retry_after_s: (denial == Denial::Overloaded).then_some(OVERLOADED_RETRY_S),
             figures: None,
+            quotas: None,
         }
     }
 
@@ -137,6 +141,13 @@ impl Denied {
     pub fn with_retry_after(mut self, wait_ms: u64) -> Self {
         let wait_s = u32::try_from(wait_ms.div_ceil(SECOND_MS).max(1));
         self.retry_after_s = Some(wait_s.unwrap_or(u32::MAX));
+        self
+    }
+
+    /// With what is left of the rates that the request was counted on.
+    #[must_use]
+    pub(crate) fn with_quotas(mut self, quotas: Quotas) -> Self {
+        self.quotas = Some(Box::new(quotas));
         self
     }
 

@@ -12,6 +12,7 @@ use turnpike_domain::time::Timestamp;
 
 use super::Lane;
 use crate::lease::Grip;
+use crate::permit::{Permit, Quotas};
 
 /// The status of a request whose end nobody reported: its caller is gone (nginx's 499).
 const STATUS_GONE: u16 = 499;
@@ -63,6 +64,8 @@ pub struct Outcome {
 pub struct Holds {
     /// What is reserved of budgets, if a cap stands on the key's path.
     pub budget: Option<Grip>,
+    /// The permits of the rates on the key's path, if there are any.
+    pub rate: Option<Permit>,
 }
 
 /// The right to one upstream call, and the duty to settle it.
@@ -89,6 +92,15 @@ impl Ticket {
     #[must_use]
     pub const fn opening(&self) -> &Opening {
         &self.opening
+    }
+
+    /// What is left of the rates that it was counted on.
+    pub(crate) fn quotas(&self) -> Option<Quotas> {
+        let holds = self.holds.take();
+        let now_ms = self.lane.clock().boot_ms();
+        let quotas = holds.rate.as_ref().map(|permit| permit.quotas(now_ms));
+        self.holds.set(holds);
+        quotas
     }
 
     /// Another provider serves it.
@@ -123,6 +135,9 @@ impl Holds {
     fn settle(self, settlement: &Settlement) {
         if let Some(grip) = self.budget {
             grip.settle(settlement);
+        }
+        if let Some(permit) = self.rate {
+            permit.settle(settlement);
         }
     }
 }

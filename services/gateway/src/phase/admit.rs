@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use turnpike_domain::admit::{Demand, Denial, Offer, Way, offer};
+use turnpike_domain::admit::{Demand, Denial, Offer, Way, offer, reservation};
 use turnpike_domain::id::{ProviderId, RequestId};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::entropy;
@@ -19,8 +19,8 @@ use crate::core::Denied;
 use crate::dialect::Call;
 use crate::headers;
 use crate::lane::{Holds, Opening, Ticket};
-use crate::limit;
 use crate::peek::{Edits, NotARequest, Peek, peek, peek_form};
+use crate::permit::Quotas;
 use crate::upstream::{Bounds, Remote};
 
 /// The right to one upstream call. Only [`admit`] makes it; it settles when it is dropped.
@@ -84,12 +84,15 @@ pub(super) async fn admit(
     let refused = |denial| entry.denied(denial, now).on(&read.model);
     let offer = offer(&platform, organisation, &entry.key, &read.model, arrival.address)
         .map_err(refused)?;
-    limit::check(entry).map_err(refused)?;
     let (clamps, demand) = (call.output_field().is_some(), demand(call, &read, &body));
+    let on_model = |denied: Denied| denied.on(&read.model);
+    // Before money: whoever is refused for want of it gives the permit back.
+    let bound = reservation(offer.spec, offer.spec.prices.as_ref(), offer.multiplier, &demand);
+    let rate = site.permits.take(entry, &bound, now).await.map_err(|denied| on_model(*denied))?;
     let Reserved { reservation, grip, clamp } =
         budget::reserve(&site.leases, entry, &offer, demand, (clamps, now))
             .await
-            .map_err(|denied| denied.on(&read.model))?;
+            .map_err(on_model)?;
     let id = arrival.request;
     let parcel = Parcel { id, call, read: &read, clamp, headers: &headers, body: &body };
     let route = parcel.route(site, &offer, &mut Vec::new()).map_err(refused)?;
@@ -111,7 +114,7 @@ pub(super) async fn admit(
         started_us: arrival.started_us,
     };
     let hides_usage = parcel.asks_for_usage() && !read.wants_usage;
-    let ticket = site.lane.open(opening, Holds { budget: grip }).map_err(refused)?;
+    let ticket = site.lane.open(opening, Holds { budget: grip, rate }).map_err(refused)?;
     let admitted = Admitted { ticket, progress: Rc::default() };
     drop(platform);
     // In one place from here on: it is handed from phase to phase.
@@ -159,6 +162,11 @@ impl Admitted {
         self.progress.sent.get()
     }
 
+    /// What is left of the rates that the request was counted on.
+    pub(super) fn quotas(&self) -> Option<Quotas> {
+        self.ticket.quotas()
+    }
+
     pub(super) fn progress(&self) -> &Rc<Progress> {
         &self.progress
     }
@@ -171,7 +179,11 @@ impl Admitted {
 impl Job {
     /// A refusal of this request.
     pub(super) fn denied(&self, denial: Denial, now: Timestamp) -> Denied {
-        self.arrival.entry.denied(denial, now)
+        let denied = self.arrival.entry.denied(denial, now);
+        match self.admitted.quotas() {
+            Some(quotas) => denied.with_quotas(quotas),
+            None => denied,
+        }
     }
 
     /// Turns to the next way, if the rules still leave one that was not tried.

@@ -33,10 +33,10 @@ use crate::config::ServeOptions;
 use crate::core::ProviderCredential;
 use crate::fake;
 use crate::lane::Room;
-use crate::lease;
 use crate::server::{self, serve};
 use crate::testing::{Connection, Provider, TestCore, on_a_core};
 use crate::view::{OrgCell, OrgView};
+use crate::{lease, permit};
 
 /// A gateway with one key, two providers and three models.
 struct House {
@@ -76,6 +76,7 @@ impl House {
         let bus = Arc::new(LocalBus::new(system()));
         let site = Rc::new(Site {
             leases: lease::for_test(&shared, Arc::<LocalBus>::clone(&bus), &Tasks::new("leases")),
+            permits: permit::for_test(&shared, Arc::<LocalBus>::clone(&bus), &Tasks::new("rates")),
             core: Arc::clone(&shared),
             lane: Rc::clone(&lane),
             pool: Rc::clone(&core.pool),

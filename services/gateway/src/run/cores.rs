@@ -19,6 +19,7 @@ use crate::lane::{Epoch, Lane, Room};
 use crate::lease::Leases;
 use crate::outbox::{Outbox, OutboxMetrics, Route, Teller};
 use crate::parts::CoreParts;
+use crate::permit::Permits;
 use crate::server;
 
 /// How long the outbox may take to end; it bounds itself below this.
@@ -28,6 +29,7 @@ const OUTBOX_END_MS: u64 = 10_000;
 pub(super) struct CoresParts {
     pub(super) core: Arc<Core>,
     pub(super) leases: Arc<Leases>,
+    pub(super) permits: Arc<Permits>,
     pub(super) cores: NonZeroUsize,
     pub(super) listen: SocketAddr,
     pub(super) spool: PathBuf,
@@ -119,6 +121,7 @@ fn begin(shared: &Shared, number: usize) -> io::Result<(CoreParts, Outbox)> {
     let parts = CoreParts {
         core: Arc::clone(&parts.core),
         leases: Arc::clone(&parts.leases),
+        permits: Arc::clone(&parts.permits),
         lane,
         listener,
         cores: parts.cores,

@@ -19,6 +19,7 @@ use crate::lane::Lane;
 use crate::lease::Leases;
 use crate::mirror::load;
 use crate::outbox::{Outbox, OutboxMetrics, Teller};
+use crate::permit::Permits;
 use crate::upstairs::{Joined, Upstairs};
 
 /// How long the outbox may take to end; it bounds itself below this.
@@ -30,6 +31,8 @@ pub struct Embedded {
     pub core: Arc<Core>,
     /// The budgets that requests reserve from.
     pub leases: Arc<Leases>,
+    /// The rates that requests take permits of.
+    pub permits: Arc<Permits>,
     /// The way to the spool.
     pub lane: Rc<Lane>,
     /// Who it is.
@@ -53,7 +56,7 @@ pub async fn embed(parts: Parts, upstairs: Arc<dyn Upstairs>) -> Result<Embedded
     let watched = (&probes, &metrics);
     let standing = Standing::begin(parts, folder, loaded, upstairs, watched, tasks).await?;
     let Standing { core, leases, joined, epoch, older, room, spool, board, .. } = standing;
-    let Standing { route, tasks, upstairs, folder, .. } = standing;
+    let Standing { permits, route, tasks, upstairs, folder, .. } = standing;
     let clock = Arc::clone(core.clock());
     let lane = Lane::create(Arc::clone(&clock), &spool, epoch, room.clone());
     let lane = Rc::new(lane.map_err(machine("the spool"))?);
@@ -63,7 +66,18 @@ pub async fn embed(parts: Parts, upstairs: Arc<dyn Upstairs>) -> Result<Embedded
     let sending = Tasks::new("outbox");
     sending.spawn_local("outbox", outbox.with_older(older).run(sending.stopping()));
     let id = joined.gateway;
-    Ok(Embedded { core, leases, lane, id, joined, upstairs, tasks, sending, _folder: folder })
+    Ok(Embedded {
+        core,
+        leases,
+        permits,
+        lane,
+        id,
+        joined,
+        upstairs,
+        tasks,
+        sending,
+        _folder: folder,
+    })
 }
 
 impl Embedded {

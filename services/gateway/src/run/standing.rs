@@ -21,6 +21,7 @@ use crate::lease::{Fences, LeaseMetrics, LeaseParts, Leases, Runs};
 use crate::mirror::world::World;
 use crate::mirror::{Disk, Loaded, Mirror, MirrorMetrics, MirrorParts, backoff_ms};
 use crate::outbox::Route;
+use crate::permit::{PermitParts, Permits};
 use crate::receipts::Receipts;
 use crate::upstairs::{Joined, Upstairs, UpstairsError};
 
@@ -31,6 +32,7 @@ const JOIN_MS: u64 = 3_000;
 pub(super) struct Standing {
     pub(super) core: Arc<Core>,
     pub(super) leases: Arc<Leases>,
+    pub(super) permits: Arc<Permits>,
     pub(super) joined: Joined,
     /// The first lane's epoch, which is the process's.
     pub(super) epoch: EpochId,
@@ -110,6 +112,8 @@ impl Standing {
         let damaged =
             metrics.counter("spool_damaged_lines", "Stretches of the spool that were damaged");
         damaged.inc_by(older.iter().map(Epoch::damaged_lines).sum());
+        let permits = PermitParts::new(&core, Arc::clone(&bus), epoch);
+        let permits = Permits::begin(permits, &tasks, metrics);
         let leases = LeaseParts {
             core: Arc::clone(&core),
             bus: Arc::clone(&bus),
@@ -117,6 +121,7 @@ impl Standing {
             org: joined.org,
             run: epoch,
             runs: Runs::of(&older, spool.torn),
+            permits: Arc::clone(&permits),
             fences: Arc::new(Fences::default()),
             metrics: LeaseMetrics::new(metrics),
         };
@@ -126,6 +131,7 @@ impl Standing {
         Ok(Self {
             core,
             leases,
+            permits,
             joined,
             epoch,
             older,

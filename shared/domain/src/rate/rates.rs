@@ -82,8 +82,8 @@ impl Rates {
         Answer::Permitted { amount, retry_after_ms, left: ring.left(now_ms) }
     }
 
-    /// Takes a part of a report; whether it was the one that was to come. If not, the gateway begins
-    /// again. What is reported later than it was needed is counted in this owner's own batches.
+    /// Takes a part of a report; whether it was the one that was to come. If not, the gateway
+    /// begins again. A report that comes later than it was needed changes nothing.
     pub fn report(&mut self, hearing: Hearing<'_>, report: &Report) -> bool {
         let Hearing { who, now_ms, .. } = hearing;
         if self.complete(hearing.others, now_ms) {
