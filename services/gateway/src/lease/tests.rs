@@ -1,6 +1,7 @@
 //! Leases against an authority that follows the domain's rules, over a real bus.
 
 pub(crate) mod authority;
+mod cost;
 
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
