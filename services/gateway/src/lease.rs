@@ -82,16 +82,15 @@ pub(crate) struct LeaseParts {
 #[derive(Clone, Debug)]
 pub(crate) struct LeaseMetrics {
     words: Counter,
-    failures: Counter,
-    refusals: Counter,
+    unanswered: Counter,
 }
 
 impl LeaseMetrics {
     pub(crate) fn new(metrics: &Metrics) -> Self {
+        let unanswered = "Words on leases that the authority did not answer";
         Self {
-            words: metrics.counter("lease_words", "Words said to the authority of budgets"),
-            failures: metrics.counter("lease_failures", "Words that were not answered"),
-            refusals: metrics.counter("lease_refusals", "Words that were refused"),
+            words: metrics.counter("lease_words_said", "Words on leases said to the authority"),
+            unanswered: metrics.counter("lease_words_unanswered", unanswered),
         }
     }
 }

@@ -254,7 +254,6 @@ impl Agent {
     }
 
     fn refused(&mut self, refused: Refused, answer: &LeaseAnswer, now_ms: u64) {
-        self.means.metrics.refusals.inc();
         self.purse.set_low(NO_MARK);
         let Some(bound) = self.asked else {
             // What is given back is never refused.
@@ -312,7 +311,7 @@ impl Agent {
     }
 
     fn failed(&mut self, now_ms: u64, why: &str) {
-        self.means.metrics.failures.inc();
+        self.means.metrics.unanswered.inc();
         self.purse.queue().looking.clear();
         tracing::warn!(lease = %self.call.lease, why, "the authority of budgets did not answer");
         let wait_ms = RETRY_MS.saturating_mul(1 << self.failures.min(10)).min(MAX_RETRY_MS);
