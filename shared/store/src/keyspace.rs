@@ -17,8 +17,8 @@ pub(crate) use self::ledger::{
     read_due, read_holder, read_lease, run,
 };
 pub(crate) use self::spend::{
-    aside, asides, key_total, key_totals, place, places, read_key_total, read_place, read_total,
-    request, requests, total, totals,
+    all_asides, aside, asides, key_total, key_totals, place, places, read_aside, read_key_total,
+    read_place, read_total, request, requests, total, totals,
 };
 pub(crate) use self::store::{
     all_listed, feed_after, feed_last, feed_moved, feed_prefix, fence, follower, incarnation,

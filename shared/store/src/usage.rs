@@ -1,5 +1,7 @@
 //! Reading what was booked: totals by hour, key and model, the request log, places.
 
+use std::collections::BTreeMap;
+
 use turnpike_domain::id::{EpochId, GatewayId, KeyId, OrgId, RequestId};
 use turnpike_domain::time::Timestamp;
 use turnpike_wire::spend::{self as form, LogRow};
@@ -93,6 +95,23 @@ pub async fn places(snapshot: &dyn Snapshot, org: OrgId) -> Result<Vec<EpochPlac
         Ok(EpochPlace { gateway, epoch, place: Place::read(value)? })
     };
     entries.iter().map(read).collect()
+}
+
+/// How many records of each gateway were put aside because nobody can read them.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be read.
+pub async fn put_aside(
+    snapshot: &dyn Snapshot,
+    org: OrgId,
+) -> Result<BTreeMap<GatewayId, usize>, StoreError> {
+    let mut counts = BTreeMap::new();
+    for (key, _) in walk(snapshot, keyspace::all_asides(org, PAGE)).await? {
+        let gateway = keyspace::read_aside(&key);
+        let gateway = gateway.ok_or_else(|| StoreError::row("aside", "a key's shape"))?;
+        *counts.entry(gateway).or_default() += 1;
+    }
+    Ok(counts)
 }
 
 /// The request log, newest first, at most `limit` rows of requests before `before`.

@@ -5,9 +5,8 @@ use turnpike_domain::event::Event;
 use turnpike_domain::id::ProjectId;
 use turnpike_domain::limit::{Account, Limits};
 use turnpike_domain::state::Organisation;
-use turnpike_domain::time::Timestamp;
 use turnpike_runtime::entropy;
-use turnpike_wire::api::key::LimitsForm;
+use turnpike_wire::api::key::{KeyUsage, LimitsForm};
 use turnpike_wire::api::page::Page;
 use turnpike_wire::api::project::{Project, ProjectForm};
 use turnpike_wire::api::propagation::Deleted;
@@ -50,14 +49,15 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(ask: Ask, _: Caller) -> Answer {
+async fn list(ask: Ask, caller: Caller) -> Answer {
     let span = ask.span(false)?;
     let page = |state: &Organisation| {
         let known = state.projects.keys();
         span.page(known.map(|id| ((Rank::Number(0), id.0), *id)))
     };
     let page = ask.read(page).await?;
-    let data = show(&ask, &page.data).await?.into_iter().map(|(project, _)| project).collect();
+    let data =
+        show(&ask, &caller, &page.data).await?.into_iter().map(|(project, _)| project).collect();
     Reply::json(&Page::<Project> { data, next_cursor: page.next_cursor })
 }
 
@@ -73,13 +73,13 @@ async fn create(mut ask: Ask, caller: Caller) -> Answer {
         let Event::ProjectCreated { project, .. } = event else { return None };
         Some(*project)
     })?;
-    let (thing, seq) = stand(&ask, made).await?;
+    let (thing, seq) = stand(&ask, &caller, made).await?;
     let place = format!("{BASE}/orgs/{}/projects/{made}", ask.org);
     Ok(done.reply(thing)?.created(&place).version(seq))
 }
 
-async fn get(ask: Ask, _: Caller) -> Answer {
-    let (thing, seq) = stand(&ask, ask.id("project", "project")?).await?;
+async fn get(ask: Ask, caller: Caller) -> Answer {
+    let (thing, seq) = stand(&ask, &caller, ask.id("project", "project")?).await?;
     Ok(Reply::json(&thing)?.version(seq))
 }
 
@@ -87,7 +87,7 @@ async fn change(mut ask: Ask, caller: Caller) -> Answer {
     let project = ask.id("project", "project")?;
     let mut tries = Tries::default();
     let done = loop {
-        let (now, seq) = stand(&ask, project).await?;
+        let (now, seq) = stand(&ask, &caller, project).await?;
         let standing = ProjectForm { name: now.name, limits: Some(now.limits) };
         let standing = serde_json::to_value(standing).map_err(|error| Problem::internal(&error))?;
         let form: ProjectForm = ask.merged(standing)?;
@@ -98,7 +98,7 @@ async fn change(mut ask: Ask, caller: Caller) -> Answer {
             break done;
         }
     };
-    let (thing, seq) = stand(&ask, project).await?;
+    let (thing, seq) = stand(&ask, &caller, project).await?;
     Ok(done.reply(thing)?.version(seq))
 }
 
@@ -111,12 +111,16 @@ fn limits(form: &ProjectForm) -> Limits {
     form.limits.as_ref().map(Limits::from).unwrap_or_default()
 }
 
-async fn stand(ask: &Ask, id: ProjectId) -> Result<(Project, u64), Problem> {
-    show(ask, &[id]).await?.pop().ok_or_else(|| Problem::not_found("project"))
+async fn stand(ask: &Ask, caller: &Caller, id: ProjectId) -> Result<(Project, u64), Problem> {
+    show(ask, caller, &[id]).await?.pop().ok_or_else(|| Problem::not_found("project"))
 }
 
 /// Those of the projects that are there, with what their keys used and their versions.
-async fn show(ask: &Ask, ids: &[ProjectId]) -> Result<Vec<(Project, u64)>, Problem> {
+async fn show(
+    ask: &Ask,
+    caller: &Caller,
+    ids: &[ProjectId],
+) -> Result<Vec<(Project, u64)>, Problem> {
     let place = |state: &Organisation, id: &ProjectId| {
         Some((Account::Project(*id), state.projects.get(id)?.limits.reset))
     };
@@ -124,7 +128,9 @@ async fn show(ask: &Ask, ids: &[ProjectId]) -> Result<Vec<(Project, u64)>, Probl
     let balances = balances::read(ask, ask.read(places).await?).await?;
     let complete_up_to = complete_up_to(ask).await?;
     let shown = |state: &Organisation| {
-        let shown = |balance: &Balance| shown(state, balance, complete_up_to);
+        let usage =
+            |balance: &Balance| caller.reads_all().is_ok().then(|| balance.usage(complete_up_to));
+        let shown = |balance: &Balance| shown(state, balance.account, usage(balance));
         balances.iter().filter_map(shown).collect()
     };
     ask.read(shown).await
@@ -132,10 +138,10 @@ async fn show(ask: &Ask, ids: &[ProjectId]) -> Result<Vec<(Project, u64)>, Probl
 
 fn shown(
     state: &Organisation,
-    balance: &Balance,
-    complete_up_to: Option<Timestamp>,
+    account: Account,
+    usage: Option<KeyUsage>,
 ) -> Option<(Project, u64)> {
-    let Account::Project(id) = balance.account else { return None };
+    let Account::Project(id) = account else { return None };
     let project = state.projects.get(&id)?;
     let keys = state.keys.values().filter(|key| key.profile.project == Some(id)).count();
     let shown = Project {
@@ -143,7 +149,7 @@ fn shown(
         name: project.name.to_string(),
         limits: LimitsForm::from(&project.limits),
         keys,
-        usage: balance.usage(complete_up_to),
+        usage,
         created_at: Text(project.created_at),
     };
     Some((shown, project.seq))

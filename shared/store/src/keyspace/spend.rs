@@ -114,3 +114,15 @@ pub(crate) fn asides(org: OrgId, gateway: GatewayId, epoch: EpochId, limit: usiz
     let (begin, end) = (aside(org, gateway, epoch, 0), aside(org, gateway, epoch, u64::MAX));
     Scan { begin, end, limit, reverse: false }
 }
+
+/// The records of an organisation that were put aside.
+#[must_use]
+pub(crate) fn all_asides(org: OrgId, limit: usize) -> Scan {
+    whole(org, Table::Aside, limit)
+}
+
+/// Reads the gateway from the key of a record that was put aside.
+pub(crate) fn read_aside(key: &[u8]) -> Option<GatewayId> {
+    let (gateway, _) = key.get(18..)?.split_first_chunk()?;
+    Some(GatewayId::from_bytes(*gateway))
+}

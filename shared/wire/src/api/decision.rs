@@ -65,13 +65,10 @@ pub struct LimitFigures {
     /// Whose limit and which: `key.cost_usd`, `project.tokens`, `wallet`, …
     pub limit_source: String,
     /// The limit.
-    #[schema(value_type = Object)]
     pub limit: Value,
     /// What was used of it.
-    #[schema(value_type = Object)]
     pub used: Value,
     /// What running requests and other gateways held of it.
-    #[schema(value_type = Object)]
     pub held: Value,
     /// When it begins anew.
     pub resets_at: Option<Time>,

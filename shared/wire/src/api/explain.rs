@@ -59,7 +59,8 @@ pub struct Bound {
     pub multiplier: Factor,
 }
 
-/// A budget and how it stands. Money is a decimal text, tokens are numbers.
+/// A budget and how it stands. Money is a decimal text, tokens are numbers. A member is not told what
+/// others used: of project and wallet `used`, `held`, `lost` and `left` are null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Level {
     /// Whose limit and which: `key.cost_usd`, `project.tokens`, `wallet`, …
@@ -67,22 +68,16 @@ pub struct Level {
     /// The id of the key or project.
     pub id: Option<String>,
     /// The limit.
-    #[schema(value_type = Object)]
     pub limit: Value,
     /// What is booked of it.
-    #[schema(value_type = Object)]
     pub used: Value,
     /// What running requests and gateways hold of it.
-    #[schema(value_type = Object)]
     pub held: Value,
     /// What is held without proof of what became of it.
-    #[schema(value_type = Object)]
     pub lost: Value,
     /// What can still be granted.
-    #[schema(value_type = Object)]
     pub left: Value,
     /// What the request would reserve of it.
-    #[schema(value_type = Object)]
     pub needed: Value,
     /// Whether that fits.
     pub fits: bool,

@@ -10,7 +10,8 @@ use super::text::Time;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Notice {
     /// What it is: `alert_raised`, `quota_hit`, `wallet_exhausted`, `wallet_restored`,
-    /// `hold_released`, `gateway_fenced`, `hold_lost`, `gateway_silent` or `unreadable_event`.
+    /// `hold_released`, `gateway_fenced`, `hold_lost`, `record_put_aside` or
+    /// `gateway_silent`.
     pub kind: String,
     /// `info`, `warning` or `alarm`.
     pub severity: String,

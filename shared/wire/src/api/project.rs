@@ -28,8 +28,9 @@ pub struct Project {
     pub limits: LimitsForm,
     /// How many keys are in it.
     pub keys: usize,
-    /// What its keys used in the present window of its limits.
-    pub usage: KeyUsage,
+    /// What its keys used in the present window of its limits; null for members, who see what their
+    /// own keys used.
+    pub usage: Option<KeyUsage>,
     /// When it was made.
     pub created_at: Time,
 }

@@ -1,5 +1,6 @@
 //! The past of a decision: the events that it rests on, and what they added up to at that moment.
 
+use turnpike_domain::admit::Denial;
 use turnpike_domain::event::Event;
 use turnpike_domain::evolve::{self, Touched};
 use turnpike_domain::id::{KeyId, OrgId};
@@ -109,10 +110,10 @@ async fn platform(
     state: &Organisation,
 ) -> Result<Vec<Received>, Problem> {
     let plan = state.keys.get(&decision.key).map(|key| key.profile.plan);
-    let (mut plan_found, mut model_found) = (plan.is_none(), decision.model.is_none());
-    if model_found {
+    if decision.denial != Denial::ModelNotAllowed {
         return Ok(Vec::new());
     }
+    let (mut plan_found, mut model_found) = (plan.is_none(), decision.model.is_none());
     let found = back(ask, OrgId::PLATFORM, decision.platform_seq, |event| {
         let of_plan = matches!(event, Event::PlanChanged { plan: it, .. } if Some(*it) == plan);
         let of_model = matches!(event, Event::ModelPriced { model, .. }

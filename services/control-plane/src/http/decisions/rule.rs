@@ -134,7 +134,7 @@ fn limit<'a>(decision: &Decision, past: &'a Past) -> Behind<'a> {
     let unknown = || Behind::new(decision.denial.code(), "A limit was reached.", None);
     let Some(figures) = &decision.figures else { return unknown() };
     let set_by = set_by(figures.source, past);
-    let closed = past.newest(|event| closes(event, figures));
+    let closed = past.newest(|event| closes(event, figures, past));
     let is_rate = matches!(figures.source, LimitSource::RequestRate(_) | LimitSource::TokenRate(_));
     let says = if decision.denial == Denial::InFlightBudgetExhausted {
         "There was budget left, but running requests and other gateways held it."
@@ -168,11 +168,13 @@ fn set_by(source: LimitSource, past: &Past) -> Option<&Received> {
     }
 }
 
-/// Whether an event closed the budget that the figures are of, in their revision.
-fn closes(event: &Event, figures: &Figures) -> bool {
+/// Whether an event closed the budget that the figures are of, in their window and revision.
+fn closes(event: &Event, figures: &Figures, past: &Past) -> bool {
     let LimitSource::Budget(limited, counted) = figures.source else { return false };
-    let closed = if let Event::QuotaHit { account, unit, revision, .. } = event {
-        Some((*account, *unit, *revision))
+    let closed = if let Event::QuotaHit { account, unit, window, revision, .. } = event {
+        let cap = past.state.caps.get(&(*account, *unit));
+        let same = cap.is_none_or(|cap| cap.reset.ends(*window) == figures.resets_at);
+        same.then_some((*account, *unit, *revision))
     } else if let Event::WalletExhausted { revision } = event {
         Some((Account::Wallet, Unit::Usd, *revision))
     } else {

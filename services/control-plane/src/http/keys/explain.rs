@@ -55,6 +55,8 @@ pub(super) struct Scene<'a> {
     pub(super) platform: &'a Platform,
     pub(super) key: &'a Known,
     pub(super) balances: &'a [Balance],
+    /// Also what others have used.
+    pub(super) reads_all: bool,
 }
 
 async fn explain(ask: Ask, caller: Caller) -> Answer {
@@ -68,10 +70,12 @@ async fn explain(ask: Ask, caller: Caller) -> Answer {
     let hypothesis = Hypothesis::read(&ask)?;
     let balances = balances::read(&ask, path).await?;
     let complete_up_to = complete_up_to(&ask).await?.map(Text);
+    let reads_all = caller.reads_all().is_ok();
     let platform = ask.app().streams().platform(Platform::clone).await?;
     let explained = |organisation: &Organisation| {
         let key = organisation.keys.get(&id)?;
-        let scene = Scene { organisation, platform: &platform, key, balances: &balances };
+        let (platform, balances) = (&platform, balances.as_slice());
+        let scene = Scene { organisation, platform, key, balances, reads_all };
         let bounded = Bounded::new(&scene, &hypothesis);
         let checks = Checks::make(&scene, &hypothesis, bounded.as_ref(), ask.now);
         let first = checks.first_refusal();

@@ -1,9 +1,11 @@
-//! Notices of what stands now: holds that are lost, gateways that are silent.
+//! Notices of what stands now: lost holds, records that nobody can read, silent gateways.
 
 use serde_json::json;
 use turnpike_domain::admit::LimitSource;
+use turnpike_domain::id::GatewayId;
 use turnpike_domain::state::Organisation;
 use turnpike_store::ledger::{self, LostHold};
+use turnpike_store::usage;
 use turnpike_wire::api::notice::Notice;
 use turnpike_wire::api::text::Text;
 use turnpike_wire::decision;
@@ -15,14 +17,17 @@ use crate::problem::Problem;
 
 /// All that stands now.
 pub(super) async fn read(ask: &Ask) -> Result<Vec<Notice>, Problem> {
-    let lost = ledger::lost(&*ask.snapshot().await?, ask.org).await?;
+    let snapshot = ask.snapshot().await?;
+    let lost = ledger::lost(&*snapshot, ask.org).await?;
+    let aside = usage::put_aside(&*snapshot, ask.org).await?;
+    let aside = aside.into_iter().map(|(gateway, count)| unreadable(ask, gateway, count));
     let gateways = ask.app().gateways(ask.org).await?;
     let silent = gateways.iter().filter(|it| !it.online && !it.joined.left && !it.joined.fenced);
     let silent = silent.map(|gateway| silence(ask, gateway));
     let held = |state: &Organisation| -> Vec<Notice> {
         lost.iter().map(|hold| loss(ask, state, hold)).collect()
     };
-    Ok(ask.read(held).await?.into_iter().chain(silent).collect())
+    Ok(ask.read(held).await?.into_iter().chain(aside).chain(silent).collect())
 }
 
 fn loss(ask: &Ask, state: &Organisation, hold: &LostHold) -> Notice {
@@ -45,6 +50,22 @@ fn loss(ask: &Ask, state: &Organisation, hold: &LostHold) -> Notice {
             "limit_source": source.name(),
             "amount": decision::amount(source, Some(held)),
         }),
+    }
+}
+
+fn unreadable(ask: &Ask, gateway: GatewayId, count: usize) -> Notice {
+    Notice {
+        kind: "record_put_aside".to_owned(),
+        severity: "alarm".to_owned(),
+        at: Text(ask.now),
+        standing: true,
+        says: format!(
+            "{count} records of {gateway} cannot be read and were put aside: what they cost is \
+             not known, and what was held for them counts as lost."
+        ),
+        about: Some(gateway.to_string()),
+        seq: None,
+        data: json!({ "gateway_id": gateway.to_string(), "records": count }),
     }
 }
 

@@ -7,8 +7,9 @@ use turnpike_domain::id::{EpochId, GatewayId, KeyId, LeaseId, TokenId};
 use turnpike_domain::ledger::{Standing, Word};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::time::Window;
-use turnpike_store::booking::{Ask, Booker};
+use turnpike_store::booking::{Ask, Booker, Delivery};
 use turnpike_wire::authority::LeaseCall;
+use turnpike_wire::spend::{Batch, Encoded};
 
 use super::House;
 use super::figures::booker;
@@ -85,12 +86,50 @@ async fn what_is_held_and_lost_is_shown_of_keys_projects_and_wallets_and_can_be_
 
     let release = format!("/gateways/{GATEWAY}/release");
     let body = json!({ "key_id": key.to_string(), "cost_usd": "0.50" });
+    let (_, member) = house.person("max", "member").await;
+    let line = format!("GET {}", house.path(&path));
+    assert_eq!(house.call(&member, &line, None).await.json()["usage"], Value::Null);
     let released = house.post(&release, body).await;
     assert_eq!((released.status, &released.json()["cost_usd"]), (200, &json!("0.50")));
     let told = house.get("/notices").await;
     let kinds: Vec<&str> =
         told["data"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
     assert!(kinds.contains(&"hold_released"), "{kinds:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_nobody_can_read_stands_as_an_alarm() {
+    let house = House::new().await;
+    join(&house).await;
+    let records = vec![Encoded(vec![0xff]), Encoded(vec![0xfe])];
+    let batch = Batch { epoch: EpochId(1), first: 1, records, end: false };
+    let delivery = Delivery { org: house.org, gateway: GATEWAY, batch, published: 0 };
+    booker(&house).await.book(&[delivery], house.app.clock.now()).await.unwrap();
+    let alarm = house.get("/notices").await["data"][0].clone();
+    assert_eq!((&alarm["kind"], &alarm["severity"]), (&json!("record_put_aside"), &json!("alarm")));
+    assert_eq!(
+        (&alarm["about"], &alarm["data"]["records"]),
+        (&json!(GATEWAY.to_string()), &json!(2))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_is_not_told_what_others_have_used() {
+    let house = House::new().await;
+    model(&house).await;
+    let limits = json!({ "cost_usd": "9.00" });
+    let project = house.post("/projects", json!({ "name": "p", "limits": limits })).await.json();
+    let (_, member) = house.person("max", "member").await;
+    let body = json!({ "name": "own", "project_id": project["id"], "limits": limits });
+    let line = format!("POST {}", house.path("/keys"));
+    let own = id(&house.call(&member, &line, Some(body)).await.json());
+    let path = format!("/keys/{own}/explain?model=m&max_output_tokens=9");
+    let line = format!("GET {}", house.path(&path));
+    let told = house.call(&member, &line, None).await.json()["levels"].clone();
+    let all = house.get(&path).await["levels"].clone();
+    assert_eq!(told[0], all[0]);
+    assert_eq!((&told[1]["left"], &told[1]["used"]), (&Value::Null, &Value::Null));
+    assert_eq!((&told[1]["fits"], &all[1]["left"]), (&json!(true), &json!("9.00")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,16 +83,18 @@ pub(super) fn levels(scene: &Scene<'_>, bounded: Option<&Bounded>) -> Vec<ShownL
     let shown = |(unit, level): (Unit, Level)| {
         let source = LimitSource::Budget(level.account, unit);
         let told = |known: i64| amount(source, Some(known));
+        let may_see = scene.reads_all || level.account == Account::Key(scene.key.id);
+        let seen = |known: i64| amount(source, may_see.then_some(known));
         let needed = bounded.map_or(0, |bounded| bounded.reservation.amount(unit));
         let resets_at = scene.balances.iter().find(|it| it.account == level.account);
         ShownLevel {
             limit_source: source.name().to_owned(),
             id: id(level.account),
             limit: amount(source, level.cap.amount),
-            used: told(level.row.settled),
-            held: told(level.row.held),
-            lost: told(level.row.lost),
-            left: told(level.available()),
+            used: seen(level.row.settled),
+            held: seen(level.row.held),
+            lost: seen(level.row.lost),
+            left: seen(level.available()),
             needed: told(needed),
             fits: needed <= level.available(),
             resets_at: resets_at.and_then(|balance| balance.resets_at).map(Text),
