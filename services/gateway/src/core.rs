@@ -55,6 +55,8 @@ pub struct Entry {
     pub key: Arc<Key>,
     /// The key's own budget that is used up, if one is, with its cap.
     pub used_up: Option<(Unit, Cap)>,
+    /// The last event of the organisation that was about the key.
+    pub seq: u64,
 }
 
 /// A provider's API key, opened. It does not print.
@@ -266,8 +268,11 @@ impl Core {
             key_works(&slot.key, presented.public_id, now)
         };
         match checked {
-            Ok(()) => Ok(Entry { org, used_up: slot.used_up.at(now), key: slot.key }),
-            Err(denial) => Err(Denied::new(denial, now).of(&org, &slot.key)),
+            Ok(()) => {
+                let used_up = slot.used_up.at(now);
+                Ok(Entry { org, used_up, key: slot.key, seq: slot.seq })
+            }
+            Err(denial) => Err(Denied::new(denial, now).of(&org, &slot.key, slot.seq)),
         }
     }
 }
@@ -276,7 +281,7 @@ impl Entry {
     /// A denial of a request with this key.
     #[must_use]
     pub fn denied(&self, denial: Denial, now: Timestamp) -> Denied {
-        Denied::new(denial, now).of(&self.org, &self.key)
+        Denied::new(denial, now).of(&self.org, &self.key, self.seq)
     }
 
     /// The organisation.

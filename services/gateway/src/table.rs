@@ -21,6 +21,8 @@ pub(crate) struct Table {
 pub(crate) struct Slot {
     pub(crate) org: Arc<OrgCell>,
     pub(crate) key: Arc<Key>,
+    /// The last event of the organisation when the key, or what was hit of its budgets, was set.
+    pub(crate) seq: u64,
     /// The key's own budgets that were hit.
     pub(crate) used_up: UsedUp,
     /// The key's last event could not be read: what is known of it may be wrong.
@@ -64,7 +66,8 @@ impl Table {
         let Some(key) = after else { return };
         let used_up = UsedUp::of(state, key);
         for id in public_ids(key) {
-            let slot = Slot { org: Arc::clone(org), key: Arc::clone(key), used_up, held };
+            let (org, key) = (Arc::clone(org), Arc::clone(key));
+            let slot = Slot { org, key, seq: state.head.seq, used_up, held };
             slots.insert(id, slot);
         }
     }

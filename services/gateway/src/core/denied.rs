@@ -78,11 +78,12 @@ impl Denied {
         self
     }
 
-    /// With the key that was refused.
+    /// With the key that was refused, which was set by the event `seq` of its organisation.
     #[must_use]
-    pub fn of(mut self, org: &OrgView, key: &Key) -> Self {
+    pub fn of(mut self, org: &OrgView, key: &Key, seq: u64) -> Self {
         let Organisation { id, head, settings, .. } = &org.organisation;
-        let (org, seq, key_seq, model) = (*id, head.seq, key.seq, None);
+        // What is shared is swapped when it changes; events about keys do not.
+        let (org, seq, key_seq, model) = (*id, head.seq.max(seq), key.seq, None);
         self.subject = Some(Box::new(Subject { org, key: key.id, seq, key_seq, model }));
         self.limit_status = settings.limit_status;
         self

@@ -147,6 +147,19 @@ async fn a_key_works_from_its_event_on_and_until_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_knows_the_last_event_about_its_key() {
+    let house = House::new(Fake::new()).await;
+    house.tell(ORG, created(1)).await;
+    house.tell(ORG, created(2)).await;
+    house.tell(ORG, revoked(1)).await;
+    let secret = secret(1, 0);
+    let denied = house.core.identify(&parse(secret.expose()).unwrap()).unwrap_err();
+    let subject = denied.subject.unwrap();
+    let head = house.fake.organisation(ORG).head.seq;
+    assert_eq!((subject.key, subject.seq, subject.key_seq), (key(1), head, head));
+}
+
+#[tokio::test(start_paused = true)]
 async fn keys_that_stood_before_come_with_the_snapshot() {
     let fake = Fake::new();
     fake.commit(ORG, created(1));

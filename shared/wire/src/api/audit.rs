@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 
 use super::text::{CommandRef, EventRef, OrgRef, Place, Time};
 
-/// One event with its envelope. Of an event that this version cannot read `type` is `unreadable`, and
-/// what only the event itself says is null.
+/// One event with its envelope. Of an event that this version cannot read `type` is `unreadable`,
+/// and what only the event itself says is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Its own id.

@@ -59,8 +59,8 @@ pub struct Bound {
     pub multiplier: Factor,
 }
 
-/// A budget and how it stands. Money is a decimal text, tokens are numbers. A member is not told what
-/// others used: of project and wallet `used`, `held`, `lost` and `left` are null.
+/// A budget and how it stands. Money is a decimal text, tokens are numbers. A member is not told
+/// what others used: of project and wallet `used`, `held`, `lost` and `left` are null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Level {
     /// Whose limit and which: `key.cost_usd`, `project.tokens`, `wallet`, …

@@ -137,7 +137,10 @@ impl Checks {
             let word = Word { n: 1, total, least: total };
             let standing = Standing { fenced: false, gateways: 1 };
             let granted = Lease::default().hear(&mut path, &word, standing);
-            self.rule("money", granted.map_err(denial), fits(unit));
+            match granted {
+                Ok(()) => self.rule("money", Ok(()), fits(unit)),
+                Err(refused) => self.short(refused),
+            }
         }
         if scene.levels().next().is_none() {
             self.rule("money", Ok(()), "No budget stands on the key, its project or the wallet.");
@@ -150,6 +153,17 @@ impl Checks {
             Err(denial) => (Outcome::Refused(denial), denial.sentence()),
         };
         self.0.push((check, outcome, says.to_owned()));
+    }
+
+    /// A budget that is not used up, and does not suffice.
+    fn short(&mut self, refused: Refused) {
+        let says = match refused {
+            Refused::Exhausted { .. } => {
+                "What is left of a budget does not suffice for the most that it may take."
+            }
+            Refused::HeldElsewhere { .. } | Refused::Fenced => denial(refused).sentence(),
+        };
+        self.0.push(("money", Outcome::Refused(denial(refused)), says.to_owned()));
     }
 
     fn open(&mut self, check: &'static str, says: String) {
