@@ -14,6 +14,14 @@ use crate::{cpu, provider};
 /// The path that is asked for everywhere.
 const PATH: &str = "/v1/chat/completions";
 
+/// How often a target is looked at after its load, in milliseconds.
+const LOOK_MS: u64 = 500;
+/// CPU time that an idling target may use between two looks, in milliseconds: one tick of the
+/// kernel's own measure, and one that was about to come.
+const IDLING_MS: u64 = 20;
+/// Looks before a target that does not come to rest is given up: a minute.
+const MOST_LOOKS: u32 = 120;
+
 /// What is compared, and how.
 #[derive(Args, Clone)]
 pub(crate) struct Options {
@@ -56,12 +64,17 @@ impl Row {
         Self { name, url, key, pid, measured: Measured::default(), cpu_ms: 0 }
     }
 
+    /// Sends load. The CPU time is counted until the target is at rest: what it does for a request
+    /// after its answer, such as to send its record, is a part of the price.
     fn run(&mut self, load: &Load, clock: &SharedClock) -> Result<(), Failure> {
         let used_ms = || self.pid.map_or(0, cpu::used_ms);
         let before_ms = used_ms();
         let load =
             generate::Options { url: self.url.clone(), key: self.key.clone(), load: load.clone() };
         let measured = generate::run(&load, clock)?;
+        if self.pid.is_some() {
+            until_at_rest(used_ms, clock)?;
+        }
         self.cpu_ms += used_ms().saturating_sub(before_ms);
         self.measured.add(&measured);
         self.measured.elapsed_us += measured.elapsed_us;
@@ -95,6 +108,22 @@ pub(crate) fn run(options: &Options, clock: &SharedClock) -> Result<Vec<Row>, Fa
         }
     }
     Ok(rows)
+}
+
+/// Waits until a process uses no more CPU than its idling takes.
+fn until_at_rest(used_ms: impl Fn() -> u64, clock: &SharedClock) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(Failure::io("waiting for a target's rest"))?;
+    let mut before_ms = used_ms();
+    for _ in 0..MOST_LOOKS {
+        runtime.block_on(clock.sleep(LOOK_MS));
+        let now_ms = used_ms();
+        if now_ms.saturating_sub(before_ms) <= IDLING_MS {
+            return Ok(());
+        }
+        before_ms = now_ms;
+    }
+    Err(Failure::Restless)
 }
 
 /// The figures for people, with the ratios to nginx.

@@ -28,6 +28,9 @@ pub(crate) enum Failure {
     /// Nothing was measured.
     #[error("no request was answered with 200")]
     Nothing,
+    /// A target used CPU for a minute after its load.
+    #[error("a target did not come to rest")]
+    Restless,
 }
 
 impl Failure {

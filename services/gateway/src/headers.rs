@@ -33,13 +33,25 @@ const DOWN: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_DISPOSITI
 /// The caller's headers that a provider gets.
 #[must_use]
 pub fn upward(from: &HeaderMap) -> HeaderMap {
-    passed(from, &UP)
+    // Room for what the gateway adds; a map of this size is one allocation.
+    let mut to = HeaderMap::with_capacity(UP.len() + 4);
+    for name in &UP {
+        for value in from.get_all(name) {
+            to.append(name, value.clone());
+        }
+    }
+    from.get_all(CONNECTION).iter().for_each(|listed| remove_listed(&mut to, listed));
+    to
 }
 
-/// The provider's headers that a caller gets.
-#[must_use]
-pub fn downward(from: &HeaderMap) -> HeaderMap {
-    passed(from, &DOWN)
+/// Takes out of an answer's headers, read with [`may_go_down`], what belonged to its connection.
+pub fn end_hop(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONNECTION) {
+        return;
+    }
+    let listed: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+    headers.remove(CONNECTION);
+    listed.iter().for_each(|listed| remove_listed(headers, listed));
 }
 
 /// Whether an answer's header is of use: it may go down, or says what may not.
@@ -66,21 +78,11 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
     Some(value.split(';').next().unwrap_or(value).trim())
 }
 
-fn passed(from: &HeaderMap, list: &[HeaderName]) -> HeaderMap {
-    // Room for what the gateway adds; a map of this size is one allocation.
-    let mut to = HeaderMap::with_capacity(list.len() + 4);
-    for name in list {
-        for value in from.get_all(name) {
-            to.append(name, value.clone());
-        }
+/// RFC 9110, 7.6.1: what `Connection` names ends here.
+fn remove_listed(headers: &mut HeaderMap, listed: &HeaderValue) {
+    for name in listed.to_str().unwrap_or_default().split(',') {
+        headers.remove(name.trim());
     }
-    // RFC 9110, 7.6.1: what `Connection` names ends here.
-    for listed in from.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok()) {
-        for name in listed.split(',') {
-            to.remove(name.trim());
-        }
-    }
-    to
 }
 
 /// A header value of an id or a number, which have no forbidden bytes.
@@ -140,8 +142,16 @@ mod tests {
             ("retry-after", "1"),
             ("content-length", "7"),
             ("strict-transport-security", "max-age=1"),
+            ("cache-control", "no-store"),
+            ("connection", "keep-alive, Cache-Control"),
         ]);
-        assert_eq!(downward(&from), map(&[("content-type", "text/event-stream; charset=utf-8")]));
+        let mut to: HeaderMap = from
+            .iter()
+            .filter(|(name, _)| may_go_down(name.as_str()))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        end_hop(&mut to);
+        assert_eq!(to, map(&[("content-type", "text/event-stream; charset=utf-8")]));
         assert!(is_event_stream(&from) && !is_json(&from));
         assert!(is_json(&map(&[("content-type", "Application/JSON")])));
     }

@@ -5,6 +5,7 @@ mod audit;
 mod fake;
 mod mirror;
 mod receipts;
+mod silence;
 mod spool;
 mod table;
 #[cfg(test)]

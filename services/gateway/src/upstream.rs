@@ -26,7 +26,7 @@ use crate::phase::admit::Admitted;
 
 pub use answer::AnswerBody;
 pub use broken::Broken;
-use connection::{Connection, Failed};
+use connection::{Connection, Failed, Patience};
 use head::AnswerHead;
 pub use origin::{NotAnOrigin, Origin};
 
@@ -271,12 +271,12 @@ impl Remote {
     ) -> Result<Exchanged, Refused> {
         let (headers, body) = (request.headers(), request.body());
         head::write(&mut connection.head, &self.origin, path, headers, body.len());
-        let answering = connection.exchange(body);
-        match deadline(&*self.shared.clock, bounds.answer_timeout_ms, answering).await {
-            None => Err(Refused::Failed(Failure::AnswerTimeout)),
-            Some(Ok(head)) => Ok(Exchanged { connection, head }),
-            Some(Err(Failed { written: false, why })) => Err(Refused::Unsent(why)),
-            Some(Err(Failed { written: true, why })) => Err(Refused::Failed(Failure::Lost(why))),
+        let patience = Patience { clock: &*self.shared.clock, limit_ms: bounds.answer_timeout_ms };
+        match connection.exchange(body, patience).await {
+            Ok(head) => Ok(Exchanged { connection, head }),
+            Err(Failed { written: false, why }) => Err(Refused::Unsent(why)),
+            Err(Failed { why: Broken::Silent, .. }) => Err(Refused::Failed(Failure::AnswerTimeout)),
+            Err(Failed { why, .. }) => Err(Refused::Failed(Failure::Lost(why))),
         }
     }
 

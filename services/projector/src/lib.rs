@@ -12,6 +12,7 @@ mod rates;
 mod retention;
 pub mod run;
 mod shard;
+mod shares;
 mod terms;
 #[cfg(test)]
 mod tests;

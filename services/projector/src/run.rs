@@ -20,6 +20,7 @@ use crate::inbox::Inboxes;
 use crate::metrics::{AuthorityMetrics, BookingMetrics};
 use crate::presence::Presence;
 use crate::shard::{self, Office};
+use crate::shares::Shares;
 use crate::terms::Terms;
 use crate::{news, retention};
 
@@ -46,7 +47,8 @@ pub struct Running {
     tasks: Tasks,
 }
 
-/// Starts a projector on the current runtime. It takes every shard that nobody else has.
+/// Starts a projector on the current runtime. It takes its share of the shards: all of them, if it
+/// is the only one.
 #[must_use]
 pub fn run(parts: Parts) -> Running {
     let Parts { kv, bus, clock, options, metrics } = parts;
@@ -54,6 +56,7 @@ pub fn run(parts: Parts) -> Running {
     let (booking, authority) = (BookingMetrics::new(&metrics), AuthorityMetrics::new(&metrics));
     let inboxes = Arc::new(Inboxes::new(booking.shards.clone(), authority.dropped.clone()));
     let terms = Arc::new(Terms::new(clock.clone()));
+    let shares = Arc::new(Shares::new());
     let presence = Arc::new(Presence::new(clock.clone()));
     let streams = Arc::new(Streams::new(Arc::clone(&kv)));
     let office = Arc::new(Office {
@@ -64,6 +67,7 @@ pub fn run(parts: Parts) -> Running {
         inboxes: Arc::clone(&inboxes),
         presence: Arc::clone(&presence),
         terms: Arc::clone(&terms),
+        shares: Arc::clone(&shares),
         booking: booking.clone(),
         authority: authority.clone(),
         lose_after_ms: options.lose_after_ms,
@@ -93,6 +97,11 @@ pub fn run(parts: Parts) -> Running {
         probes: probes.clone(),
     };
     tasks.spawn("consumer", until(stop.clone(), consumer.run()));
+    let dividing = (Arc::clone(&kv), clock.clone(), Arc::clone(&terms), stop.clone());
+    tasks.spawn("shares", async move {
+        let (kv, clock, terms, stop) = dividing;
+        shares.keep(kv, clock, terms, stop).await;
+    });
     tasks.spawn("terms", until(stop.clone(), async move { terms.keep().await }));
     tasks.spawn("retention", until(stop, retention::run(kv, clock.clone(), options.keep)));
     Running { probes, clock, drain_ms: options.drain_ms, tasks }

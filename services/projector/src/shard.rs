@@ -27,6 +27,7 @@ use crate::inbox::Inboxes;
 use crate::metrics::{AuthorityMetrics, BookingMetrics};
 use crate::pending::Pending;
 use crate::presence::Presence;
+use crate::shares::Shares;
 use crate::terms::Terms;
 use owner::Owner;
 
@@ -42,6 +43,7 @@ pub(crate) struct Office {
     pub(crate) inboxes: Arc<Inboxes>,
     pub(crate) presence: Arc<Presence>,
     pub(crate) terms: Arc<Terms>,
+    pub(crate) shares: Arc<Shares>,
     pub(crate) booking: BookingMetrics,
     pub(crate) authority: AuthorityMetrics,
     /// After how much silence a gateway is given up.
@@ -57,12 +59,13 @@ impl Office {
     }
 }
 
-/// Works for one shard whenever this process owns it, until `stop`; then books what has arrived and
-/// gives the shard up.
+/// Works for one shard whenever this process owns it, until `stop` or until it owns too many; then
+/// books what has arrived and gives the shard up.
 pub(crate) async fn run(office: Arc<Office>, shard: u8, stop: CancellationToken) {
     let kv = Arc::clone(office.streams.kv());
     let role = Role::new(kv, office.clock.clone(), &format!("shard/{shard}"));
-    while let Some(won) = stop.run_until_cancelled(role.win()).await {
+    let has_room = || office.terms.count() < office.shares.own();
+    while let Some(won) = stop.run_until_cancelled(role.win_if(has_room)).await {
         match won {
             Ok(term) => own(&office, shard, Arc::new(term), &stop).await,
             Err(error) => tracing::warn!(shard, %error, "the shard cannot be won"),
@@ -72,7 +75,8 @@ pub(crate) async fn run(office: Arc<Office>, shard: u8, stop: CancellationToken)
 }
 
 async fn own(office: &Arc<Office>, shard: u8, term: Arc<Term>, stop: &CancellationToken) {
-    let lost = office.terms.hold(shard, Arc::clone(&term));
+    let leave = stop.child_token();
+    let lost = office.terms.hold(shard, Arc::clone(&term), leave.clone());
     let inbox = office.inboxes.open(shard);
     let held = Held { office: Arc::clone(office), shard };
     let (changed, due) = (Arc::clone(&inbox.changed), Arc::<Pending>::default());
@@ -85,7 +89,7 @@ async fn own(office: &Arc<Office>, shard: u8, term: Arc<Term>, stop: &Cancellati
     let ended = tokio::select! {
         biased;
         () = lost.cancelled() => Err(StoreError::Fenced),
-        ended = owner.work(stop) => ended,
+        ended = owner.work(&leave) => ended,
         () = duties => Ok(()),
     };
     if let Err(error) = ended {

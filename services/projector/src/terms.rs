@@ -17,6 +17,8 @@ pub(crate) struct Terms {
 struct Held {
     term: Arc<Term>,
     lost: CancellationToken,
+    /// Cancelled when the shard is to be given up in order.
+    leave: CancellationToken,
 }
 
 impl Terms {
@@ -24,11 +26,30 @@ impl Terms {
         Self { clock, held: Mutex::default() }
     }
 
-    /// Renews a shard's term from now on. The token is cancelled when the term is lost.
-    pub(crate) fn hold(&self, shard: u8, term: Arc<Term>) -> CancellationToken {
+    /// Renews a shard's term from now on. The token is cancelled when the term is lost, `leave`
+    /// when the shard is to be given up.
+    pub(crate) fn hold(
+        &self,
+        shard: u8,
+        term: Arc<Term>,
+        leave: CancellationToken,
+    ) -> CancellationToken {
         let lost = CancellationToken::new();
-        self.lock().insert(shard, Held { term, lost: lost.clone() });
+        self.lock().insert(shard, Held { term, lost: lost.clone(), leave });
         lost
+    }
+
+    /// How many shards are held.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Gives up what is held beyond `share`, at most `at_once`.
+    pub(crate) fn give_up(&self, share: usize, at_once: usize) {
+        let held = self.lock();
+        let kept = || held.values().filter(|held| !held.leave.is_cancelled());
+        let beyond = kept().count().saturating_sub(share).min(at_once);
+        kept().rev().take(beyond).for_each(|held| held.leave.cancel());
     }
 
     /// Renews it no longer.

@@ -97,13 +97,38 @@ async fn another_projector_takes_over_where_the_first_one_died() {
     house.clock.sleep(20).await;
     let second = house.projector();
     house.clock.sleep(2_000).await;
-    assert!(!second.probes.is_ready(), "the first still owns all shards");
     gateway.send(&house, 150..200, false).await;
     first.abort();
     house.clock.sleep(TAKE_OVER_MS + 2_000).await;
     gateway.send_until_booked(&house).await;
     house.assert_booked(&[&gateway]).await;
     assert_eq!(house.settled().await, gateway.requests());
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_divide_the_shards_and_nothing_is_lost_meanwhile() {
+    let house = House::new();
+    let shares = |house: &House| {
+        let text = house.metrics.text();
+        let count = |line: &str| line.strip_prefix("turnpike_booking_shards ")?.parse().ok();
+        text.lines().filter_map(count).collect::<Vec<u32>>()
+    };
+    let first = house.projector();
+    house.clock.sleep(1_000).await;
+    assert_eq!(shares(&house), [64]);
+    let second = house.projector();
+    let mut gateway = Gateway::new(1, 600);
+    for from in (0..600).step_by(20) {
+        gateway.send(&house, from..from + 20, false).await;
+        house.clock.sleep(500).await;
+    }
+    assert_eq!(shares(&house), [32, 32]);
+    first.stop().await;
+    house.clock.sleep(3_000).await;
+    assert_eq!(shares(&house), [0, 64]);
+    gateway.send_until_booked(&house).await;
+    house.assert_booked(&[&gateway]).await;
     second.stop().await;
 }
 

@@ -22,7 +22,7 @@ pub(crate) use self::spend::{
 };
 pub(crate) use self::store::{
     all_listed, feed_after, feed_last, feed_moved, feed_prefix, fence, follower, incarnation,
-    listed, position, read_feed, read_listed, renewal, turn,
+    listed, position, read_feed, read_listed, renewal, replica, replicas, turn,
 };
 
 use crate::kv::{Scan, Stamp};

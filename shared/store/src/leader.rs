@@ -62,6 +62,15 @@ impl Role {
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub async fn win(&self) -> Result<Term, StoreError> {
+        self.win_if(|| true).await
+    }
+
+    /// As [`Self::win`], but a role that was given up is taken only while `wants` it; one that
+    /// nobody took over for [`TAKE_OVER_MS`] is taken in any case.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn win_if(&self, wants: impl Fn() -> bool) -> Result<Term, StoreError> {
         let mut seen: Option<(Option<Bytes>, u64)> = None;
         loop {
             let snapshot = self.kv.snapshot().await?;
@@ -74,7 +83,7 @@ impl Role {
             };
             seen = Some((renewal.clone(), still_since_ms));
             let vacant = fence.is_none() || renewal.as_ref().is_some_and(|value| value.is_empty());
-            if vacant || now_ms.saturating_sub(still_since_ms) >= TAKE_OVER_MS {
+            if (vacant && wants()) || now_ms.saturating_sub(still_since_ms) >= TAKE_OVER_MS {
                 let next = read_number(fence.as_deref())?.saturating_add(1);
                 let rows = vec![keyspace::fence(&self.name), keyspace::renewal(&self.name)];
                 if self.write(snapshot.version(), rows, next, Some(next)).await? {

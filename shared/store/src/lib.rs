@@ -21,6 +21,7 @@ pub mod open;
 #[cfg(test)]
 mod orders;
 mod paging;
+pub mod replicas;
 pub mod retention;
 mod room;
 pub mod rows;

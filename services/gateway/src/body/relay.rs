@@ -10,9 +10,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use turnpike_runtime::clock::{BoxFuture, Clock, SharedClock, deadline};
+use turnpike_runtime::clock::{Clock, SharedClock, deadline};
 use turnpike_runtime::tasks::Tasks;
 
+use crate::silence::Silence;
 use crate::upstream::{AnswerBody, Broken};
 
 /// Watches an answer pass. Dropping it is the end of every way out; what it saw until then is what
@@ -77,17 +78,11 @@ struct Flow<T> {
     tap: T,
 }
 
-/// Measures the time since the last piece, with one timer for many pieces.
-struct Silence {
-    last_ms: u64,
-    timer: Option<BoxFuture<'static, ()>>,
-}
-
 impl<T: Tap> Relay<T> {
     /// Relays `answer` past `tap`.
     #[must_use]
     pub fn new(answer: AnswerBody, tap: T, limits: Limits, means: Means) -> Self {
-        let silence = Silence { last_ms: means.clock.boot_ms(), timer: None };
+        let silence = Silence::since(means.clock.boot_ms());
         Self { flow: Some(Flow { answer, tap }), out: VecDeque::new(), silence, limits, means }
     }
 
@@ -128,7 +123,7 @@ impl<T: Tap> Body for Relay<T> {
             let Some(flow) = &mut relay.flow else { return Poll::Ready(None) };
             match Pin::new(&mut flow.answer).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    relay.silence.last_ms = relay.means.clock.boot_ms();
+                    relay.silence.end(relay.means.clock.boot_ms());
                     // Trailers are the provider's own, and stay here.
                     if let Ok(piece) = frame.into_data() {
                         flow.tap.pass(piece, &mut relay.out);
@@ -142,7 +137,7 @@ impl<T: Tap> Body for Relay<T> {
                 Poll::Ready(Some(Err(error))) => return relay.fail(Cut::Broken(error)),
                 Poll::Pending => {
                     let limit_ms = relay.limits.idle_timeout_ms;
-                    return match relay.silence.poll(&relay.means.clock, limit_ms, context) {
+                    return match relay.silence.poll(&*relay.means.clock, limit_ms, context) {
                         Poll::Ready(()) => relay.fail(Cut::Silent),
                         Poll::Pending => Poll::Pending,
                     };
@@ -165,23 +160,6 @@ impl<T: Tap> Body for Relay<T> {
         match (coming, u64::try_from(waiting)) {
             (Some(coming), Ok(waiting)) => SizeHint::with_exact(waiting.saturating_add(coming)),
             (None, _) | (_, Err(_)) => SizeHint::default(),
-        }
-    }
-}
-
-impl Silence {
-    /// Ready when nothing has come for `limit_ms`.
-    fn poll(&mut self, clock: &SharedClock, limit_ms: u64, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let quiet_ms = clock.boot_ms().saturating_sub(self.last_ms);
-            if quiet_ms >= limit_ms {
-                return Poll::Ready(());
-            }
-            let timer = self.timer.get_or_insert_with(|| clock.sleep(limit_ms - quiet_ms));
-            if timer.as_mut().poll(context).is_pending() {
-                return Poll::Pending;
-            }
-            self.timer = None;
         }
     }
 }

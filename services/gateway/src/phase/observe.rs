@@ -40,7 +40,7 @@ pub(super) async fn observe(
     let (mut head, body) = answer.into_parts();
     let is_events = headers::is_event_stream(&head.headers);
     let is_json = headers::is_json(&head.headers);
-    head.headers = headers::downward(&head.headers);
+    headers::end_hop(&mut head.headers);
     if let Some(quotas) = job.admitted.quotas() {
         quotas.tell(job.call.dialect(), &mut head.headers);
     }

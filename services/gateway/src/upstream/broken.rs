@@ -11,6 +11,9 @@ pub enum Broken {
     /// The provider closed it in the middle.
     #[error("the connection was closed too early")]
     Closed,
+    /// No head of an answer in time.
+    #[error("the provider kept silent")]
+    Silent,
     /// What came is not HTTP/1.1 as RFC 9112 describes it.
     #[error("the answer is malformed: {0}")]
     Malformed(&'static str),

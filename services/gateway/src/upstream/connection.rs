@@ -9,10 +9,12 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
+use turnpike_runtime::clock::Clock;
 use turnpike_runtime::connector::Connection as Socket;
 
 use super::broken::Broken;
 use super::head::{self, AnswerHead};
+use crate::silence::Silence;
 
 /// The head of an answer is at most this long, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -31,6 +33,15 @@ pub(super) struct Connection {
     pub(super) read: BytesMut,
     /// Room for the next reading: grows with what comes.
     room: usize,
+    /// Since the last request was begun.
+    silence: Silence,
+}
+
+/// How long a provider may keep silent.
+#[derive(Clone, Copy)]
+pub(super) struct Patience<'a> {
+    pub(super) clock: &'a dyn Clock,
+    pub(super) limit_ms: u64,
 }
 
 /// Why an exchange failed.
@@ -43,7 +54,8 @@ pub(super) struct Failed {
 
 impl Connection {
     pub(super) fn new(socket: Socket) -> Self {
-        Self { socket, head: Vec::new(), read: BytesMut::new(), room: LEAST_READ_BYTES }
+        let (head, read) = (Vec::new(), BytesMut::new());
+        Self { socket, head, read, room: LEAST_READ_BYTES, silence: Silence::since(0) }
     }
 
     /// Whether an idle connection can take a request: the provider has neither closed it nor said
@@ -55,7 +67,12 @@ impl Connection {
 
     /// Writes [`Self::head`] and `body`, and reads the head of the answer. An answer that comes
     /// before the request was written ends the writing: the connection is then of no further use.
-    pub(super) async fn exchange(&mut self, body: &Bytes) -> Result<AnswerHead, Failed> {
+    pub(super) async fn exchange(
+        &mut self,
+        body: &Bytes,
+        patience: Patience<'_>,
+    ) -> Result<AnswerHead, Failed> {
+        self.silence.end(patience.clock.boot_ms());
         let whole = self.head.len().saturating_add(body.len());
         let (mut written, mut flushed, mut refused) = (0_usize, false, None);
         std::future::poll_fn(|context| {
@@ -91,8 +108,12 @@ impl Connection {
                     }
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => return failed(true, error),
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => break,
                 }
+            }
+            match self.silence.poll(patience.clock, patience.limit_ms, context) {
+                Poll::Ready(()) => failed(true, Broken::Silent),
+                Poll::Pending => Poll::Pending,
             }
         })
         .await

@@ -83,6 +83,20 @@ pub(crate) fn follower(name: &str) -> Bytes {
     store_row(&[b"follower/", name.as_bytes()].concat())
 }
 
+/// The sign of life of one process of a kind.
+#[must_use]
+pub(crate) fn replica(kind: &str, id: u128) -> Bytes {
+    store_row(&[b"replica/", kind.as_bytes(), b"/", &id.to_be_bytes()].concat())
+}
+
+/// The signs of life of all processes of a kind.
+#[must_use]
+pub(crate) fn replicas(kind: &str, limit: usize) -> Scan {
+    let begin = store_row(&[b"replica/", kind.as_bytes(), b"/"].concat());
+    let end = store_row(&[b"replica/", kind.as_bytes(), b"0"].concat());
+    Scan { begin, end, limit, reverse: false }
+}
+
 /// An entry of the list of organisations.
 #[must_use]
 pub(crate) fn listed(org: OrgId) -> Bytes {
