@@ -343,39 +343,10 @@ const fn chain(head: Head) -> [u8; 32] {
 
 /// The key that an event changes: what the audit log names, and whose old secrets must go.
 pub(crate) const fn key_of(event: &Event) -> Option<KeyId> {
-    match event {
-        Event::KeyCreated { key, .. }
-        | Event::KeyChanged { key, .. }
-        | Event::KeyRotated { key, .. }
-        | Event::KeyDisabled { key }
-        | Event::KeyEnabled { key }
-        | Event::KeyRevoked { key, .. }
-        | Event::KeyActivated { key }
-        | Event::KeyDeleted { key } => Some(*key),
-        Event::OrgCreated { .. }
-        | Event::OrgSettingsChanged { .. }
-        | Event::MemberInvited { .. }
-        | Event::MemberJoined { .. }
-        | Event::MemberRoleChanged { .. }
-        | Event::MemberRemoved { .. }
-        | Event::ProjectCreated { .. }
-        | Event::ProjectChanged { .. }
-        | Event::ProjectDeleted { .. }
-        | Event::SecretRevealed { .. }
-        | Event::TokenCreated { .. }
-        | Event::TokenDeleted { .. }
-        | Event::PlanAssigned { .. }
-        | Event::QuotaHit { .. }
-        | Event::AlertRaised { .. }
-        | Event::WalletToppedUp { .. }
-        | Event::WalletExhausted { .. }
-        | Event::WalletRestored { .. }
-        | Event::GatewayJoined { .. }
-        | Event::GatewayLeft { .. }
-        | Event::GatewayFenced { .. }
-        | Event::LeaseAbandoned { .. }
-        | Event::ProviderChanged { .. }
-        | Event::PlanChanged { .. }
-        | Event::ModelPriced { .. } => None,
+    match (evolve::touched(event), event) {
+        // A budget that is used up changes nothing of its key.
+        (_, Event::QuotaHit { .. }) => None,
+        (Touched::Key(key), _) => Some(key),
+        (Touched::Project(_) | Touched::Tokens | Touched::Routing | Touched::Other, _) => None,
     }
 }
