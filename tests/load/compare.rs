@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// A model key of the gateway.
     #[arg(long)]
     pub(crate) key: Option<String>,
+    /// A model key with limits, on the same gateway: what their checks cost beside `--key`.
+    #[arg(long, requires = "key")]
+    pub(crate) limited_key: Option<String>,
     /// The gateway's process; its children are counted too.
     #[arg(long)]
     pub(crate) gateway_pid: Option<u32>,
@@ -101,6 +104,9 @@ pub(crate) fn run(options: &Options, clock: &SharedClock) -> Result<Vec<Row>, Fa
     ];
     if let Some(url) = &options.gateway_url {
         rows.push(Row::new("gateway", url, options.key.clone(), options.gateway_pid));
+        if options.limited_key.is_some() {
+            rows.push(Row::new("limited", url, options.limited_key.clone(), options.gateway_pid));
+        }
     }
     for _ in 0..options.rounds {
         for row in &mut rows {
