@@ -84,6 +84,7 @@ def test_the_user_of_a_gateway_can_act_as_nobody_else(house):
             f"turnpike.v1.{house.org}.authority.{other}",
             f"turnpike.v1.{house.org}.booked.{own}",
             f"turnpike.v1.{house.org}.heartbeat",
+            f"turnpike.v1.{house.org}.recall",
             f"turnpike.v1.{house.org}.ledger.{own}",
             "$JS.API.STREAM.PURGE.TURNPIKE_SPEND",
             "$JS.API.STREAM.DELETE.TURNPIKE_EVENTS",
