@@ -8,24 +8,25 @@ use turnpike_domain::id::OrgId;
 use turnpike_store::execute::ExecuteError;
 use turnpike_store::ledger;
 
-use super::Office;
+use super::{Office, RETRY_MS};
 use crate::pending::Pending;
-
-/// The wait after a failure.
-const RETRY_MS: u64 = 200;
 
 /// Tells the due rows of every organisation that is added to `due`, for ever.
 pub(super) async fn tell(office: &Office, due: &Pending) {
     loop {
-        let Some(org) = due.take() else {
+        let mut failed = Vec::new();
+        while let Some(org) = due.take() {
+            if let Err(error) = tell_of(office, org).await {
+                office.authority.failures.inc();
+                tracing::warn!(%org, %error, "budgets were not closed or warned about");
+                failed.push(org);
+            }
+        }
+        if failed.is_empty() {
             due.news().await;
-            continue;
-        };
-        if let Err(error) = tell_of(office, org).await {
-            office.authority.failures.inc();
-            tracing::warn!(%org, %error, "budgets were not closed or warned about");
-            due.add(org);
+        } else {
             office.clock.sleep(RETRY_MS).await;
+            failed.into_iter().for_each(|org| due.add(org));
         }
     }
 }

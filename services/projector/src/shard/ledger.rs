@@ -21,8 +21,18 @@ use super::epochs::{Epochs, Mark};
 /// Publications on their way at a time: what the bus takes without waiting for each.
 const IN_FLIGHT: usize = 256;
 
-/// Publishes the records of `deliveries` that are booked and were not published yet.
-pub(super) async fn publish(office: &Office, epochs: &mut Epochs, deliveries: &[Delivery]) {
+/// A record to publish: of which delivery, its number, the message.
+pub(super) type Settled = (usize, u64, Publish);
+/// The lowest number of each delivery whose publication has failed.
+pub(super) type Failed = BTreeMap<usize, u64>;
+
+/// The records of `deliveries` that are booked and were not published yet; they count as published
+/// from now on.
+pub(super) fn unpublished(
+    office: &Office,
+    epochs: &mut Epochs,
+    deliveries: &[Delivery],
+) -> Vec<Settled> {
     let mut messages = Vec::new();
     for (index, delivery) in deliveries.iter().enumerate() {
         let published = epochs.published(delivery);
@@ -47,11 +57,16 @@ pub(super) async fn publish(office: &Office, epochs: &mut Epochs, deliveries: &[
         }
         epochs.set_published(delivery, last);
     }
+    messages
+}
+
+/// Publishes records, and answers what failed.
+pub(super) async fn publish(office: &Office, messages: Vec<Settled>) -> Failed {
     let publications = stream::iter(messages).map(async |(index, number, message)| {
         let taken = office.bus.publish(message).await;
         taken.err().map(|error| (index, number, error))
     });
-    let mut failed = BTreeMap::new();
+    let mut failed = Failed::new();
     let mut results = std::pin::pin!(publications.buffer_unordered(IN_FLIGHT));
     while let Some(result) = results.next().await {
         if let Some((index, number, error)) = result {
@@ -61,6 +76,11 @@ pub(super) async fn publish(office: &Office, epochs: &mut Epochs, deliveries: &[
             *lowest = number.min(*lowest);
         }
     }
+    failed
+}
+
+/// Takes back that what failed counts as published.
+pub(super) fn take_back(epochs: &mut Epochs, deliveries: &[Delivery], failed: Failed) {
     // From the last delivery to the first: the lowest number of an epoch that failed stands.
     for (index, number) in failed.into_iter().rev() {
         if let Some(delivery) = deliveries.get(index) {

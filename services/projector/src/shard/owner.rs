@@ -120,6 +120,29 @@ impl Owner {
         self.desk.hear(&self.office, &self.term, &mut self.booker).await
     }
 
+    /// Goes on answering calls while a publication takes its time.
+    async fn meanwhile<T>(
+        &mut self,
+        publication: impl Future<Output = T>,
+    ) -> Result<T, StoreError> {
+        let mut publication = std::pin::pin!(publication);
+        loop {
+            let now_ms = self.office.clock.boot_ms();
+            let rest_ms = self.desk.until_ms().map(|until_ms| until_ms.saturating_sub(now_ms));
+            let mut asked = None;
+            tokio::select! {
+                biased;
+                done = &mut publication => return Ok(done),
+                call = self.inbox.calls.recv(), if !self.inbox.calls.is_closed() => asked = call,
+                () = self.office.clock.sleep(rest_ms.unwrap_or(TELL_MS)) => {}
+            }
+            if let Some(asked) = asked {
+                self.take(asked).await?;
+            }
+            self.hear().await?;
+        }
+    }
+
     async fn take(&mut self, asked: Asked) -> Result<(), StoreError> {
         let Asked { org, gateway, call, reply } = asked;
         match call {
@@ -159,12 +182,15 @@ impl Owner {
         for _ in 0..MAX_CHANGED {
             let Some(org) = self.inbox.changed.take() else { break };
             let followed = self.booker.follow(org, self.office.clock.now()).await;
-            if self.unless_lost(followed)?.is_none() {
+            // What can never be read must not stand in the way of the others.
+            let again = followed.as_ref().is_err_and(|error| !is_final(error));
+            if self.unless_lost(followed)?.is_some() {
+                self.desk.moved(org);
+            } else if again {
                 self.inbox.changed.add(org);
                 self.office.clock.sleep(RETRY_MS).await;
                 break;
             }
-            self.desk.moved(org);
         }
         Ok(())
     }
@@ -207,7 +233,10 @@ impl Owner {
     /// Books deliveries in one commit, publishes them, and answers their gateways.
     async fn book(&mut self, deliveries: Vec<Delivery>) -> Result<(), StoreError> {
         if let Some(answers) = self.save(&deliveries).await? {
-            ledger::publish(&self.office, &mut self.epochs, &deliveries).await;
+            let messages = ledger::unpublished(&self.office, &mut self.epochs, &deliveries);
+            let office = Arc::clone(&self.office);
+            let failed = self.meanwhile(ledger::publish(&office, messages)).await?;
+            ledger::take_back(&mut self.epochs, &deliveries, failed);
             let now_ms = self.office.clock.boot_ms();
             let marks = self.epochs.answer(&deliveries, &answers, now_ms);
             ledger::tell(&self.office, marks).await;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use turnpike_domain::id::{GatewayId, OrgId};
+use turnpike_domain::state::Organisation;
 use turnpike_store::booking::Booker;
 use turnpike_store::error::StoreError;
 
@@ -43,12 +44,18 @@ impl Silence {
             }
         }
         for _ in 0..AT_ONCE.min(self.silent.len()) {
-            let Some((org, gateway)) = self.silent.front().copied() else { break };
-            if booker.lose(org, gateway).await? {
-                office.authority.lost.inc();
-                tracing::error!(%org, %gateway, "a gateway is silent: what it holds is lost");
+            let Some((org, gateway)) = self.silent.pop_front() else { break };
+            match booker.lose(org, gateway).await {
+                Ok(true) => {
+                    office.authority.lost.inc();
+                    tracing::error!(%org, %gateway, "a gateway is silent: what it holds is lost");
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    self.silent.push_back((org, gateway));
+                    return Err(error);
+                }
             }
-            self.silent.pop_front();
         }
         Ok(())
     }
@@ -60,10 +67,15 @@ async fn unknown(office: &Office, shard: u8) -> Result<Vec<(OrgId, GatewayId)>, 
         office.streams.platform(|state| state.gateways.keys().copied().collect()).await?;
     let mut found = Vec::new();
     for org in office.organisations(shard).await? {
-        let own: Vec<GatewayId> = office
-            .streams
-            .organisation(org, |state| state.gateways.keys().copied().collect())
-            .await?;
+        let read = |state: &Organisation| state.gateways.keys().copied().collect::<Vec<_>>();
+        let own = match office.streams.organisation(org, read).await {
+            Ok(own) => own,
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(%org, %error, "its silent gateways are not known");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let gateways = own.iter().chain(&of_all).copied();
         let silent = gateways.filter(|gateway| !office.presence.knows(org, *gateway));
         found.extend(silent.map(|gateway| (org, gateway)));

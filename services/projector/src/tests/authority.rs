@@ -112,6 +112,26 @@ async fn what_a_recall_frees_goes_to_those_who_wait_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_for_what_is_published_to_others() {
+    let (house, _projector) = house().await;
+    let slow_ms = 3_000;
+    house.bus.slow_down(slow_ms);
+    let gateway = spender(1, 100);
+    gateway.send(&house, 0..1, true).await;
+    house.clock.sleep(100).await;
+    assert_eq!(house.used().await.settled, 100, "it is booked, and on its way to others");
+    let (mut one, mut two) = (Holder::new(2), Holder::new(3));
+    let asked_ms = house.clock.boot_ms();
+    assert_eq!(one.ask(&house, 800, 0).await.total, 800);
+    let refused = two.ask(&house, 200, 0).await.refused;
+    assert_eq!(refused, Some(Refused::HeldElsewhere { account: ON_KEY }));
+    assert!(house.clock.boot_ms() - asked_ms < WAIT_MS + 50);
+    assert_eq!(house.settled().await.len(), 0);
+    house.clock.sleep(slow_ms).await;
+    assert_eq!(house.settled().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_word_that_is_repeated_or_overtaken_changes_nothing() {
     let (house, _projector) = house().await;
     let one = Holder::new(1);

@@ -58,7 +58,10 @@ pub(super) struct Gateway {
 #[derive(Clone)]
 pub(super) struct LossyBus {
     bus: Arc<dyn Bus>,
+    clock: SharedClock,
     away: watch::Sender<bool>,
+    /// For how many milliseconds settled spend is on its way.
+    slow_ms: Arc<AtomicU64>,
     one_in: Arc<AtomicU64>,
 }
 
@@ -101,7 +104,8 @@ impl House {
     }
 
     pub(super) fn on(bus: Arc<dyn Bus>, clock: SharedClock) -> Self {
-        let bus = LossyBus { bus, away: watch::Sender::new(false), one_in: Arc::default() };
+        let (away, one_in, slow_ms) = (watch::Sender::new(false), Arc::default(), Arc::default());
+        let bus = LossyBus { bus, away, slow_ms, clock: clock.clone(), one_in };
         Self { kv: Arc::new(Memory::new()), bus, clock, metrics: Metrics::new() }
     }
 
@@ -233,6 +237,11 @@ impl LossyBus {
         self.one_in.store(one_in, Ordering::Relaxed);
     }
 
+    /// Settled spend takes so long from now on.
+    pub(super) fn slow_down(&self, slow_ms: u64) {
+        self.slow_ms.store(slow_ms, Ordering::Relaxed);
+    }
+
     /// Everything that is published is lost, and readers of what is kept hear of it; or no more.
     pub(super) fn set_away(&self, away: bool) {
         self.away.send_replace(away);
@@ -270,6 +279,9 @@ impl Bus for LossyBus {
     fn publish(&self, message: Publish) -> BoxFuture<'_, Result<(), BusError>> {
         Box::pin(async move {
             self.must_be_there()?;
+            if matches!(message.topic, Topic::Ledger { .. }) {
+                self.clock.sleep(self.slow_ms.load(Ordering::Relaxed)).await;
+            }
             let one_in = self.one_in.load(Ordering::Relaxed);
             // Each settled record is a message of its own: as many as a hundred to one of others.
             let rarely = if matches!(message.topic, Topic::Ledger { .. }) { 30 } else { 1 };
