@@ -76,8 +76,9 @@ impl Leaf {
             made_ms: now_ms,
             ends_at: AtomicU64::new(u64::MAX),
             retired: AtomicBool::new(false),
-            purses: UNITS
-                .map(|unit| terms.shape.is_capped(unit).then(|| Arc::new(Purse::new(unit)))),
+            purses: UNITS.map(|unit| {
+                terms.shape.is_capped(unit).then(|| Arc::new(Purse::new(unit, now_ms)))
+            }),
         }
     }
 

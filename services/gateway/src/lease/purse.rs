@@ -89,13 +89,14 @@ pub(super) struct Memory {
 }
 
 impl Purse {
-    pub(super) fn new(unit: Unit) -> Self {
+    /// One that nobody has asked before `now_ms`, when it is made for a request.
+    pub(super) fn new(unit: Unit, now_ms: u64) -> Self {
         Self {
             unit,
             ceiling: Ceiling::default(),
             low: AtomicI64::new(NO_MARK),
             attention: AtomicBool::new(false),
-            touched_ms: AtomicU64::new(0),
+            touched_ms: AtomicU64::new(now_ms),
             recalled: AtomicBool::new(false),
             queue: Mutex::default(),
             news: Notify::new(),

@@ -336,6 +336,18 @@ async fn a_recall_takes_back_what_is_free_although_a_larger_request_waits() {
     assert_eq!(held, 800, "another gateway may have it");
 }
 
+/// Found on a machine that was up for hours: the agent was faster than the request, and took the
+/// lease for one that nobody had used since the machine was started.
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_not_forgotten_before_its_first_request() {
+    let house = House::new(limits(Some(1_000), None)).await;
+    house.rest(3_600 * SECOND_MS).await;
+    let terms = Terms::of(&house.entry).unwrap();
+    let leaf = house.leases.leaf(&terms, house.core.now(), house.clock.boot_ms());
+    house.rest(1).await;
+    assert!(!leaf.is_retired());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lowered_cap_takes_back_what_is_free_and_a_raised_one_nothing() {
     let mut house = House::new(limits(Some(1_000_000), None)).await;
