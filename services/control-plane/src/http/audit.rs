@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use futures_util::stream;
+use serde_json::Value;
 use turnpike_domain::event::Who;
 use turnpike_domain::id::KeyId;
 use turnpike_domain::state::Organisation;
@@ -205,12 +206,16 @@ impl Filter {
             Who::Token(id) => id.to_string(),
             Who::Gateway(id) => id.to_string(),
         };
-        let about = || event::json(&record.event).get("key_id").cloned();
+        // A budget's events name the key as the account.
+        let is_about = |key: KeyId| {
+            let (told, key) = (event::json(&record.event), Value::from(key.to_string()));
+            ["key_id", "account"].into_iter().any(|field| told.get(field) == Some(&key))
+        };
         self.kind.as_ref().is_none_or(|kind| record.event.name() == kind)
             && self.from.is_none_or(|from| record.at >= from)
             && self.until.is_none_or(|until| record.at < until)
             && self.actor.as_ref().is_none_or(|actor| *actor == who())
-            && self.key.is_none_or(|key| about() == Some(key.to_string().into()))
+            && self.key.is_none_or(is_about)
     }
 
     /// Whether nothing older than this entry can fit any more.

@@ -292,6 +292,8 @@ async fn notices_come_newest_first_and_members_see_those_of_their_own_keys() {
     assert_eq!(mine["data"].as_array().unwrap().len(), 1);
     assert_eq!(mine["data"][0]["about"], own.to_string());
     assert_eq!(house.get(&format!("/keys/{other}")).await["status"], "exhausted");
+    let told = house.get(&format!("/audit?type=QuotaHit&key={other}")).await;
+    assert_eq!(told["data"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
