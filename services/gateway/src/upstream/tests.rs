@@ -1,5 +1,7 @@
 //! The pool against real sockets: reuse, closed connections, timeouts, limits.
 
+mod answers;
+
 use http_body_util::BodyExt;
 use tokio::join;
 
