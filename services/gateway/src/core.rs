@@ -23,6 +23,7 @@ use turnpike_wire::secret::{Peppers, Presented};
 pub use denied::Denied;
 
 use crate::config::ServeOptions;
+use crate::lease::Fences;
 use crate::table::{Slot, Table};
 use crate::view::OrgView;
 use freshness::{Freshness, age_ms};
@@ -42,6 +43,8 @@ pub struct Core {
     /// Opened credentials by their sealed form: an opened one can never be taken for another's.
     credentials: ArcSwap<HashMap<Box<[u8]>, ProviderCredential>>,
     freshness: Freshness,
+    /// The highest fences that were seen.
+    fences: Fences,
     /// The organisations that the mirror knows.
     orgs: watch::Sender<Arc<BTreeSet<OrgId>>>,
 }
@@ -85,6 +88,7 @@ impl Core {
             platform: ArcSwap::default(),
             credentials: ArcSwap::default(),
             freshness,
+            fences: Fences::default(),
             orgs: watch::Sender::default(),
         }
     }
@@ -227,6 +231,11 @@ impl Core {
     /// Says whether heartbeats match the mirror, so that what it does not know does not exist.
     pub(crate) fn set_in_step(&self, in_step: bool) {
         self.freshness.set_in_step(in_step);
+    }
+
+    /// The highest fences that were seen of the authorities of budgets.
+    pub(crate) const fn fences(&self) -> &Fences {
+        &self.fences
     }
 
     /// The organisations that the mirror knows.

@@ -1,6 +1,7 @@
 //! One core's way from admission to the spool: no other thread touches it, so that it has no lock.
 
 mod epoch;
+mod released;
 mod tally;
 mod ticket;
 
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use turnpike_domain::admit::Denial;
 use turnpike_domain::id::EpochId;
+use turnpike_domain::settle::Settlement;
 use turnpike_domain::spend::Spend;
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::SharedClock;
@@ -26,6 +28,7 @@ pub(crate) use tally::{OpenAnswer, TallyMetrics};
 pub use ticket::{Holds, Opening, Outcome, Ticket};
 
 use crate::lease::Grip;
+use released::Released;
 
 /// Numbers and keeps the requests of one core.
 pub struct Lane {
@@ -39,6 +42,7 @@ pub struct Lane {
     records: Notify,
     /// Where records are written before they are kept in memory of their own size.
     paper: RefCell<Vec<u8>>,
+    released: RefCell<Released>,
 }
 
 /// What one lane may keep on disk: its share of what older epochs have left.
@@ -82,8 +86,8 @@ impl Lane {
     ) -> std::io::Result<Self> {
         let epoch = RefCell::new(Epoch::create(folder, epoch, room.lane_bytes())?);
         let (told_at, tally, records) = (Cell::default(), tally::Tally::default(), Notify::new());
-        let paper = RefCell::default();
-        Ok(Self { clock, room, epoch, told_at, tally, records, paper })
+        let (paper, released) = (RefCell::default(), RefCell::default());
+        Ok(Self { clock, room, epoch, told_at, tally, records, paper, released })
     }
 
     /// This lane's epoch.
@@ -130,7 +134,9 @@ impl Lane {
         epoch.flush().map_err(|error| {
             tracing::error!(%error, "the spool cannot be written");
             Denial::Overloaded
-        })
+        })?;
+        self.released.borrow_mut().settle(epoch.written());
+        Ok(())
     }
 
     /// The lane with the earlier epochs that its outbox sends, at `now` of the mirror. `None` while
@@ -155,7 +161,10 @@ impl Lane {
 
     /// Runs `work` on the epoch. For the outbox, which shares this thread.
     pub(crate) fn with_epoch<T>(&self, work: impl FnOnce(&mut Epoch) -> T) -> T {
-        work(&mut self.epoch.borrow_mut())
+        let mut epoch = self.epoch.borrow_mut();
+        let result = work(&mut epoch);
+        self.released.borrow_mut().settle(epoch.written());
+        result
     }
 
     /// Completes when a record was numbered since the last call.
@@ -167,9 +176,13 @@ impl Lane {
         &self.clock
     }
 
-    fn book(&self, opening: &Opening, record: &Spend) {
+    fn book(&self, opening: &Opening, record: &Spend, reserved: Option<(Grip, Settlement)>) {
         let bytes = self.encoded(record, Bytes::copy_from_slice);
-        self.epoch.borrow_mut().close(opening.org, opening.request, bytes);
+        let mut epoch = self.epoch.borrow_mut();
+        epoch.close(opening.org, opening.request, bytes);
+        if let Some((grip, settlement)) = reserved {
+            self.released.borrow_mut().keep(epoch.queued(), grip, settlement);
+        }
         self.records.notify_one();
     }
 

@@ -74,7 +74,6 @@ pub(crate) struct LeaseParts {
     pub(crate) runs: Runs,
     /// Reports what was used of rates, when a recall asks for it.
     pub(crate) permits: Arc<Permits>,
-    pub(crate) fences: Arc<Fences>,
     pub(crate) metrics: LeaseMetrics,
 }
 
@@ -99,8 +98,7 @@ impl Leases {
     /// Begins without leases; the agents, the recalls and the end of earlier runs are among
     /// `tasks`, whose stop gives everything back.
     pub(crate) fn begin(parts: LeaseParts, tasks: &Tasks, metrics: &Metrics) -> Arc<Self> {
-        let LeaseParts { core, bus, gateway, org, run, runs, permits, fences, metrics: counted } =
-            parts;
+        let LeaseParts { core, bus, gateway, org, run, runs, permits, metrics: counted } = parts;
         let (fresh, mut waiting) = mpsc::channel::<Arc<Leaf>>(MAX_FRESH);
         let (clock, leaves) = (Arc::clone(core.clock()), Arc::new(Leaves::default()));
         let means = Arc::new(Means {
@@ -109,13 +107,13 @@ impl Leases {
             gateway,
             run,
             leaves: Arc::clone(&leaves),
-            fences,
+            core,
             metrics: counted,
             stopping: tasks.stopping(),
         });
         let (agents, stopping) = (tasks.clone(), tasks.stopping());
         tasks.spawn("recalls", recalls::follow(Arc::clone(&means), permits, org));
-        tasks.spawn("runs", runs.end(Arc::clone(&means), core));
+        tasks.spawn("runs", runs.end(Arc::clone(&means)));
         tasks.spawn("leases", async move {
             while let Some(Some(leaf)) = stopping.run_until_cancelled(waiting.recv()).await {
                 for purse in leaf.purses() {
@@ -204,7 +202,6 @@ pub(crate) fn for_test(core: &Arc<Core>, bus: Arc<dyn Bus>, tasks: &Tasks) -> Ar
         run: EpochId(7),
         runs: Runs::of(&[], false),
         permits: permit::for_test(core, Arc::clone(&bus), tasks),
-        fences: Arc::default(),
         metrics: LeaseMetrics::new(&metrics),
     };
     Leases::begin(parts, tasks, &metrics)

@@ -125,20 +125,12 @@ impl Ticket {
         let latency_ms = u32::try_from(elapsed_us / 1_000).unwrap_or(u32::MAX);
         let record =
             self.opening.record(self.provider.get(), outcome.status, latency_ms, &settlement);
-        self.lane.book(&self.opening, &record);
-        self.holds.take().settle(&settlement);
+        let Holds { budget, rate } = self.holds.take();
+        self.lane.book(&self.opening, &record, budget.map(|grip| (grip, settlement)));
+        if let Some(permit) = rate {
+            permit.settle(&settlement);
+        }
         settlement
-    }
-}
-
-impl Holds {
-    fn settle(self, settlement: &Settlement) {
-        if let Some(grip) = self.budget {
-            grip.settle(settlement);
-        }
-        if let Some(permit) = self.rate {
-            permit.settle(settlement);
-        }
     }
 }
 

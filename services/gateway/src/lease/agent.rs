@@ -18,12 +18,13 @@ use turnpike_wire::form;
 
 use super::LeaseMetrics;
 use super::ceiling::Words;
-use super::fences::{Fence, Fences};
+use super::fences::Fence;
 use super::leaf::Leaf;
 use super::leaves::Leaves;
 use super::purse::{Memory, NO_MARK, Purse, Short, Stop};
 use super::refusal;
 use super::size::Size;
+use crate::core::Core;
 
 /// How long a word may be on its way: the authority lets one wait 250 ms for others' holds.
 pub(super) const CALL_MS: u64 = 1_000;
@@ -54,7 +55,7 @@ pub(super) struct Means {
     /// The epoch of the first lane, by which the authority tells runs apart.
     pub(super) run: EpochId,
     pub(super) leaves: Arc<Leaves>,
-    pub(super) fences: Arc<Fences>,
+    pub(super) core: Arc<Core>,
     pub(super) metrics: LeaseMetrics,
     pub(super) stopping: CancellationToken,
 }
@@ -91,7 +92,7 @@ impl Agent {
         Self {
             leaf: Arc::downgrade(leaf),
             purse,
-            fence: means.fences.of(leaf.org),
+            fence: means.core.fences().of(leaf.org),
             call,
             service,
             words: Words::default(),

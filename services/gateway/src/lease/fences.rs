@@ -20,6 +20,12 @@ impl Fences {
         let mut fences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         fences.entry(org).or_default().clone()
     }
+
+    /// Hears everybody again.
+    pub(crate) fn forget(&self) {
+        let fences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        fences.values().for_each(|fence| fence.0.store(0, Ordering::Relaxed));
+    }
 }
 
 impl Fence {
@@ -39,5 +45,7 @@ mod tests {
         let (one, same, other) = (fences.of(OrgId(1)), fences.of(OrgId(1)), fences.of(OrgId(2)));
         assert!(one.admits(5) && same.admits(5) && other.admits(1));
         assert!(same.admits(6) && !one.admits(5));
+        fences.forget();
+        assert!(one.admits(2) && !same.admits(1));
     }
 }

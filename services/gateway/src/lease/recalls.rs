@@ -35,7 +35,7 @@ async fn read(means: &Means, permits: &Permits, org: Option<OrgId>) {
         match reader.next().await {
             Ok(Message { topic: Topic::Recall { org }, payload, .. }) => {
                 match form::decode::<Recall>(&payload) {
-                    Ok(recall) if means.fences.of(org).admits(recall.fence) => {
+                    Ok(recall) if means.core.fences().of(org).admits(recall.fence) => {
                         match recall.budget {
                             Some((account, unit)) => means.leaves.recall(org, account, unit),
                             None => permits.report(org),

@@ -12,7 +12,6 @@ use turnpike_wire::form;
 
 use super::agent::{CALL_MS, Means};
 use crate::board::Summary;
-use crate::core::Core;
 use crate::lane::Epoch;
 
 /// The wait before it is said again: until then records of earlier runs are being booked.
@@ -41,18 +40,18 @@ impl Runs {
     }
 
     /// Tells of every organisation that the mirror knows, again until it is done.
-    pub(super) async fn end(self, means: Arc<Means>, core: Arc<Core>) {
+    pub(super) async fn end(self, means: Arc<Means>) {
         let stopping = means.stopping.clone();
-        stopping.run_until_cancelled(self.tell(&means, &core)).await;
+        stopping.run_until_cancelled(self.tell(&means)).await;
     }
 
-    async fn tell(&self, means: &Means, core: &Core) {
+    async fn tell(&self, means: &Means) {
         let mut done = BTreeSet::new();
         loop {
-            let known = core.orgs();
+            let known = means.core.orgs();
             let open: Vec<OrgId> = known.difference(&done).copied().collect();
             if open.is_empty() {
-                core.other_orgs(&known).await;
+                means.core.other_orgs(&known).await;
                 continue;
             }
             let calls = open
@@ -70,6 +69,6 @@ impl Runs {
         let service = Service::Authority { org, gateway: means.gateway };
         let answer = means.bus.call(service, form::encode(&call).into(), CALL_MS).await;
         let answer = answer.ok().and_then(|bytes| form::decode::<RunsEnded>(&bytes).ok());
-        answer.is_some_and(|told| means.fences.of(org).admits(told.fence) && told.ended)
+        answer.is_some_and(|told| means.core.fences().of(org).admits(told.fence) && told.ended)
     }
 }

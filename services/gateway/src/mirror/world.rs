@@ -154,6 +154,8 @@ impl World {
 
     /// Starts again with another life of the store: whatever is not among `snapshots` is gone.
     pub(crate) fn start_again(&mut self, snapshots: Vec<Snapshot>) {
+        // Another life of the store counts its fences anew.
+        self.core.fences().forget();
         self.incarnation = snapshots.first().map(|snapshot| snapshot.taken.incarnation);
         let mut gone: BTreeSet<OrgId> = self.orgs.keys().copied().collect();
         for Snapshot { state, .. } in snapshots {

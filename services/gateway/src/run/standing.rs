@@ -17,7 +17,7 @@ use crate::audit::Audit;
 use crate::board::Board;
 use crate::core::Core;
 use crate::lane::{Epoch, Room, take_over_all};
-use crate::lease::{Fences, LeaseMetrics, LeaseParts, Leases, Runs};
+use crate::lease::{LeaseMetrics, LeaseParts, Leases, Runs};
 use crate::mirror::world::World;
 use crate::mirror::{Disk, Loaded, Mirror, MirrorMetrics, MirrorParts, backoff_ms};
 use crate::outbox::Route;
@@ -122,7 +122,6 @@ impl Standing {
             run: epoch,
             runs: Runs::of(&older, spool.torn),
             permits: Arc::clone(&permits),
-            fences: Arc::new(Fences::default()),
             metrics: LeaseMetrics::new(metrics),
         };
         let leases = Leases::begin(leases, &tasks, metrics);

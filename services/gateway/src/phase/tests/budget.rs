@@ -38,15 +38,15 @@ impl House {
 
 /// What is held of the key's budget once everything that is free has been given back.
 async fn held(authority: &Authority) -> i64 {
+    let mut before = None;
     loop {
         authority.recall(1, KEY, Unit::Usd).await;
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
-        // The last word has given everything back if its total is all that it needs.
-        let last = authority.with(|books| *books.words.last().unwrap());
-        if last.total == last.least {
-            return authority.row(KEY, Unit::Usd).held;
+        let held = authority.row(KEY, Unit::Usd).held;
+        if before.replace(held) == Some(held) {
+            return held;
         }
     }
 }
@@ -87,6 +87,7 @@ fn a_request_that_may_be_clamped_is_lowered_to_what_fits() {
         };
         let ((), answer) = join!(serve, house.chat(r#"{"model":"plain"}"#));
         assert!(answer.ends_with(WHOLE), "{answer}");
+        assert_eq!(held(&authority).await, 117_000, "its end is not in the spool's file yet");
         let [record] = &house.booked().await[..] else { panic!("one record") };
         assert_eq!((record.reserved, record.cost), (NanoUsd(117_000), COST));
         assert_eq!(held(&authority).await, COST.0, "it is not booked yet");
