@@ -67,8 +67,8 @@ pub struct Entry {
 pub struct ProviderCredential(Arc<SecretString>);
 
 impl Core {
-    /// Nothing is known yet: every key is answered with `control_plane_stale`. `decisions` seals why
-    /// requests are refused.
+    /// Nothing is known yet: every key is answered with `control_plane_stale`. `decisions` seals
+    /// why requests are refused.
     #[must_use]
     pub fn new(
         clock: SharedClock,

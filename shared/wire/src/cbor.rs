@@ -149,8 +149,8 @@ impl Writer {
         self.head(major, u64::try_from(length).unwrap_or(u64::MAX));
     }
 
-    /// A head in its shortest form, as section 4.2.1 wants it: the request path writes some fifty of
-    /// them for each request.
+    /// A head in its shortest form, as section 4.2.1 wants it: the request path writes some fifty
+    /// of them for each request.
     fn head(&mut self, major: u8, value: u64) {
         let kind = major << 5;
         let [.., low] = value.to_be_bytes();

@@ -176,7 +176,9 @@ fn of_account(event: &Event, wanted: Account) -> (bool, bool) {
         // All that was ever topped up is its cap: the last top-up has set it.
         Account::Wallet => {
             let sets = matches!(event, Event::WalletToppedUp { .. } | Event::OrgCreated { .. });
-            (sets || matches!(event, Event::WalletExhausted { .. }), sets)
+            let concerns =
+                matches!(event, Event::WalletExhausted { .. } | Event::OrgSettingsChanged { .. });
+            (sets || concerns, sets)
         }
     }
 }

@@ -3,6 +3,7 @@
 use turnpike_domain::admit::{Denial, Figures, LimitSource};
 use turnpike_domain::event::{Event, KeyProfile};
 use turnpike_domain::limit::{Account, Limits, Unit};
+use turnpike_domain::state::Settings;
 use turnpike_wire::decision::Decision;
 use turnpike_wire::record::Received;
 
@@ -107,6 +108,18 @@ fn of_project<T: PartialEq>(past: &Past, read: impl Fn(&Limits) -> T) -> Option<
     })
 }
 
+/// The event since which one of the organisation's settings was what it was.
+fn of_settings<T: PartialEq>(past: &Past, read: impl Fn(&Settings) -> T) -> Option<&Received> {
+    past.since(|event| {
+        let (Event::OrgCreated { settings, .. } | Event::OrgSettingsChanged { settings, .. }) =
+            event
+        else {
+            return None;
+        };
+        Some(read(settings))
+    })
+}
+
 /// Which of the three said no: the key's scopes, its plan, or a cap on a model without a price.
 fn model<'a>(decision: &Decision, past: &'a Past) -> Behind<'a> {
     let (name, key) = (decision.model.as_deref().unwrap_or_default(), past.key(decision.key));
@@ -164,7 +177,10 @@ fn set_by(source: LimitSource, past: &Past) -> Option<&Received> {
             of_profile(past, |profile| read(&profile.limits))
         }
         Account::Project(_) => of_project(past, read),
-        Account::Wallet => past.newest(|event| matches!(event, Event::WalletToppedUp { .. })),
+        Account::Wallet => {
+            let topped_up = past.newest(|event| matches!(event, Event::WalletToppedUp { .. }));
+            topped_up.or_else(|| of_settings(past, |settings| settings.wallet))
+        }
     }
 }
 

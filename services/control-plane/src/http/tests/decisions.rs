@@ -3,13 +3,15 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use turnpike_domain::admit::{Denial, Figures, LimitSource};
+use turnpike_domain::command::Command;
 use turnpike_domain::id::{GatewayId, KeyId, RequestId};
 use turnpike_domain::limit::{Account, Unit};
-use turnpike_domain::time::Timestamp;
+use turnpike_domain::time::{Timestamp, Window};
 use turnpike_wire::decision::Decision;
 use turnpike_wire::seal::NONCE_BYTES;
 
 use super::{DAY, House};
+use crate::order;
 
 /// What a gateway that knows all of this moment would seal.
 pub(super) async fn decision(house: &House, key: &str, denial: Denial) -> Decision {
@@ -190,4 +192,34 @@ async fn only_those_who_may_see_the_key_are_told() {
         let got = ask(&house.operator, path(wrong)).await;
         got.problem(StatusCode::NOT_FOUND, "not_found");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_wallet_names_what_made_it_the_limit_and_what_closed_it() {
+    let house = House::new().await;
+    let key = id(&house.key("k").await);
+    let settings = format!("PATCH {}", house.path(""));
+    house.call(&house.operator, &settings, Some(json!({ "wallet": "prepaid" }))).await;
+    let (account, unit, window) = (Account::Wallet, Unit::Usd, Window(0));
+    let close = async |revision| {
+        let command = Command::CloseBudget { account, unit, window, revision, settled: 1 };
+        order::organisation(&house.app, house.org, command).await.unwrap();
+    };
+    let refused = async |revision| {
+        let refused = decision(&house, &key, Denial::BillingShortfall).await;
+        let figures = Figures { revision, ..Figures::of(LimitSource::Budget(account, unit)) };
+        explained(&house, &Decision { figures: Some(figures), ..refused }).await
+    };
+    close(1).await;
+    let empty = refused(1).await;
+    assert_eq!(empty["rule"]["set_by"]["type"], "OrgSettingsChanged");
+    assert_eq!(
+        (&empty["event"]["type"], &empty["rule"]["name"]),
+        (&json!("WalletExhausted"), &json!("wallet"))
+    );
+    house.post("/wallet/topups", json!({ "amount_usd": "0.000000001" })).await;
+    close(2).await;
+    let again = refused(2).await;
+    assert_eq!(again["rule"]["set_by"]["type"], "WalletToppedUp");
+    assert_eq!(again["event"]["data"]["revision"], 2);
 }

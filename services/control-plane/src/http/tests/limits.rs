@@ -206,7 +206,8 @@ async fn a_hypothetical_request_is_judged_by_every_check_in_order() {
     assert_eq!(
         fits["rates"][1],
         json!({
-            "limit_source": "key.tokens_per_minute", "id": key.to_string(), "limit": 50, "needed": 50,
+            "limit_source": "key.tokens_per_minute", "id": key.to_string(),
+            "limit": 50, "needed": 50,
         })
     );
 

@@ -21,8 +21,8 @@ pub(super) struct Bounded {
 }
 
 impl Bounded {
-    /// The reservation of a request on a model that there is; where `fit: clamp` may, lowered to what
-    /// is left of every budget.
+    /// The reservation of a request on a model that there is; where `fit: clamp` may, lowered to
+    /// what is left of every budget.
     pub(super) fn new(scene: &Scene<'_>, hypothesis: &Hypothesis) -> Option<Self> {
         let model = scene.platform.models.get(&*hypothesis.model)?;
         let multiplier = scene.platform.plans.get(&scene.key.profile.plan)?.spec.multiplier;
