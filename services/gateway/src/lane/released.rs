@@ -1,8 +1,8 @@
 //! What ended requests had reserved, until their end is in the file.
 //!
-//! After a crash a request whose end is not in the file is booked at its reservation. So what it did
-//! not use may be reserved again, or given back, only once it is: else more would be booked than a
-//! budget has.
+//! After a crash a request whose end is not in the file is booked at its reservation. So what it
+//! did not use may be reserved again, or given back, only once it is: else more would be booked
+//! than a budget has.
 
 use std::collections::VecDeque;
 

@@ -7,6 +7,12 @@ use super::text;
 use crate::testing::{BOUNDS, Provider, on_a_core, post};
 use crate::upstream::{Failure, Request};
 
+const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+    2\r\nye\r\n1\r\ns\r\n0\r\n\r\n";
+const AFTER_INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n\
+    HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n\
+    HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes";
+
 /// What one exchange gives when the provider answers with `answer` and then closes or not.
 fn exchange(answer: &'static [u8], step: usize, closes: bool) -> Result<(u16, String), String> {
     let mut found = None;
@@ -41,8 +47,8 @@ fn exchange(answer: &'static [u8], step: usize, closes: bool) -> Result<(u16, St
 fn answers_are_read_whatever_their_pieces_and_their_framing() {
     let answers: [(&[u8], bool); 4] = [
         (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes", false),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nye\r\n1\r\ns\r\n0\r\n\r\n", false),
-        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes", false),
+        (CHUNKED, false),
+        (AFTER_INTERIM, false),
         (b"HTTP/1.0 200 OK\r\nserver: old\r\n\r\nyes", true),
     ];
     for (answer, closes) in answers {
