@@ -1,4 +1,5 @@
-//! Measures bookings of the embedded store: batches of 500 records in one shard, then in eight.
+//! Measures bookings of the embedded store: batches of 500 records on leases of capped keys, in one
+//! shard, then in eight.
 //!
 //! `cargo run --release -p turnpike-store --example booking -- DIRECTORY`
 
@@ -6,18 +7,31 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use turnpike_domain::id::{EpochId, GatewayId, KeyId, OrgId, ProviderId, RequestId};
+use turnpike_domain::authority::Requester;
+use turnpike_domain::command::{Command, FreshSecret, KeyDraft, Order, PlatformCommand};
+use turnpike_domain::event::{Actor, PlanSpec, Who};
+use turnpike_domain::id::{
+    CommandId, EpochId, GatewayId, KeyId, LeaseId, OrgId, PlanId, ProviderId, RequestId,
+};
+use turnpike_domain::ledger::{Standing, Word};
+use turnpike_domain::limit::{Limits, Unit};
 use turnpike_domain::meter::Usage;
 use turnpike_domain::money::{Multiplier, NanoUsd};
+use turnpike_domain::scope::Allow;
+use turnpike_domain::secret::{Digest, PepperVersion, PublicId, Sealed, StoredSecret};
 use turnpike_domain::spend::{Source, Spend};
+use turnpike_domain::state::{self, Settings};
+use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::{SharedClock, system};
 use turnpike_runtime::entropy;
-use turnpike_store::booking::{Booker, Delivery, MAX_RECORDS, shard_of};
+use turnpike_store::booking::{Ask, Booker, Delivery, MAX_RECORDS, shard_of};
 use turnpike_store::embedded::Embedded;
 use turnpike_store::error::StoreError;
+use turnpike_store::execute::{Attempt, ExecuteError, Executor};
 use turnpike_store::kv::Kv;
 use turnpike_store::leader::Role;
 use turnpike_store::streams::Streams;
+use turnpike_wire::authority::LeaseCall;
 use turnpike_wire::spend::{self, Batch, Encoded};
 
 /// Bookings of one shard.
@@ -26,6 +40,7 @@ const COMMITS: u64 = 200;
 const MESSAGE: usize = 100;
 /// Keys that spend in one organisation.
 const KEYS: u128 = 100;
+const ATTEMPT: Attempt = Attempt { body_hash: [0; 32], maker: 1 };
 
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
@@ -33,23 +48,36 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = std::env::args().nth(1).ok_or("name a directory")?;
     let kv: Arc<dyn Kv> = Arc::new(Embedded::open(Path::new(&directory))?);
     let clock = system();
-    for shards in [1, 8] {
+    for shards in [1_u64, 8] {
+        let orgs = (0..shards).map(|shard| OrgId((shards * 64 + shard).into()));
+        let mut open = try_join_all(orgs.map(|org| open(&kv, &clock, org))).await?;
         let started_us = clock.boot_us();
-        try_join_all((0..shards).map(|shard| book(&kv, &clock, OrgId(shard)))).await?;
+        try_join_all(open.iter_mut().map(|(org, booker)| book(booker, &clock, *org))).await?;
         let spent_us = clock.boot_us().saturating_sub(started_us).max(1);
-        let commits = u64::try_from(shards)?.saturating_mul(COMMITS);
-        let records = commits.saturating_mul(u64::try_from(MAX_RECORDS)?);
+        let records = shards.saturating_mul(COMMITS).saturating_mul(u64::try_from(MAX_RECORDS)?);
         println!("{shards} shards: {} records/s", records.saturating_mul(1_000_000) / spent_us);
     }
     Ok(())
 }
 
-/// Decodes and books as a projector does.
-async fn book(kv: &Arc<dyn Kv>, clock: &SharedClock, org: OrgId) -> Result<(), StoreError> {
-    let name = format!("measured/{}", shard_of(org));
-    let term = Role::new(Arc::clone(kv), clock.clone(), &name).win().await?;
+/// An organisation with a lease for each of its keys, and the owner of its shard.
+async fn open(
+    kv: &Arc<dyn Kv>,
+    clock: &SharedClock,
+    org: OrgId,
+) -> Result<(OrgId, Booker), ExecuteError> {
+    let role = Role::new(Arc::clone(kv), clock.clone(), &format!("measured/{org}"));
+    let term = Arc::new(role.win().await?);
     let streams = Arc::new(Streams::new(Arc::clone(kv)));
-    let mut booker = Booker::new(Arc::clone(kv), Arc::new(term), shard_of(org), streams);
+    furnish(&Executor::new(Arc::clone(&streams), clock.clone()), org).await?;
+    let mut booker = Booker::new(Arc::clone(kv), term, shard_of(org), streams);
+    let asks: Vec<Ask> = (0..KEYS).map(|key| ask(org, key)).collect();
+    booker.hear(&asks, clock.now()).await?;
+    Ok((org, booker))
+}
+
+/// Decodes and books as a projector does.
+async fn book(booker: &mut Booker, clock: &SharedClock, org: OrgId) -> Result<(), StoreError> {
     let epoch = EpochId(entropy::number());
     let mut first = 1_u64;
     for _ in 0..COMMITS {
@@ -65,6 +93,46 @@ async fn book(kv: &Arc<dyn Kv>, clock: &SharedClock, org: OrgId) -> Result<(), S
         booker.book(&deliveries, clock.now()).await?;
     }
     Ok(())
+}
+
+/// An organisation whose keys have caps that nobody reaches.
+async fn furnish(executor: &Executor, org: OrgId) -> Result<(), ExecuteError> {
+    let name = "measured".into();
+    let spec = PlanSpec { name, models: Allow::All, multiplier: Multiplier::default() };
+    let plan = PlatformCommand::ChangePlan { plan: PlanId(1), spec: Some(spec) };
+    executor.platform(&order(1, plan), ATTEMPT).await?;
+    let create = Command::CreateOrg { name: "measured".into(), settings: Settings::default() };
+    executor.organisation(org, &order(1, create), ATTEMPT).await?;
+    for key in 0..KEYS {
+        let limits = Limits { cost: Some(NanoUsd(i64::MAX)), ..Limits::default() };
+        let (name, plan) = (key.to_string().into(), Some(PlanId(1)));
+        let draft = Box::new(KeyDraft { name, plan, limits, ..KeyDraft::default() });
+        let stored = StoredSecret {
+            public_id: PublicId([b'a'; 16]),
+            digest: Digest([1; 32]),
+            pepper: PepperVersion(1),
+            preview: "sk-tp-aaaa…aaaa".into(),
+        };
+        let secret = FreshSecret { stored, recoverable: Sealed(Box::new([])) };
+        let create = Command::CreateKey { key: KeyId(key), draft, secret };
+        executor.organisation(org, &order(2 + key, create), ATTEMPT).await?;
+    }
+    Ok(())
+}
+
+fn order<C>(id: u128, command: C) -> Order<C> {
+    let actor = Actor { who: Who::System, address: None };
+    let requester = Requester { actor, role: state::Role::Operator, member: None };
+    Order { id: CommandId(id), requester, now: Timestamp(1), expected: None, command }
+}
+
+/// The first word on a key's lease, which has the key's number.
+fn ask(org: OrgId, key: u128) -> Ask {
+    let word = Word { n: 1, total: i64::MAX / 2, least: 1 };
+    let (epoch, unit) = (EpochId(1), Unit::Usd);
+    let call = LeaseCall { epoch, lease: LeaseId(key), key: KeyId(key), unit, word };
+    let standing = Standing { fenced: false, gateways: 1 };
+    Ask { org, gateway: GatewayId(1), call, standing }
 }
 
 fn record(clock: &SharedClock) -> Spend {
@@ -86,7 +154,7 @@ fn record(clock: &SharedClock) -> Spend {
         cost: NanoUsd(43_200_000),
         reserved: NanoUsd(5_000_000_000),
         reserved_tokens: 80_000,
-        lease: None,
+        lease: Some(LeaseId(request % KEYS)),
         latency_ms: 12_345,
     }
 }
