@@ -4,6 +4,7 @@ mod authority;
 mod budget;
 mod house;
 mod nats;
+mod rates;
 mod slow;
 
 use turnpike_bus::seam::{Bus as _, Feed, Publish, Start, Topic};
