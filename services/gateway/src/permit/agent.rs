@@ -68,7 +68,7 @@ pub(super) struct Agent {
     shelf: Arc<Shelf>,
     /// Batches that may still be corrected, oldest first.
     batches: VecDeque<Arc<Batch>>,
-    /// Steady time of the last call.
+    /// Steady time of the last call; at first, of the beginning.
     called_ms: u64,
     /// Nobody permits anything: when to ask again.
     alone: Option<u64>,
@@ -78,7 +78,8 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn new(means: Arc<Means>, shelf: Arc<Shelf>) -> Self {
-        let (batches, called_ms) = (VecDeque::new(), 0);
+        // Whoever made the shelf has not asked yet: it is not idle before a call could have been.
+        let (batches, called_ms) = (VecDeque::new(), means.clock.boot_ms());
         Self { means, shelf, batches, called_ms, alone: None, refreshed: 0 }
     }
 
@@ -98,8 +99,7 @@ impl Agent {
                 self.call(now_ms).await;
                 continue;
             }
-            if self.batches.is_empty() && self.shelf.permits().lapse(now_ms) && self.shelf.retire()
-            {
+            if self.is_idle(now_ms) && self.shelf.retire() {
                 return self.means.shelves.remove(&self.shelf);
             }
             let rest_ms = self.rest_ms(now_ms);
@@ -128,12 +128,22 @@ impl Agent {
         self.batches.retain(|batch| counts(batch));
     }
 
+    /// Whether nothing of the account counts any more, and nobody has asked for long.
+    fn is_idle(&self, now_ms: u64) -> bool {
+        let is_still = now_ms.saturating_sub(self.called_ms) >= WINDOW_MS;
+        is_still && !self.counts(now_ms)
+    }
+
+    fn counts(&self, now_ms: u64) -> bool {
+        !self.batches.is_empty() || !self.shelf.permits().lapse(now_ms)
+    }
+
     fn has_to_call(&mut self, now_ms: u64) -> bool {
         let waits = !self.shelf.queue().waiting.is_empty();
         let has_news = self.has_news();
         let is_due = now_ms.saturating_sub(self.called_ms) >= PROBE_MS;
         waits
-            || self.alone.map_or(has_news && is_due, |at_ms| now_ms >= at_ms)
+            || self.alone.map_or(has_news && is_due, |at_ms| now_ms >= at_ms && self.counts(now_ms))
             || self.wants_refill(now_ms)
     }
 
@@ -330,8 +340,9 @@ impl Agent {
             let refresh_ms = live.ends_ms().saturating_sub(REFRESH_MS);
             until(if refresh_ms > now_ms { refresh_ms } else { live.ends_ms() })
         });
-        let alone = self.alone.map(until);
-        let news = self.has_news().then(|| until(self.called_ms.saturating_add(PROBE_MS)));
+        let alone = self.alone.filter(|_| self.counts(now_ms)).map(until);
+        let news = (self.alone.is_none() && self.has_news())
+            .then(|| until(self.called_ms.saturating_add(PROBE_MS)));
         let oldest = self.batches.front().map(|batch| batch.ends_ms().saturating_add(WINDOW_MS));
         let lapse = oldest.map_or(WINDOW_MS, until);
         [live, alone, news, Some(lapse)].into_iter().flatten().min().unwrap_or(WINDOW_MS)

@@ -1,0 +1,134 @@
+"""Rates as real processes, in some 20 s: 3 gateways, 600 and 60 requests a minute, one gateway cut
+off from NATS for 10 s; the provider counts what it served."""
+
+import threading
+import time
+
+import pytest
+import requests
+
+from cut import Wire
+from house import House, wait_until
+
+GATEWAYS = 3
+CALLERS = 8
+BODY = {"model": "echo-1", "messages": [{"role": "user", "content": "one two"}], "max_tokens": 2}
+
+
+@pytest.fixture(scope="module")
+def house():
+    with House(gateways=0) as house:
+        wires = []
+        for number in range(GATEWAYS):
+            wires.append(Wire(int(house.nats_url.rsplit(":", 1)[1])))
+            gateway = house._gateway(number)
+            gateway.environment["TURNPIKE_BUS"] = f"nats://127.0.0.1:{wires[-1].port}"
+            house.gateways.append(gateway.start())
+        house.wires = wires
+        yield house
+        for wire in wires:
+            wire.close()
+
+
+def new_key(house, name, **limits):
+    """A key that every gateway knows; its owner has had the reports of all of them."""
+    key = house.command("POST", "/keys", {"name": name, "limits": limits})
+    return key["secret"]
+
+
+def ask(house, gateway, secret):
+    return requests.post(
+        f"{house.gateway_url(gateway)}/v1/chat/completions",
+        json=BODY,
+        headers={"Authorization": f"Bearer {secret}"},
+        timeout=30,
+    )
+
+
+def hammer(house, secret, gateways, seconds):
+    """Asks all gateways as fast as they answer; the answers by gateway."""
+    end, answers = time.monotonic() + seconds, {gateway: [] for gateway in gateways}
+
+    def call(gateway):
+        while time.monotonic() < end:
+            answers[gateway].append(ask(house, gateway, secret))
+
+    callers = [threading.Thread(target=call, args=(one,)) for one in gateways for _ in range(CALLERS)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    for answer in sum(answers.values(), []):
+        assert answer.status_code in (200, 429), answer.text
+    return answers
+
+
+def passed(answers):
+    return [answer for answer in answers if answer.status_code == 200]
+
+
+def settle(house, secret):
+    """Waits until the authority permits: its first answer may be that it gathers reports."""
+
+    def holds():
+        return ask(house, 0, secret).headers["x-ratelimit-remaining-requests"] != "0"
+
+    wait_until(holds, "the authority of rates permits")
+
+
+def test_600_a_minute_on_three_gateways_are_never_more(house):
+    warm = new_key(house, "warm", requests_per_minute=1000)
+    settle(house, warm)
+    secret = new_key(house, "fast", requests_per_minute=600)
+    before = house.served()["requests"]
+    answers = hammer(house, secret, range(GATEWAYS), seconds=8)
+    all_passed = passed(sum(answers.values(), []))
+    served = house.served()["requests"] - before
+    print(f"600/min: {len(all_passed)} passed, {served} served")
+    assert len(all_passed) == served
+    assert 590 <= served <= 600
+    for answer in all_passed:
+        head = answer.headers
+        assert head["x-ratelimit-limit-requests"] == "600"
+        assert 0 <= int(head["x-ratelimit-remaining-requests"]) < 600
+        assert head["x-ratelimit-reset-requests"].endswith("s")
+        assert head["RateLimit-Policy"] == '"requests";q=600;w=60'
+        assert head["RateLimit"].startswith('"requests";r=')
+        assert "x-ratelimit-limit-tokens" not in head
+    refused = ask(house, 0, secret)
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["Retry-After"]) <= 61
+    assert refused.headers["x-turnpike-error-code"] == "rate_limited"
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    metadata = refused.json()["error"]["metadata"]
+    assert metadata["limit_source"] == "key.requests_per_minute"
+    assert metadata["limit"] == 600 and metadata["retryable"] is True
+
+
+def test_a_gateway_that_is_cut_off_has_its_share(house):
+    secret = new_key(house, "cut", requests_per_minute=60)
+    settle(house, secret)
+    for gateway in range(GATEWAYS):
+        assert ask(house, gateway, secret).status_code == 200
+    house.wires[0].cut()
+    answers = hammer(house, secret, range(GATEWAYS), seconds=6)
+    house.wires[0].heal()
+    alone = len(passed(answers[0]))
+    others = len(passed(answers[1] + answers[2]))
+    print(f"60/min with one of 3 cut off: {alone} alone, {others} on the others")
+    assert 1 <= alone <= 60 // GATEWAYS, "its share"
+    assert others <= 60
+    assert alone + others + GATEWAYS + 1 <= 60 + 60 // GATEWAYS
+
+
+def test_tokens_a_minute_are_corrected_by_what_was_used(house):
+    secret = new_key(house, "tokens", tokens_per_minute=2000)
+    settle_tokens = ask(house, 0, secret)
+    assert settle_tokens.headers["x-ratelimit-limit-tokens"] == "2000"
+
+    def holds():
+        left = int(ask(house, 1, secret).headers.get("x-ratelimit-remaining-tokens", 0))
+        # Each uses 4 tokens, and is permitted by the size of its body.
+        return left > 1000
+
+    wait_until(holds, "what was not used comes back")
