@@ -314,7 +314,7 @@ impl Agent {
     fn failed(&mut self, now_ms: u64, why: &str) {
         self.means.metrics.unanswered.inc();
         self.purse.queue().looking.clear();
-        tracing::warn!(lease = %self.call.lease, why, "the authority of budgets did not answer");
+        tracing::debug!(lease = %self.call.lease, why, "the authority of budgets did not answer");
         let wait_ms = RETRY_MS.saturating_mul(1 << self.failures.min(10)).min(MAX_RETRY_MS);
         self.failures = self.failures.saturating_add(1);
         self.retry_ms = now_ms.saturating_add(wait_ms / 2 + entropy::jitter_ms(wait_ms / 2));
