@@ -227,20 +227,6 @@ async fn a_hypothetical_request_is_judged_by_every_check_in_order() {
         (&json!("model_not_found"), &Value::Null)
     );
 
-    house.patch(&format!("/keys/{key}"), json!({ "limits": { "fit": "clamp" } })).await;
-    let clamped = ask("model=m&input_tokens=200000").await["reservation"].clone();
-    assert_eq!((&clamped["clamped"], &clamped["cost_usd"]), (&json!(true), &json!("1.00")));
-    assert_eq!(clamped["output_tokens"], 400_000);
-
-    // What is held elsewhere is told apart from what is gone.
-    let mut booker = booker(&house).await;
-    hold(&house, &mut booker, key, Unit::Usd, 900_000_000).await;
-    let held = ask("model=m&input_tokens=200000&max_output_tokens=0").await;
-    assert_eq!(
-        (&held["code"], &held["levels"][0]["held"]),
-        (&json!("in_flight_budget_exhausted"), &json!("0.90"))
-    );
-
     house.post(&format!("/keys/{key}/disable"), json!({})).await;
     let disabled = ask("model=x").await;
     assert_eq!((&disabled["code"], &disabled["status"]), (&json!("key_disabled"), &json!(401)));
@@ -250,6 +236,26 @@ async fn a_hypothetical_request_is_judged_by_every_check_in_order() {
         let line = format!("GET {}", house.path(&format!("/keys/{key}/explain{query}")));
         assert_eq!(house.call(&house.operator, &line, None).await.pointers(), [pointer]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_explanation_clamps_as_gateways_do_and_tells_held_from_gone() {
+    let house = House::new().await;
+    model(&house).await;
+    let limits = json!({ "cost_usd": "1.00", "fit": "clamp" });
+    let key = id(&house.post("/keys", json!({ "name": "k", "limits": limits })).await.json());
+    let ask = async |query: &str| house.get(&format!("/keys/{key}/explain?{query}")).await;
+    let clamped = ask("model=m&input_tokens=200000").await["reservation"].clone();
+    assert_eq!((&clamped["clamped"], &clamped["cost_usd"]), (&json!(true), &json!("1.00")));
+    assert_eq!(clamped["output_tokens"], 400_000);
+
+    let mut booker = booker(&house).await;
+    hold(&house, &mut booker, key, Unit::Usd, 900_000_000).await;
+    let held = ask("model=m&input_tokens=200000&max_output_tokens=0").await;
+    assert_eq!(
+        (&held["code"], &held["levels"][0]["held"]),
+        (&json!("in_flight_budget_exhausted"), &json!("0.90"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
