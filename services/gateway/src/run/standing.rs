@@ -10,11 +10,14 @@ use turnpike_runtime::entropy;
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::probes::Probes;
 use turnpike_runtime::tasks::Tasks;
+use turnpike_wire::seal::SealingKeys;
+use turnpike_wire::secret::Peppers;
 
 use super::folder::Folder;
 use super::{Parts, StartError, machine};
 use crate::audit::Audit;
 use crate::board::Board;
+use crate::config::KeyOptions;
 use crate::core::Core;
 use crate::lane::{Epoch, Room, take_over_all};
 use crate::lease::{LeaseMetrics, LeaseParts, Leases, Runs};
@@ -59,10 +62,7 @@ impl Standing {
         tasks: Tasks,
     ) -> Result<Self, StartError> {
         let Parts { bus, clock, config, stop } = parts;
-        let keys = &config.keys;
-        let peppers = keys.peppers().map_err(StartError::Keys)?;
-        let sealing = keys.provider_sealing().map_err(StartError::Keys)?;
-        let decisions = keys.decisions().map_err(StartError::Keys)?;
+        let (peppers, sealing, decisions) = keys(&config.keys).map_err(StartError::Keys)?;
         let joined = join(&*upstairs, &*clock, loaded.as_ref(), &stop).await?;
         let serve = config.serve.clone();
         let core =
@@ -74,15 +74,7 @@ impl Standing {
         // Before the first request: the spool belongs to whom the control plane knows by this id.
         let times = loaded.as_ref().map(|loaded| loaded.times).unwrap_or_default();
         disk.remember(times).map_err(machine("the mirror's folder"))?;
-        let mut world = World::new(Arc::clone(&core), sealing);
-        if let Some(Loaded { streams, times, .. }) = loaded {
-            world.start_again(streams);
-            // If nobody knows how old it is, it is as good as never fresh.
-            if let Some(now) = times.mirror_at(clock.now()) {
-                core.set_now(now);
-                core.set_fresh_at(times.fresh_at);
-            }
-        }
+        let world = world(&core, sealing, loaded, &*clock);
         let epoch = EpochId(entropy::id(clock.now()));
         let board = Board::new(config.cores());
         board.watch(&core, config.spool.max_bytes, metrics);
@@ -112,21 +104,9 @@ impl Standing {
         let damaged =
             metrics.counter("spool_damaged_lines", "Stretches of the spool that were damaged");
         damaged.inc_by(older.iter().map(Epoch::damaged_lines).sum());
-        let permits = PermitParts::new(&core, Arc::clone(&bus), epoch);
-        let permits = Permits::begin(permits, &tasks, metrics);
-        let leases = LeaseParts {
-            core: Arc::clone(&core),
-            bus: Arc::clone(&bus),
-            gateway: joined.gateway,
-            org: joined.org,
-            run: epoch,
-            runs: Runs::of(&older, spool.torn),
-            permits: Arc::clone(&permits),
-            metrics: LeaseMetrics::new(metrics),
-        };
-        let leases = Leases::begin(leases, &tasks, metrics);
+        let runs = Runs::of(&older, spool.torn);
         let route = Route { bus, gateway: joined.gateway, org: joined.org };
-        let spool = spool.path;
+        let (permits, leases) = budgets(&core, &route, epoch, runs, (&tasks, metrics));
         Ok(Self {
             core,
             leases,
@@ -135,7 +115,7 @@ impl Standing {
             epoch,
             older,
             room,
-            spool,
+            spool: spool.path,
             route,
             board,
             tasks,
@@ -143,6 +123,54 @@ impl Standing {
             folder,
         })
     }
+}
+
+/// What checks secrets, opens credentials and seals decisions.
+fn keys(keys: &KeyOptions) -> Result<(Peppers, SealingKeys, SealingKeys), String> {
+    Ok((keys.peppers()?, keys.provider_sealing()?, keys.decisions()?))
+}
+
+/// What was known before, if anything was.
+fn world(
+    core: &Arc<Core>,
+    sealing: SealingKeys,
+    loaded: Option<Loaded>,
+    clock: &dyn Clock,
+) -> World {
+    let mut world = World::new(Arc::clone(core), sealing);
+    if let Some(Loaded { streams, times, .. }) = loaded {
+        world.start_again(streams);
+        // If nobody knows how old it is, it is as good as never fresh.
+        if let Some(now) = times.mirror_at(clock.now()) {
+            core.set_now(now);
+            core.set_fresh_at(times.fresh_at);
+        }
+    }
+    world
+}
+
+/// Begins to ask the authority for rates and budgets.
+fn budgets(
+    core: &Arc<Core>,
+    route: &Route,
+    run: EpochId,
+    runs: Runs,
+    (tasks, metrics): (&Tasks, &Metrics),
+) -> (Arc<Permits>, Arc<Leases>) {
+    let permits = PermitParts::new(core, Arc::clone(&route.bus), run);
+    let permits = Permits::begin(permits, tasks, metrics);
+    let leases = LeaseParts {
+        core: Arc::clone(core),
+        bus: Arc::clone(&route.bus),
+        gateway: route.gateway,
+        org: route.org,
+        run,
+        runs,
+        permits: Arc::clone(&permits),
+        metrics: LeaseMetrics::new(metrics),
+    };
+    let leases = Leases::begin(leases, tasks, metrics);
+    (permits, leases)
 }
 
 /// Joins. A gateway that has a mirror on disk knows who it is, and does not need the control plane
