@@ -388,6 +388,19 @@ async fn a_key_that_moves_gets_another_lease_and_the_old_one_goes_back_as_it_end
     assert_eq!(held(old), 0);
 }
 
+#[cfg(feature = "mutations")]
+#[tokio::test(start_paused = true)]
+async fn the_mistake_keeps_the_lease_of_a_key_that_moved() {
+    let mut house = House::new(limits(Some(1_000_000), None)).await;
+    house.entry = entry(limits(Some(1_000_000), None), Some(TEAM));
+    let running = house.reserve(100).await.unwrap();
+    mutation::mutate(true);
+    house.entry = entry(limits(Some(1_000_000), None), Some(OTHER_TEAM));
+    assert_eq!(house.reserve(70).await.unwrap().lease(), running.lease());
+    mutation::mutate(false);
+    assert_ne!(house.reserve(70).await.unwrap().lease(), running.lease());
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_window_needs_another_lease() {
     let house = House::new(limits(Some(1_000_000), None)).await;
