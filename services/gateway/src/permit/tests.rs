@@ -393,3 +393,24 @@ async fn a_raised_rate_counts_at_once_and_what_is_idle_is_cleared_away() {
     assert_eq!(house.permits.shelves.len(), 0);
     assert!(house.tasks.drain(&house.clock, 5_000).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn steps_of_the_day_change_nothing_and_who_was_stopped_uses_nothing_expired() {
+    const HOUR_MS: i64 = 3_600_000;
+    let house = House::new().await;
+    let entry = entry(limits(Some(30), None));
+    let all = (0..10).map(|_| house.take(&entry, 10));
+    let together = futures_util::future::join_all(all).await;
+    together.into_iter().for_each(|permit| permit.unwrap().settle(&settlement(10)));
+    let mut passed = 10;
+    for step_ms in [HOUR_MS, -2 * HOUR_MS, HOUR_MS] {
+        house.clock.step_day(step_ms);
+        passed += house.pass(&entry, 5).await;
+    }
+    let live = house.permits.shelves.at(ORG, Account::Key(entry.key.id)).0.live();
+    // As after SIGSTOP: 45 s later the same batch is still there, and nobody has looked at it.
+    house.clock.sleep(45_000).await;
+    assert!(live.is_none_or(|batch| !batch.take(0, &house.clock)));
+    passed += house.pass(&entry, 100).await;
+    assert_eq!(passed, 30);
+}

@@ -11,6 +11,7 @@ mod organisation;
 mod platform;
 mod project;
 mod provider;
+mod rate;
 mod settle;
 mod text;
 mod token;
