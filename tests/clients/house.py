@@ -15,6 +15,8 @@ from pathlib import Path
 
 import requests
 
+from cut import Wire
+
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 NATS_SERVER = ROOT / ".venv/bin/nats-server"
@@ -124,8 +126,16 @@ class House:
     """One control plane, one projector, some gateways, a nats-server and the provider echo."""
 
     def __init__(
-        self, gateways=3, scripted=False, gateway_options=None, provider_url=None, users=False
+        self,
+        gateways=3,
+        scripted=False,
+        gateway_options=None,
+        provider_url=None,
+        users=False,
+        wires=False,
     ):
+        """With `wires`, gateways reach NATS and the control plane by wires that can be cut."""
+        self.wires = wires
         self.folder = Path(tempfile.mkdtemp(prefix="turnpike-house-"))
         self.scripted = scripted
         self.gateway_options = gateway_options or {}
@@ -169,6 +179,8 @@ class House:
         running = [*self.gateways, self.projector, self.control, self.echo, self.nats]
         for process in running:
             process.kill()
+        for wire in [wire for gateway in self.gateways for wire in gateway.wires]:
+            wire.close()
         if not os.environ.get("TURNPIKE_TEST_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -308,7 +320,13 @@ class House:
         ready = answers(f"http://127.0.0.1:{admin}/healthz/ready")
         command = [TARGET / "turnpike-gateway"]
         process = Process(f"gateway-{number}", command, environment, self.folder, ready)
-        process.port, process.admin_port = port, admin
+        process.port, process.admin_port, process.wires = port, admin, []
+        if self.wires:
+            nats, control = (Wire(int(url.rsplit(":", 1)[1])) for url in (self.nats_url, self.control_url))
+            environment = process.environment
+            environment["TURNPIKE_BUS"] = f"nats://127.0.0.1:{nats.port}"
+            environment["TURNPIKE_CONTROL_URL"] = f"http://127.0.0.1:{control.port}"
+            process.wires = [nats, control]
         return process
 
     def _first(self, name):

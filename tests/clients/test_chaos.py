@@ -8,6 +8,7 @@ import uuid
 
 import requests
 
+from books import served_by_request, settled
 from cut import Wire
 from house import House, nano, wait_until
 from load import Load
@@ -73,41 +74,6 @@ class KeyLives(threading.Thread):
                 pass
             assert time.monotonic() < end, f"{method} {path} is not answered"
             time.sleep(0.05)
-
-
-def all_requests(house):
-    rows, cursor = {}, None
-    while True:
-        parameters = {"limit": "200", **({"cursor": cursor} if cursor else {})}
-        page = house.of_org("GET", "/requests", params=parameters)
-        for row in page["data"]:
-            assert row["id"] not in rows, f"listed twice: {row}"
-            rows[row["id"]] = row
-        cursor = page["next_cursor"]
-        if not cursor:
-            return rows
-
-
-def served_by_request(house):
-    return requests.get(f"{house.served_url}/served/requests", timeout=30).json()
-
-
-def settled(house):
-    """The request log once everything that was served is in it and nothing comes any more."""
-    before = None
-
-    def holds():
-        nonlocal before
-        usage = house.usage()["total"]["requests"]
-        still, before = usage == before, usage
-        time.sleep(1.5)
-        if not still:
-            return None
-        rows = all_requests(house)
-        missing = set(served_by_request(house)) - set(rows)
-        return rows if not missing else None
-
-    return wait_until(holds, "everything that was served is booked", seconds=90)
 
 
 def check_books(house, load):
