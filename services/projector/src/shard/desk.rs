@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use turnpike_domain::id::{GatewayId, OrgId};
 use turnpike_domain::ledger::{Refused, Standing};
+use turnpike_domain::limit::Account;
 use turnpike_domain::state::Gateway;
 use turnpike_store::booking::{Ask, Booker, MAX_WORDS};
 use turnpike_store::error::StoreError;
@@ -14,7 +15,7 @@ use turnpike_wire::authority::{LeaseAnswer, LeaseCall};
 use turnpike_wire::form;
 
 use super::Office;
-use super::recalls::Recalls;
+use super::recalls::{EVERY_MS, On, Recalls};
 
 /// How long an ask waits for money that others hold: longer than they need to give it back, and
 /// short enough for a caller to wait (money.md, "Refusals").
@@ -49,6 +50,8 @@ pub(super) struct Desk {
     /// Organisations whose holds may have shrunk since those that wait were heard.
     moved: BTreeSet<OrgId>,
     recalls: Recalls,
+    /// When what those that wait ask for is recalled again.
+    recall_ms: u64,
 }
 
 impl Desk {
@@ -74,9 +77,9 @@ impl Desk {
         self.fresh.is_empty() && self.moved.is_empty()
     }
 
-    /// When the first of those that wait has waited long enough.
+    /// When there is something to do for those that wait.
     pub(super) fn until_ms(&self) -> Option<u64> {
-        self.waiting.front().map(|waiting| waiting.until_ms)
+        self.waiting.front().map(|waiting| waiting.until_ms.min(self.recall_ms))
     }
 
     /// Hears one commit's worth of words, and answers those that need not wait.
@@ -90,6 +93,7 @@ impl Desk {
         booker: &mut Booker,
     ) -> Result<(), StoreError> {
         self.give_up(office, term);
+        self.recall(office, term).await;
         let group = self.group();
         if group.is_empty() {
             return Ok(());
@@ -117,10 +121,23 @@ impl Desk {
     /// Tells those that have waited long enough.
     fn give_up(&mut self, office: &Office, term: &Term) {
         let now_ms = office.clock.boot_ms();
-        while self.until_ms().is_some_and(|until_ms| until_ms <= now_ms) {
-            if let Some(waiting) = self.waiting.pop_front() {
-                send(office, term, waiting.asking.reply, &waiting.refusal);
-            }
+        let is_over = |waiting: &mut Waiting| waiting.until_ms <= now_ms;
+        while let Some(waiting) = self.waiting.pop_front_if(is_over) {
+            send(office, term, waiting.asking.reply, &waiting.refusal);
+        }
+    }
+
+    /// Recalls what the others wait for: a recall may be lost, and a gateway that had heard one may
+    /// have been granted something since.
+    async fn recall(&mut self, office: &Office, term: &Term) {
+        let now_ms = office.clock.boot_ms();
+        if self.waiting.is_empty() || now_ms < self.recall_ms {
+            return;
+        }
+        self.recall_ms = now_ms.saturating_add(EVERY_MS);
+        let on: BTreeSet<On> = self.waiting.iter().filter_map(Waiting::on).collect();
+        for on in on {
+            self.recalls.publish(office, term.fence(), on).await;
         }
     }
 
@@ -160,12 +177,14 @@ impl Desk {
                 office.authority.heard.inc();
                 self.moved(asking.org);
             }
-            Some(Refused::HeldElsewhere { account })
+            Some(Refused::HeldElsewhere { .. })
                 if now_ms < until_ms && self.waiting.len() < MAX_WAITING =>
             {
-                let on = (asking.org, Some((account, asking.call.unit)));
-                self.recalls.publish(office, term.fence(), on).await;
-                self.wait(Waiting { asking, until_ms, refusal: answer });
+                let waiting = Waiting { asking, until_ms, refusal: answer };
+                if let Some(on) = waiting.on() {
+                    self.recalls.publish(office, term.fence(), on).await;
+                }
+                self.wait(waiting, now_ms);
                 return;
             }
             None | Some(_) => {}
@@ -174,9 +193,27 @@ impl Desk {
     }
 
     /// Keeps the order in which they came.
-    fn wait(&mut self, waiting: Waiting) {
+    fn wait(&mut self, waiting: Waiting, now_ms: u64) {
+        if self.waiting.is_empty() {
+            self.recall_ms = now_ms.saturating_add(EVERY_MS);
+        }
         let behind = self.waiting.partition_point(|other| other.until_ms <= waiting.until_ms);
         self.waiting.insert(behind, waiting);
+    }
+}
+
+impl Waiting {
+    /// What it waits for.
+    fn on(&self) -> Option<On> {
+        let account = stands_against(self.refusal.refused.as_ref()?)?;
+        Some((self.asking.org, Some((account, self.asking.call.unit))))
+    }
+}
+
+const fn stands_against(refused: &Refused) -> Option<Account> {
+    match refused {
+        Refused::HeldElsewhere { account } => Some(*account),
+        Refused::Exhausted { .. } | Refused::Fenced => None,
     }
 }
 

@@ -13,7 +13,7 @@ use super::Office;
 
 /// How often the same account is recalled: a gateway answers within it, and an ask that waits is
 /// heard of twice, so that one lost recall costs nobody his turn.
-const EVERY_MS: u64 = 100;
+pub(super) const EVERY_MS: u64 = 100;
 /// Accounts remembered at most; when there are more, some are recalled early.
 const MAX_ACCOUNTS: usize = 10_000;
 
