@@ -111,6 +111,14 @@ faults! {
     SlowBus "bus: slow acknowledgement",
     /// A reader died and had to be opened again.
     ReaderLost "bus: reader lost",
+    /// A call was lost on its way to its servers.
+    CallLost "bus: call lost",
+    /// A call was heard, and its answer lost.
+    CallUnanswered "bus: answer of a call lost",
+    /// A call was heard again a while later.
+    CallRepeated "bus: call repeated",
+    /// A call was heard after its caller had given up, and after its successors.
+    CallLate "bus: call late and out of order",
     /// All that the bus had kept was lost.
     BusWiped "bus: wiped",
     /// A process was cut off from the bus and knew it.
@@ -125,6 +133,10 @@ faults! {
     DayStepped "clock: day stepped",
     /// A gateway was killed with requests in flight.
     GatewayKilled "gateway: killed",
+    /// A gateway was killed and its folder lost.
+    SpoolLost "gateway: killed, its folder lost",
+    /// A gateway was fenced.
+    GatewayFenced "gateway: fenced",
     /// A gateway was stopped in order and started again.
     GatewayRestarted "gateway: restarted in order",
     /// The control plane was killed.

@@ -3,13 +3,14 @@
 //! # Fault model
 //! Injected, each by its own chance: publications that are refused, or taken although the publisher
 //! is told otherwise; messages that are acknowledged and lost, delivered twice, or delivered up to
-//! [`LATE_MS`] later than their successors; slow acknowledgements; readers that die; a bus that
+//! [`LATE_MS`] later than their successors; calls that are lost before or after they were heard,
+//! heard twice, or late; slow acknowledgements; readers that die; a bus that
 //! forgets everything it kept ([`HostileBus::wipe`]); and, for one process at a time, a cut: a loud
 //! one fails every publication and reader, a silent one swallows what is not kept, lets kept
 //! publications time out, and yields nothing until it heals.
 //!
 //! Not injected: bytes that change (they are hashed or signed, and have their own tests), messages
-//! of others under an enforced subject. Calls are only cut, not lost by chance: nobody calls yet.
+//! of others under an enforced subject.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,8 +19,8 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use turnpike_bus::local::LocalBus;
 use turnpike_bus::seam::{
-    BoxFuture, Bus, BusError, Feed, Message, Publish, ReadError, Reader, Requests, Serve, Service,
-    Start, Topic,
+    BoxFuture, Bus, BusError, Feed, Message, Publish, ReadError, Reader, Request, Requests, Serve,
+    Service, Start, Topic,
 };
 use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::tasks::Tasks;
@@ -41,6 +42,10 @@ const REPEATED: u64 = 150;
 const LATE: u64 = 100;
 const SLOW: u64 = 150;
 const READER_LOST: u64 = 8;
+const CALL_LOST: u64 = 120;
+const CALL_UNANSWERED: u64 = 150;
+const CALL_REPEATED: u64 = 150;
+const CALL_LATE: u64 = 100;
 
 /// Sees every publication that a process tries to make.
 pub type Tap = Box<dyn Fn(&Publish) + Send + Sync>;
@@ -195,6 +200,46 @@ impl Port {
         Ok(())
     }
 
+    async fn call_or_not(
+        &self,
+        service: Service,
+        payload: Bytes,
+        deadline_ms: u64,
+    ) -> Result<Bytes, BusError> {
+        let shared = &self.shared;
+        if self.cut() == Cut::Loud {
+            return Err(unavailable());
+        }
+        let late = shared.chance(Fault::CallLate, CALL_LATE);
+        if late || shared.chance(Fault::CallRepeated, CALL_REPEATED) {
+            shared.call_late(service, payload.clone());
+        }
+        if late || self.cut() == Cut::Silent || shared.chance(Fault::CallLost, CALL_LOST) {
+            shared.clock.sleep(deadline_ms).await;
+            return Err(BusError::Timeout);
+        }
+        let begun_ms = shared.clock.boot_ms();
+        let answer = shared.calls.call(service, payload, deadline_ms).await?;
+        if self.cut() != Cut::None || shared.chance(Fault::CallUnanswered, CALL_UNANSWERED) {
+            let waited_ms = shared.clock.boot_ms().saturating_sub(begun_ms);
+            shared.clock.sleep(deadline_ms.saturating_sub(waited_ms)).await;
+            return Err(BusError::Timeout);
+        }
+        Ok(answer)
+    }
+
+    /// Fails while the process is cut off.
+    async fn reach(&self) -> Result<(), BusError> {
+        match self.cut() {
+            Cut::None => Ok(()),
+            Cut::Loud => Err(unavailable()),
+            Cut::Silent => {
+                self.shared.clock.sleep(CUT_OFF_MS).await;
+                Err(unavailable())
+            }
+        }
+    }
+
     fn stand(&self) -> Stand {
         let (_, wipes) = *lock(&self.shared.kept);
         Stand { wipes, heals: self.heals.load(Ordering::Relaxed) }
@@ -225,6 +270,22 @@ impl Shared {
                 tracing::error!(%error, "a late message was not taken");
             }
         });
+    }
+
+    /// Lets servers hear a call some time later; nobody waits for the answer.
+    fn call_late(self: &Arc<Self>, service: Service, payload: Bytes) {
+        let (shared, wait_ms) = (Arc::clone(self), self.dice.between(1, LATE_MS));
+        self.late.spawn("call", async move {
+            shared.clock.sleep(wait_ms).await;
+            drop(shared.calls.call(service, payload, LATE_MS).await);
+        });
+    }
+
+    /// What wakes a reader or server when anything changes.
+    fn waker(&self) -> Arc<Notify> {
+        let woken = Arc::new(Notify::new());
+        lock(&self.readers).push(Arc::downgrade(&woken));
+        woken
     }
 
     fn wake(&self) {
@@ -336,6 +397,44 @@ impl Reader for PortReader {
     }
 }
 
+/// The calls to one process.
+struct Served {
+    port: Arc<Port>,
+    inner: Box<dyn Requests>,
+    breaks: u64,
+    woken: Arc<Notify>,
+}
+
+impl Served {
+    async fn wait(&mut self) -> Result<Request, ReadError> {
+        loop {
+            if self.breaks != self.port.breaks.load(Ordering::Relaxed) {
+                return Err(ReadError::Unavailable("on purpose".to_owned()));
+            }
+            let request = tokio::select! {
+                biased;
+                () = self.woken.notified() => continue,
+                request = self.inner.next() => request?,
+            };
+            if self.port.cut() == Cut::None {
+                let (port, reply) = (Arc::clone(&self.port), request.reply);
+                let reply = Box::new(move |answer| {
+                    if port.cut() == Cut::None {
+                        reply(answer);
+                    }
+                });
+                return Ok(Request { reply, ..request });
+            }
+        }
+    }
+}
+
+impl Requests for Served {
+    fn next(&mut self) -> BoxFuture<'_, Result<Request, ReadError>> {
+        Box::pin(self.wait())
+    }
+}
+
 /// A port as a bus: what a process gets.
 #[derive(Clone)]
 pub struct Connection(pub Arc<Port>);
@@ -348,16 +447,8 @@ impl Bus for Connection {
     fn read(&self, feed: Feed, start: Start) -> BoxFuture<'_, Result<Box<dyn Reader>, BusError>> {
         Box::pin(async move {
             let port = &self.0;
-            match port.cut() {
-                Cut::None => {}
-                Cut::Loud => return Err(unavailable()),
-                Cut::Silent => {
-                    port.shared.clock.sleep(CUT_OFF_MS).await;
-                    return Err(unavailable());
-                }
-            }
-            let woken = Arc::new(Notify::new());
-            lock(&port.shared.readers).push(Arc::downgrade(&woken));
+            port.reach().await?;
+            let woken = port.shared.waker();
             let place = match start {
                 Start::After(place) => Some(place),
                 Start::Oldest | Start::Now => None,
@@ -383,20 +474,19 @@ impl Bus for Connection {
         payload: Bytes,
         deadline_ms: u64,
     ) -> BoxFuture<'_, Result<Bytes, BusError>> {
-        Box::pin(async move {
-            match self.0.cut() {
-                Cut::None => self.0.shared.calls.call(service, payload, deadline_ms).await,
-                Cut::Loud => Err(unavailable()),
-                Cut::Silent => {
-                    self.0.shared.clock.sleep(deadline_ms).await;
-                    Err(BusError::Timeout)
-                }
-            }
-        })
+        Box::pin(self.0.call_or_not(service, payload, deadline_ms))
     }
 
     fn serve(&self, serve: Serve) -> BoxFuture<'_, Result<Box<dyn Requests>, BusError>> {
-        self.0.shared.calls.serve(serve)
+        Box::pin(async move {
+            let port = &self.0;
+            port.reach().await?;
+            let woken = port.shared.waker();
+            let breaks = port.breaks.load(Ordering::Relaxed);
+            let inner = port.shared.calls.serve(serve).await?;
+            Ok(Box::new(Served { port: Arc::clone(port), inner, breaks, woken })
+                as Box<dyn Requests>)
+        })
     }
 }
 

@@ -11,14 +11,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use turnpike_domain::id::Position;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_store::kv::{
-    Batch, BoxFuture, CommitError, Committed, Entry, Kv, ReadError, Scan, Snapshot, Version,
+    Batch, BoxFuture, CommitError, Committed, Entry, Kv, ReadError, Scan, Snapshot, Version, Write,
 };
 
 use crate::chance::{Dice, Fault, Tally};
@@ -38,6 +38,9 @@ const LOST_ANSWER: u64 = 150;
 const LATE_COMMIT: u64 = 100;
 const SLOW: u64 = 200;
 const OLD: u64 = 60;
+
+/// Sees every commit that stands, in their order.
+pub type Tap = Box<dyn Fn(&[Write]) + Send + Sync>;
 
 /// The store behind all ports.
 pub struct HostileKv {
@@ -60,6 +63,7 @@ struct Shared {
     late: Mutex<BTreeMap<(u64, u64), Late>>,
     /// When each version landed.
     landed: Mutex<BTreeMap<u64, u64>>,
+    tap: OnceLock<Tap>,
 }
 
 struct Late {
@@ -87,8 +91,14 @@ impl HostileKv {
             hostile: AtomicBool::new(false),
             late: Mutex::default(),
             landed: Mutex::default(),
+            tap: OnceLock::new(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Shows every commit to `tap` from now on; the first tap stays.
+    pub fn watch(&self, tap: Tap) {
+        drop(self.shared.tap.set(tap));
     }
 
     /// Whether answers go wrong by chance. What is on its way lands in any case.
@@ -229,7 +239,11 @@ impl Shared {
     }
 
     async fn land_at(&self, batch: Batch, now_ms: u64) -> Result<Committed, CommitError> {
+        let writes = self.tap.get().map(|_| batch.writes.clone());
         let committed = self.inner.commit(batch).await?;
+        if let (Some(tap), Some(writes)) = (self.tap.get(), writes) {
+            tap(&writes);
+        }
         lock(&self.landed).insert(committed.version.0, now_ms);
         Ok(committed)
     }

@@ -3,12 +3,14 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
+use turnpike_domain::command::PlatformCommand;
 use turnpike_domain::time::HOUR_MS;
 use turnpike_runtime::tasks::Tasks;
 use turnpike_tests::chance::Fault;
 use turnpike_tests::hostile_bus::Cut;
 
 use crate::house::{GATEWAYS, House};
+use crate::wishes::Wish;
 
 /// Storms of a life, and larger faults of one storm.
 const STORMS: u64 = 3;
@@ -25,6 +27,9 @@ const RELAY_BACK_MS: u64 = 9_000;
 const UPSTAIRS_BACK_MS: u64 = 16_000;
 const BUS_BACK_MS: u64 = 4_000;
 const START_MS: u64 = 5_000;
+/// How long a command may be tried, and how long a gateway may take to end in order.
+const LIFETIME_OF_A_COMMAND_MS: u64 = 20_000;
+const END_MS: u64 = 35_000;
 
 /// Rages, until the last storm is over.
 pub(crate) async fn rage(house: Rc<House>, tasks: Tasks) {
@@ -42,24 +47,27 @@ pub(crate) async fn rage(house: Rc<House>, tasks: Tasks) {
     house.sleep(CALM_MS).await;
 }
 
-async fn strike(house: &House) {
+async fn strike(house: &Rc<House>) {
     let place = usize::try_from(house.dice.below(u64::try_from(GATEWAYS).unwrap())).unwrap();
     let long = house.dice.happens(1_200);
     let ms = if long { LONG_MS } else { house.dice.between(500, SHORT_MS) };
     match house.dice.below(100) {
-        0..=9 => cut_gateway(house, place, Cut::Loud, ms).await,
-        10..=21 => cut_gateway(house, place, Cut::Silent, ms).await,
-        22..=31 => close_door(house, place, ms),
-        32..=44 => kill_gateway(house, place, ms).await,
-        45..=49 => restart_gateway(house, place).await,
-        50..=55 => take_store_from_control(house, ms),
-        56..=60 => take_store_from_projector(house, ms),
-        61..=65 => cut_control(house, ms).await,
-        66..=71 => wipe_bus(house),
-        72..=77 => kill_control(house, ms.min(SHORT_MS)).await,
-        78..=80 => double_control(house).await,
-        81..=87 => kill_projector(house, ms.min(SHORT_MS)).await,
-        88..=91 => double_projector(house),
+        0..=8 => cut_gateway(house, place, Cut::Loud, ms).await,
+        9..=19 => cut_gateway(house, place, Cut::Silent, ms).await,
+        20..=28 => close_door(house, place, ms),
+        29..=38 => upset(house, place, Upset::Killed, ms).await,
+        39..=41 => upset(house, place, Upset::FolderLost, ms).await,
+        42..=44 => upset(house, place, Upset::Fenced, ms).await,
+        45..=49 => upset(house, place, Upset::Restarted, ms).await,
+        50..=54 => take_store_from_control(house, ms),
+        55..=59 => take_store_from_projector(house, ms),
+        60..=63 => cut_control(house, ms).await,
+        64..=68 => cut_projector(house, ms).await,
+        69..=73 => wipe_bus(house),
+        74..=78 => kill_control(house, ms.min(SHORT_MS)).await,
+        79..=81 => double_control(house).await,
+        82..=88 => kill_projector(house, ms.min(SHORT_MS)).await,
+        89..=92 => double_projector(house),
         _ => step_day(house, place),
     }
 }
@@ -84,23 +92,53 @@ fn close_door(house: &House, place: usize, ms: u64) {
     house.machines[place].upstairs_down_ms.store(until_ms, Ordering::Relaxed);
 }
 
-async fn kill_gateway(house: &House, place: usize, down_ms: u64) {
-    if house.machines[place].serving().is_none() {
-        return;
-    }
-    house.tally.count(Fault::GatewayKilled);
-    house.kill_gateway(place).await;
-    house.sleep(down_ms).await;
-    start_gateway(house, place).await;
+/// What becomes of a gateway.
+#[derive(Clone, Copy)]
+enum Upset {
+    Killed,
+    FolderLost,
+    Fenced,
+    Restarted,
 }
 
-async fn restart_gateway(house: &House, place: usize) {
-    if house.machines[place].serving().is_none() {
+/// One thing at a time becomes of a gateway, and then it stands again.
+async fn upset(house: &Rc<House>, place: usize, upset: Upset, ms: u64) {
+    let machine = &house.machines[place];
+    if machine.serving().is_none() || machine.taken.replace(true) {
         return;
     }
-    house.tally.count(Fault::GatewayRestarted);
-    house.end_gateway(place).await;
+    house.tally.count(match upset {
+        Upset::Killed => Fault::GatewayKilled,
+        Upset::FolderLost => Fault::SpoolLost,
+        Upset::Fenced => Fault::GatewayFenced,
+        Upset::Restarted => Fault::GatewayRestarted,
+    });
+    match upset {
+        Upset::Killed => {
+            house.kill_gateway(place).await;
+            house.sleep(ms).await;
+        }
+        Upset::FolderLost => {
+            house.kill_gateway(place).await;
+            house.lose_folder(place, house.dice.happens(5_000));
+            house.sleep(ms).await;
+        }
+        Upset::Fenced => fence_gateway(house, place, ms.min(SHORT_MS)).await,
+        Upset::Restarted => house.end_gateway(place).await,
+    }
     start_gateway(house, place).await;
+    machine.taken.set(false);
+}
+
+/// Fences a gateway, lets it go on for a while, and makes place for another one.
+async fn fence_gateway(house: &Rc<House>, place: usize, ms: u64) {
+    let Some(gateway) = house.machines[place].known_as() else { return };
+    house.watch.calm.disturb(place, house.now_ms() + LIFETIME_OF_A_COMMAND_MS);
+    house.command(Wish::Platform(Box::new(PlatformCommand::FenceGateway { gateway }))).await;
+    house.watch.calm.disturb(place, house.now_ms() + ms + END_MS);
+    house.sleep(ms).await;
+    house.end_gateway(place).await;
+    house.lose_folder(place, true);
 }
 
 /// Starts a gateway; it is no part of the house before it has heard its first words.
@@ -135,6 +173,21 @@ async fn cut_control(house: &House, ms: u64) {
         std::sync::Arc::clone(&control.bus)
     };
     house.watch.calm.disturb_all(house.now_ms() + ms + RELAY_BACK_MS);
+    port.set_cut(if house.dice.happens(5_000) { Cut::Loud } else { Cut::Silent });
+    house.sleep(ms).await;
+    port.set_cut(Cut::None);
+}
+
+async fn cut_projector(house: &House, ms: u64) {
+    let port = {
+        let projectors = house.projectors.borrow();
+        let Some((place, projector)) = house.dice.pick(&projectors) else { return };
+        if projector.bus.cut() != Cut::None {
+            return;
+        }
+        house.note(format!("projector {place} loses the bus for {ms} ms"));
+        std::sync::Arc::clone(&projector.bus)
+    };
     port.set_cut(if house.dice.happens(5_000) { Cut::Loud } else { Cut::Silent });
     house.sleep(ms).await;
     port.set_cut(Cut::None);
@@ -193,6 +246,7 @@ fn double_projector(house: &House) {
 
 fn step_day(house: &House, place: usize) {
     house.tally.count(Fault::DayStepped);
+    house.days_stepped.set(true);
     let far = i64::try_from(HOUR_MS).unwrap();
     let ms = match house.dice.below(4) {
         0 => far,
@@ -235,6 +289,7 @@ pub(crate) async fn heal(house: &House) {
     }
     for (_, projector) in house.projectors.borrow().iter() {
         projector.kv.bring_up();
+        projector.bus.set_cut(Cut::None);
     }
     if house.controls.borrow().is_empty() {
         house.start_control().await;

@@ -6,7 +6,7 @@ use turnpike_domain::admit::{Denial, Offer, Way};
 use turnpike_domain::id::Position;
 use turnpike_domain::scope::Allow;
 use turnpike_domain::secret::PublicId;
-use turnpike_domain::state::{Key, Organisation, Platform};
+use turnpike_domain::state::{Key, Organisation, Platform, WalletMode};
 use turnpike_gateway::core::Entry;
 use turnpike_runtime::clock::Clock as _;
 
@@ -166,7 +166,8 @@ fn may(
     let capped = profile.limits.cost.is_some()
         || profile.project.is_some_and(|project| {
             organisation.projects.get(&project).is_some_and(|found| found.limits.cost.is_some())
-        });
+        })
+        || organisation.settings.wallet == WalletMode::Prepaid;
     let open = |spec: &turnpike_domain::state::ProviderSpec| {
         !spec.disabled && holds(&profile.scopes.providers, &spec.name)
     };

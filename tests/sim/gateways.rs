@@ -18,6 +18,7 @@ impl House {
         self.books.borrow_mut().orphan(epoch);
         running.requests.abort();
         running.embedded.abort();
+        self.watch.accounts.books().end(epoch);
         // Its tasks are dropped at their next turn: only then is its folder free.
         self.sleep(1).await;
         self.check_saved(place);
@@ -35,7 +36,17 @@ impl House {
             self.broken(format!("gateway {place} ended with requests open"));
         }
         running.embedded.end().await;
+        self.watch.accounts.books().end(epoch);
         self.check_saved(place);
+    }
+
+    /// Loses the folder of a machine whose gateway has ended: what it has not sent is lost.
+    pub(crate) fn lose_folder(&self, place: usize, also_name: bool) {
+        self.note(format!("gateway {place} loses its folder, and its name: {also_name}"));
+        self.folders_lost.set(true);
+        for epoch in self.machines[place].lose_folder(also_name) {
+            self.books.borrow_mut().forget(epoch);
+        }
     }
 
     /// Invariant 9 on the disk: what a mirror saved is the fold of the log up to its place.

@@ -40,8 +40,12 @@ use crate::watch::Watch;
 
 /// Gateways of a life.
 pub(crate) const GATEWAYS: usize = 3;
-/// When every life begins: a Thursday in November 2026.
-const DAY: Timestamp = Timestamp(1_795_000_000_000);
+/// When every life begins: shortly before the end of a day, a week and a month in February 2027.
+const DAY: Timestamp = Timestamp(1_803_859_200_000 - UNTIL_MIDNIGHT_MS);
+/// The windows of a life roll over in its midst.
+const UNTIL_MIDNIGHT_MS: u64 = 45_000;
+/// After so much silence a gateway is given up: less than the longest cut lasts.
+const LOSE_AFTER_MS: u64 = 12_000;
 /// The wait before a start that failed is tried again.
 const START_AGAIN_MS: u64 = 200;
 /// A pepper's and a sealing key's digits.
@@ -69,6 +73,10 @@ pub(crate) struct House {
     pub(crate) join_token: PlainSecret,
     /// Every secret that was ever made, and the key that it was made for.
     pub(crate) secrets: RefCell<Vec<Rc<Known>>>,
+    /// Somebody's day was stepped: windows have many names.
+    pub(crate) days_stepped: Cell<bool>,
+    /// A gateway's folder was lost: what it held may be lost for ever.
+    pub(crate) folders_lost: Cell<bool>,
     switchboard: Switchboard,
     hostile: Arc<AtomicBool>,
     /// Numbers of processes.
@@ -91,6 +99,10 @@ pub(crate) struct Machine {
     /// How far its day was set back in all: so much of a gateway's absence may go uncounted.
     pub(crate) set_back_ms: Cell<u64>,
     pub(crate) running: RefCell<Option<Running>>,
+    /// Somebody is about to end or start its gateway.
+    pub(crate) taken: Cell<bool>,
+    /// The runs whose records may stand in its folder.
+    epochs: RefCell<Vec<EpochId>>,
     config: Config,
     known_as: Arc<Mutex<Option<GatewayId>>>,
     _folder: TempDir,
@@ -116,6 +128,7 @@ pub(crate) struct Serving {
 pub(crate) struct Projector {
     pub(crate) running: projector::Running,
     pub(crate) kv: Arc<hostile_kv::Port>,
+    pub(crate) bus: Arc<hostile_bus::Port>,
     pub(crate) clock: PausedClock,
 }
 
@@ -130,6 +143,8 @@ impl House {
         let tap = Box::new(move |message: &_| receipts.take(message));
         let (of_kv, of_bus) = (dice.fork("store"), dice.fork("bus"));
         let kv = HostileKv::new(Arc::clone(&memory), shared.clone(), of_kv, tally.clone());
+        let accounts = watch.accounts.clone();
+        kv.watch(Box::new(move |writes| accounts.commit(writes)));
         let bus = HostileBus::new(shared, of_bus, tally.clone(), tap);
         let mut random = [0; ENTROPY_BYTES];
         entropy::fill(&mut random);
@@ -154,6 +169,8 @@ impl House {
             projectors: RefCell::default(),
             join_token,
             secrets: RefCell::default(),
+            days_stepped: Cell::new(false),
+            folders_lost: Cell::new(false),
             switchboard: Switchboard::default(),
             hostile: Arc::default(),
             next: Cell::new(0),
@@ -212,17 +229,18 @@ impl House {
     pub(crate) fn start_projector(&self) {
         let place = self.number();
         let clock = PausedClock::new(self.clock.now());
-        let kv = self.kv.port();
+        let (kv, bus) = (self.kv.port(), self.bus.port());
+        let options = ProjectorOptions { lose_after_ms: LOSE_AFTER_MS, ..Default::default() };
         let parts = projector::Parts {
             kv: Arc::clone(&kv) as Arc<dyn Kv>,
-            bus: Arc::new(Connection(self.bus.port())),
+            bus: Arc::new(Connection(Arc::clone(&bus))),
             clock: Arc::new(clock.clone()),
-            options: ProjectorOptions::default(),
+            options,
             metrics: Metrics::new(),
         };
         let running = projector::run(parts);
         self.note(format!("projector {place} stands"));
-        self.projectors.borrow_mut().push((place, Projector { running, kv, clock }));
+        self.projectors.borrow_mut().push((place, Projector { running, kv, bus, clock }));
     }
 
     pub(crate) fn kill_projector(&self, at: usize) {
@@ -257,6 +275,7 @@ impl House {
                     self.note(format!("gateway {place} stands, {}", embedded.lane.epoch_id()));
                     let requests = Tasks::new("requests");
                     let running = Running { embedded, requests };
+                    machine.epochs.borrow_mut().push(running.epoch());
                     *machine.running.borrow_mut() = Some(running);
                     return;
                 }
@@ -294,6 +313,8 @@ impl Machine {
             clock: PausedClock::new(Timestamp(DAY.0 + skew_ms - 10_000)),
             set_back_ms: Cell::new(0),
             running: RefCell::default(),
+            taken: Cell::new(false),
+            epochs: RefCell::default(),
             config: serde_json::from_value(config).unwrap(),
             known_as: Arc::default(),
             _folder: folder,
@@ -308,6 +329,21 @@ impl Machine {
         let (leases, permits) = (Arc::clone(&embedded.leases), Arc::clone(&embedded.permits));
         let (place, requests) = (self.place, requests.clone());
         Some(Serving { place, core, leases, permits, lane, requests })
+    }
+
+    /// Loses the folder, perhaps with the name that the gateway was known by; says whose records
+    /// stood in it.
+    pub(crate) fn lose_folder(&self, also_name: bool) -> Vec<EpochId> {
+        if also_name {
+            *self.known_as.lock().unwrap() = None;
+        }
+        std::fs::remove_dir_all(&self.config.data).unwrap();
+        self.epochs.take()
+    }
+
+    /// As whom the control plane knows it.
+    pub(crate) fn known_as(&self) -> Option<GatewayId> {
+        *self.known_as.lock().unwrap()
     }
 
     /// What the last run has saved of its mirror.

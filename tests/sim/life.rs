@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use turnpike_domain::command::{Command, KeyDraft, PlatformCommand};
 use turnpike_domain::event::PlanSpec;
-use turnpike_domain::id::{OrgId, TokenId};
+use turnpike_domain::id::{OrgId, ProjectId, TokenId};
 use turnpike_domain::money::Multiplier;
 use turnpike_domain::scope::Allow;
 use turnpike_domain::state::{Settings, WalletMode};
@@ -18,6 +18,7 @@ use turnpike_tests::hostile_bus::Cut;
 use crate::chaos;
 use crate::commands::{Sent, new_key};
 use crate::house::{GATEWAYS, House};
+use crate::limits;
 use crate::requests::request;
 use crate::wishes::{NARROW, PROVIDERS, STANDARD, Wish, model_spec, provider};
 
@@ -181,7 +182,8 @@ async fn found_organisation(
 ) {
     let now = house.clock.now();
     let org = OrgId(entropy::id(now));
-    let wallet = WalletMode::Off;
+    let prepaid = house.dice.happens(4_000);
+    let wallet = if prepaid { WalletMode::Prepaid } else { WalletMode::Off };
     let settings = Settings { max_staleness_ms, wallet, ..Settings::default() };
     let mut wishes = vec![
         Command::CreateOrg { name: "Organisation".into(), settings },
@@ -190,9 +192,16 @@ async fn found_organisation(
     .into_iter()
     .map(|command| Wish::Plain { org, command: Box::new(command) })
     .collect::<Vec<_>>();
+    let plain = |command| Wish::Plain { org, command: Box::new(command) };
+    let project = ProjectId(entropy::id(now));
+    let limits = limits::of_project(&house.dice);
+    wishes.push(plain(Command::CreateProject { project, name: "first".into(), limits }));
+    wishes.push(plain(limits::top_up(&house.dice, now)));
     for number in 0..KEYS {
         let name = format!("first-{number}").into();
-        let draft = Box::new(KeyDraft { name, ..KeyDraft::default() });
+        let limits = limits::of_key(&house.dice);
+        let project = house.dice.happens(5_000).then_some(project);
+        let draft = Box::new(KeyDraft { name, project, limits, ..KeyDraft::default() });
         wishes.push(Wish::Create { org, key: new_key(now), draft });
     }
     for wish in wishes {
@@ -216,6 +225,7 @@ async fn call(house: &Rc<House>) -> usize {
     let mut requests = 0;
     while requests < REQUESTS && !house.watch.is_broken() {
         house.sleep(house.dice.below(BETWEEN_MS)).await;
+        house.watch.look(house.now_ms());
         let place = house.dice.below(u64::try_from(GATEWAYS).unwrap());
         let machine = &house.machines[usize::try_from(place).unwrap()];
         if let Some(serving) = machine.serving() {

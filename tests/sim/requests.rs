@@ -8,13 +8,14 @@ use turnpike_domain::admit::{Demand, Denial, Offer, offer, reservation};
 use turnpike_domain::id::RequestId;
 use turnpike_domain::meter::{Usage, cost};
 use turnpike_domain::money::NanoUsd;
-use turnpike_domain::settle::{Observed, settle};
+use turnpike_domain::settle::{Observed, Settlement, settle};
 use turnpike_gateway::core::Entry;
 use turnpike_gateway::lane::{Holds, Opening, Outcome, Ticket};
 use turnpike_runtime::entropy;
 use turnpike_tests::chance::Fault;
 use turnpike_wire::secret;
 
+use crate::accounts::UNITS;
 use crate::books::Served;
 use crate::house::{House, Known, Serving};
 
@@ -110,20 +111,26 @@ async fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Ticket
         }
     };
     let (request, org, key) = (opening.request, opening.org, opening.key);
+    let bounds = UNITS.map(|unit| opening.reservation.amount(unit));
     let sent = Observed { sent: true, ..Observed::default() };
     let estimate = settle(&opening.reservation, &sent, opening.prices.as_ref(), opening.multiplier);
     match serving.lane.open(opening, Holds { budget, rate }) {
         Ok(ticket) => {
             let epoch = serving.lane.epoch_id();
+            let lease = ticket.opening().lease;
+            house.check_lease(serving, entry, lease, bounds);
             let served = Served {
                 org,
                 key,
                 epoch,
+                lease,
+                bounds,
                 estimate,
                 written: false,
                 settled: None,
                 orphaned: false,
-                truth: NanoUsd::ZERO,
+                forgotten: false,
+                truth: [0; 2],
             };
             house.books.borrow_mut().requests.insert(request, served);
             Some(ticket)
@@ -191,13 +198,15 @@ async fn serve(house: &House, serving: &Serving, ticket: Ticket) {
         prices.map_or(NanoUsd::ZERO, |prices| cost(usage, prices, opening.multiplier))
     };
     let serves = !matches!(manner, Manner::Fails);
-    let cost = if serves { priced(&usage) } else { NanoUsd::ZERO };
-    with(house, request, |served| served.truth = cost);
+    if serves {
+        let tokens = i64::try_from(usage.tokens()).unwrap();
+        with(house, request, |served| served.truth = [priced(&usage).0, tokens]);
+    }
     let clock = Arc::clone(serving.core.clock());
     let long = house.dice.happens(200);
     clock.sleep(if long { 20_000 } else { house.dice.between(5, 2_500) }).await;
     let sent = Observed { sent: true, ..Observed::default() };
-    let nonsense = Usage { input: u64::MAX, output: 3, ..Usage::default() };
+    let nonsense = nonsense(house, opening);
     let observed = match manner {
         Manner::CallerGoneBefore | Manner::CallerGoneAfter => {
             return drop_unsettled(house, ticket, true);
@@ -211,7 +220,7 @@ async fn serve(house: &House, serving: &Serving, ticket: Ticket) {
     let status = if serves { 200 } else { 502 };
     let settled = ticket.settle(Outcome { observed, status });
     house.note(format!("{request} {} {:?}", settled.cost.0, settled.source));
-    with(house, request, |served| served.settled = Some(settled));
+    ended(house, request, settled);
 }
 
 fn manner(house: &House) -> Manner {
@@ -243,8 +252,27 @@ fn drop_unsettled(house: &House, ticket: Ticket, sent: bool) {
     let observed = Observed { sent, ..Observed::default() };
     let (reservation, prices) = (&opening.reservation, opening.prices.as_ref());
     let settled = settle(reservation, &observed, prices, opening.multiplier);
-    with(house, opening.request, |served| served.settled = Some(settled));
+    ended(house, opening.request, settled);
     drop(ticket);
+}
+
+fn ended(house: &House, request: RequestId, settled: Settlement) {
+    with(house, request, |served| {
+        if let Some(lease) = served.lease {
+            let costs = UNITS.map(|unit| settled.amount(unit));
+            house.watch.accounts.books().settle(lease, served.bounds, costs);
+        }
+        served.settled = Some(settled);
+    });
+}
+
+/// What a broken provider reports: more than it has served, and seldom so much that a budget which
+/// counts it is used up for ever.
+fn nonsense(house: &House, opening: &Opening) -> Usage {
+    let huge = opening.lease.is_none() && house.dice.happens(1_000);
+    let reserved = opening.reservation;
+    let input = if huge { u64::MAX } else { reserved.input.saturating_mul(2) };
+    Usage { input, output: reserved.output, ..Usage::default() }
 }
 
 fn with(house: &House, request: RequestId, change: impl FnOnce(&mut Served)) {

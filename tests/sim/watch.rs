@@ -9,6 +9,8 @@ use turnpike_domain::id::{EpochId, GatewayId, OrgId, Position};
 use turnpike_wire::form;
 use turnpike_wire::heartbeat::Receipt;
 
+use crate::accounts::Accounts;
+
 /// Lines of the trace that a failure shows.
 const SHOWN_LINES: usize = 200;
 
@@ -20,6 +22,7 @@ pub(crate) struct Watch {
     violation: RefCell<Option<String>>,
     pub(crate) receipts: Receipts,
     pub(crate) calm: Calm,
+    pub(crate) accounts: Accounts,
 }
 
 /// The highest position that each gateway said it had reached, by run.
@@ -65,6 +68,14 @@ impl Watch {
                 Err(format!("{what}\n{}", lines.join("\n")))
             }
         }
+    }
+
+    /// Whether an invariant is broken, also one of those that are watched below the store.
+    pub(crate) fn look(&self, at_ms: u64) -> bool {
+        for what in self.accounts.take_broken() {
+            self.broken(at_ms, what);
+        }
+        self.is_broken()
     }
 
     pub(crate) fn is_broken(&self) -> bool {

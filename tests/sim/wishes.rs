@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use turnpike_domain::command::{Command, FreshSecret, KeyDraft, KeyPatch, PlatformCommand};
 use turnpike_domain::event::{ModelSpec, PlanSpec};
 use turnpike_domain::id::{KeyId, OrgId, PlanId, ProjectId, ProviderId, TokenId};
-use turnpike_domain::limit::Limits;
 use turnpike_domain::meter::Prices;
 use turnpike_domain::money::{Multiplier, NanoUsd, Price};
 use turnpike_domain::scope::{Allow, Scopes};
@@ -18,6 +17,7 @@ use turnpike_tests::chance::Dice;
 
 use crate::commands::{Asked, new_key};
 use crate::house::House;
+use crate::limits;
 use crate::requests::MODELS;
 
 /// The plans of every life.
@@ -120,31 +120,34 @@ impl House {
         let project = dice.pick(&projects).copied();
         let of_key = |command| Wish::Plain { org, command: Box::new(command) };
         Some(match dice.below(100) {
-            0..=15 => {
+            0..=13 => {
                 let draft = Box::new(draft(dice, now, project));
                 Wish::Create { org, key: new_key(now), draft }
             }
-            16..=28 => {
+            14..=23 => {
                 let overlap_ms = dice.below(2) * dice.between(1_000, OVERLAP_MS);
                 Wish::Rotate { org, key, overlap_ms }
             }
-            29..=36 => of_key(Command::DisableKey { key }),
-            37..=53 => of_key(Command::EnableKey { key }),
-            54..=58 => {
+            24..=29 => of_key(Command::DisableKey { key }),
+            30..=42 => of_key(Command::EnableKey { key }),
+            43..=46 => {
                 let compromised = dice.happens(5_000);
                 let reason =
                     if compromised { RevokeReason::Compromised } else { RevokeReason::Unused };
                 of_key(Command::RevokeKey { key, reason })
             }
-            59..=70 => Wish::Activate { org, key, rotate: dice.happens(6_000) },
-            71..=74 => of_key(Command::DeleteKey { key }),
-            75..=86 => {
+            47..=56 => Wish::Activate { org, key, rotate: dice.happens(6_000) },
+            57..=59 => of_key(Command::DeleteKey { key }),
+            60..=76 => {
                 let patch = Box::new(patch(dice, now, project));
                 of_key(Command::ChangeKey { key, patch })
             }
+            77..=81 => of_key(limits::top_up(dice, now)),
+            82 => of_key(limits::turn_wallet(state.settings)),
+            83..=86 => of_key(limits::change_project(dice, project.unwrap_or_default())),
             87..=88 => of_key(change_settings(dice, state.settings)),
             89..=90 => {
-                let (name, limits) = (name("project", dice), Limits::default());
+                let (name, limits) = (name("project", dice), limits::of_project(dice));
                 let project = ProjectId(entropy::id(now));
                 of_key(Command::CreateProject { project, name, limits })
             }
@@ -208,7 +211,7 @@ fn draft(dice: &Dice, now: Timestamp, project: Option<ProjectId>) -> KeyDraft {
         project: project.filter(|_| dice.happens(3_000)),
         plan: dice.happens(3_000).then_some(NARROW),
         expires_at: dice.happens(2_000).then(|| end(dice, now)),
-        limits: limits(dice),
+        limits: limits::of_key(dice),
         scopes: scopes(dice),
         metadata: None,
     }
@@ -221,19 +224,14 @@ fn patch(dice: &Dice, now: Timestamp, project: Option<ProjectId>) -> KeyPatch {
         project: rolled(1_000).then_some(project),
         plan: rolled(3_000).then(|| *dice.pick(&[STANDARD, NARROW]).unwrap()),
         expires_at: rolled(3_000).then(|| rolled(5_000).then(|| end(dice, now))),
-        scopes: rolled(5_000).then(|| scopes(dice)),
+        limits: rolled(5_000).then(|| limits::of_key(dice)),
+        scopes: rolled(3_000).then(|| scopes(dice)),
         ..KeyPatch::default()
     }
 }
 
 fn end(dice: &Dice, now: Timestamp) -> Timestamp {
     now.plus_ms(dice.between(5_000, END_MS))
-}
-
-/// Few keys have limits: nobody grants leases yet, so that they are refused.
-fn limits(dice: &Dice) -> Limits {
-    let cost = dice.happens(600).then_some(NanoUsd(1_000_000_000));
-    Limits { cost, ..Limits::default() }
 }
 
 fn scopes(dice: &Dice) -> Scopes {

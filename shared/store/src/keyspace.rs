@@ -8,6 +8,8 @@
 mod ledger;
 mod spend;
 mod store;
+#[cfg(feature = "mutations")]
+mod watched;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use turnpike_domain::id::{CommandId, OrgId};
@@ -25,6 +27,8 @@ pub(crate) use self::store::{
     listed, position, read_feed, read_listed, renewal, replica, replicas, turn,
 };
 
+#[cfg(feature = "mutations")]
+pub(crate) use self::watched::{LedgerKey, read_ledger};
 use crate::kv::{Scan, Stamp};
 
 /// Stands before the organisation's bytes.

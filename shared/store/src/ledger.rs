@@ -1,5 +1,7 @@
 //! Reading the ledger: what accounts have used, and which thresholds wait to be told.
 
+#[cfg(feature = "mutations")]
+pub mod kept;
 pub(crate) mod rows;
 
 use std::collections::BTreeMap;

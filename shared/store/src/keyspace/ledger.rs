@@ -15,7 +15,7 @@ const CLOSES: u8 = u8::MAX;
 /// Bytes of an account: a letter and an id.
 const ACCOUNT_BYTES: usize = 17;
 /// Where the table's own part of a key begins.
-const BEGIN: usize = 18;
+pub(super) const BEGIN: usize = 18;
 
 /// The row of an account in one window.
 #[must_use]
@@ -155,7 +155,7 @@ fn put_unit(key: &mut BytesMut, unit: Unit) {
     });
 }
 
-fn read_unit(letter: u8) -> Option<Unit> {
+pub(super) fn read_unit(letter: u8) -> Option<Unit> {
     match letter {
         b'u' => Some(Unit::Usd),
         b't' => Some(Unit::Tokens),

@@ -66,6 +66,14 @@ pub(crate) fn cap(cap: &Cap) -> Bytes {
     value.freeze()
 }
 
+/// Reads the amount of a cap.
+#[cfg(feature = "mutations")]
+pub(crate) fn read_cap(value: &[u8]) -> Result<Option<i64>, StoreError> {
+    let mut rest = of_version(value, 17, "cap")?;
+    let stands = rest.get_u8() != 0;
+    Ok(stands.then_some(rest.get_i64()))
+}
+
 /// A row that holds one number: the command that tells a threshold, the run that ended others, the
 /// last event that was followed.
 pub(crate) fn number(number: u128) -> Bytes {
