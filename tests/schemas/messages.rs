@@ -300,7 +300,7 @@ fn example() -> Organisation {
     let top_up = TopUp { id: TopUpId(10), at: AT, amount, note: "invoice 7".into() };
     state.wallet = Wallet { topped_up: amount, top_ups: vec![top_up], exhausted: true };
     let cap = Cap { amount: Some(amount.0), reset: Reset::Weekly, revision: 3 };
-    let hit = Hit { window: Window(0), revision: 3, percent: 80, exhausted: false };
+    let hit = Hit { window: Window(0), revision: 3, percent: 80, exhausted: false, settled: None };
     state.caps = [((Account::Key(KeyId(4)), Unit::Usd), cap)].into();
     state.hits = [((Account::Wallet, Unit::Tokens), hit)].into();
     state

@@ -11,9 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use turnpike_domain::admit::{Denial, key_works};
 use turnpike_domain::id::{GatewayId, OrgId};
-use turnpike_domain::limit::Unit;
 use turnpike_domain::secret::SecretKind;
-use turnpike_domain::state::{Cap, Key, LimitStatus, Platform, Provider};
+use turnpike_domain::state::{Key, LimitStatus, Platform, Provider};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::metrics::Metrics;
@@ -24,7 +23,7 @@ pub use denied::Denied;
 
 use crate::config::ServeOptions;
 use crate::lease::Fences;
-use crate::table::{Slot, Table};
+use crate::table::{Slot, Spent, Table};
 use crate::view::OrgView;
 use freshness::{Freshness, age_ms};
 
@@ -56,8 +55,8 @@ pub struct Entry {
     pub org: Arc<OrgView>,
     /// The key.
     pub key: Arc<Key>,
-    /// The key's own budget that is used up, if one is, with its cap.
-    pub used_up: Option<(Unit, Cap)>,
+    /// The key's own budget that is used up, if one is.
+    pub used_up: Option<Spent>,
     /// The last event of the organisation that was about the key.
     pub seq: u64,
 }

@@ -32,8 +32,19 @@ pub(crate) struct Slot {
 /// The window in which a key's own budget was hit under its present cap, per unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UsedUp {
-    cost: Option<(Cap, Window)>,
-    tokens: Option<(Cap, Window)>,
+    cost: Option<(Spent, Window)>,
+    tokens: Option<(Spent, Window)>,
+}
+
+/// A budget that is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// In which unit.
+    pub unit: Unit,
+    /// Its cap.
+    pub cap: Cap,
+    /// What was settled when that was said, in the unit.
+    pub settled: Option<i64>,
 }
 
 impl Table {
@@ -86,16 +97,18 @@ impl UsedUp {
             let cap = state.caps.get(&(Account::Key(key.id), unit))?;
             let hit = state.hits.get(&(Account::Key(key.id), unit))?;
             let stands = cap.amount.is_some() && hit.exhausted && hit.revision == cap.revision;
-            stands.then_some((*cap, hit.window))
+            let spent = Spent { unit, cap: *cap, settled: hit.settled };
+            stands.then_some((spent, hit.window))
         };
         Self { cost: hit(Unit::Usd), tokens: hit(Unit::Tokens) }
     }
 
     /// The budget that is used up at `now`: the window that was hit still runs.
-    pub(crate) fn at(&self, now: Timestamp) -> Option<(Unit, Cap)> {
-        let runs = |(cap, window): (Cap, Window)| (cap.reset.window(now) == window).then_some(cap);
-        let cost = self.cost.and_then(runs).map(|cap| (Unit::Usd, cap));
-        cost.or_else(|| Some((Unit::Tokens, self.tokens.and_then(runs)?)))
+    pub(crate) fn at(&self, now: Timestamp) -> Option<Spent> {
+        let runs = |(spent, window): (Spent, Window)| {
+            (spent.cap.reset.window(now) == window).then_some(spent)
+        };
+        self.cost.and_then(runs).or_else(|| self.tokens.and_then(runs))
     }
 }
 

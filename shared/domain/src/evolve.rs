@@ -74,11 +74,12 @@ pub fn organisation(
         Event::KeyDeleted { key } => key::deleted(state, *key),
         Event::TokenCreated { .. } => token::created(&mut state.tokens, record),
         Event::TokenDeleted { token } => drop(state.tokens.remove(token)),
-        Event::QuotaHit { account, unit, window, revision, .. } => {
-            budget::hit(state, (*account, *unit), *window, *revision);
+        Event::QuotaHit { account, unit, window, revision, settled, .. } => {
+            budget::hit(state, (*account, *unit), *window, *revision, *settled);
         }
-        Event::AlertRaised { account, unit, window, revision, percent, .. } => {
-            budget::alert(state, (*account, *unit), *window, *revision, *percent);
+        Event::AlertRaised { account, unit, window, revision, percent, settled, .. } => {
+            let told = (*percent, *settled);
+            budget::alert(state, (*account, *unit), *window, *revision, told);
         }
         Event::WalletToppedUp { top_up, amount, note } => {
             budget::topped_up(state, *top_up, *amount, note, record.at);

@@ -3,11 +3,12 @@
 use turnpike_domain::admit::{Denial, Figures, LimitSource};
 use turnpike_domain::ledger::{BudgetFigures, Refused};
 use turnpike_domain::limit::{Account, Unit};
-use turnpike_domain::state::{Cap, WalletMode};
+use turnpike_domain::state::WalletMode;
 use turnpike_domain::time::Timestamp;
 
 use super::purse::{Short, Stop};
 use crate::core::{Denied, Entry};
+use crate::table::Spent;
 
 /// After how long a budget that running requests hold is worth asking for again, in milliseconds:
 /// some of them end within moments.
@@ -104,9 +105,11 @@ const fn exhausted(account: Account) -> Denial {
 /// # Errors
 /// [`Denial::BillingShortfall`] or [`Denial::QuotaExceeded`].
 pub(super) fn open(entry: &Entry, now: Timestamp) -> Result<(), Box<Denied>> {
-    let Some((account, unit, cap)) = used_up(entry, now) else { return Ok(()) };
+    let Some((account, spent)) = used_up(entry, now) else { return Ok(()) };
+    let Spent { unit, cap, settled } = spent;
     let figures = Figures {
         limit: cap.amount,
+        used: settled,
         resets_at: cap.reset.ends(cap.reset.window(now)),
         revision: cap.revision,
         ..Figures::of(LimitSource::Budget(account, unit))
@@ -116,23 +119,26 @@ pub(super) fn open(entry: &Entry, now: Timestamp) -> Result<(), Box<Denied>> {
 
 /// The budget of the key's path that is used up, with its cap: the wallet's before others, because
 /// no change of limits helps against it.
-fn used_up(entry: &Entry, now: Timestamp) -> Option<(Account, Unit, Cap)> {
+fn used_up(entry: &Entry, now: Timestamp) -> Option<(Account, Spent)> {
     let organisation = &entry.org.organisation;
     let prepaid = match organisation.settings.wallet {
         WalletMode::Off => false,
         WalletMode::Prepaid => true,
     };
-    let cap = |account, unit| organisation.caps.get(&(account, unit)).copied();
+    let spent = |account, unit| {
+        let cap = organisation.caps.get(&(account, unit)).copied().unwrap_or_default();
+        let settled = organisation.hits.get(&(account, unit)).and_then(|hit| hit.settled);
+        (account, Spent { unit, cap, settled })
+    };
     if prepaid && organisation.wallet.exhausted {
-        let cap = cap(Account::Wallet, Unit::Usd).unwrap_or_default();
-        return Some((Account::Wallet, Unit::Usd, cap));
+        return Some(spent(Account::Wallet, Unit::Usd));
     }
-    if let Some((unit, cap)) = entry.used_up {
-        return Some((Account::Key(entry.key.id), unit, cap));
+    if let Some(own) = entry.used_up {
+        return Some((Account::Key(entry.key.id), own));
     }
     let project = Account::Project(entry.key.profile.project?);
     let unit = [Unit::Usd, Unit::Tokens]
         .into_iter()
         .find(|unit| organisation.is_used_up(project, *unit, now))?;
-    Some((project, unit, cap(project, unit).unwrap_or_default()))
+    Some(spent(project, unit))
 }

@@ -470,11 +470,13 @@ async fn a_gateway_that_ends_gives_everything_back() {
 async fn a_used_up_budget_is_refused_without_asking_and_opens_at_once() {
     let mut house = House::new(limits(Some(1_000), None)).await;
     let cap = Cap { amount: Some(1_000), reset: Default::default(), revision: 4 };
-    house.entry.used_up = Some((Unit::Usd, cap));
+    let settled = Some(995);
+    house.entry.used_up = Some(crate::table::Spent { unit: Unit::Usd, cap, settled });
     let short = house.reserve(1).await.unwrap_err();
     assert_eq!(short.denied.denial, Denial::QuotaExceeded);
     let figures = short.denied.figures.as_deref().unwrap();
-    assert_eq!((figures.limit, figures.revision), (Some(1_000), 4));
+    let told = (figures.limit, figures.used, figures.revision);
+    assert_eq!(told, (Some(1_000), Some(995), 4));
     assert_eq!(house.authority.words(), 0);
     house.entry.used_up = None;
     house.reserve(1).await.unwrap();

@@ -53,12 +53,24 @@ pub(super) fn topped_up(
 
 pub(super) fn wallet_exhausted(state: &mut Organisation, revision: u64) {
     state.wallet.exhausted = true;
-    hit(state, (Account::Wallet, Unit::Usd), Window(0), revision);
+    let on = (Account::Wallet, Unit::Usd);
+    told(
+        state,
+        on,
+        Hit { window: Window(0), revision, percent: 0, exhausted: true, settled: None },
+    );
 }
 
 /// Notes that a budget is used up.
-pub(super) fn hit(state: &mut Organisation, on: (Account, Unit), window: Window, revision: u64) {
-    told(state, on, Hit { window, revision, percent: 0, exhausted: true });
+pub(super) fn hit(
+    state: &mut Organisation,
+    on: (Account, Unit),
+    window: Window,
+    revision: u64,
+    settled: i64,
+) {
+    let settled = Some(settled);
+    told(state, on, Hit { window, revision, percent: 0, exhausted: true, settled });
 }
 
 /// Notes that a threshold was told.
@@ -67,9 +79,10 @@ pub(super) fn alert(
     on: (Account, Unit),
     window: Window,
     revision: u64,
-    percent: u8,
+    (percent, settled): (u8, i64),
 ) {
-    told(state, on, Hit { window, revision, percent, exhausted: false });
+    let settled = Some(settled);
+    told(state, on, Hit { window, revision, percent, exhausted: false, settled });
 }
 
 /// Only the newest window of the newest revision is kept: an older one binds nobody any more.
@@ -84,6 +97,7 @@ fn told(state: &mut Organisation, on: (Account, Unit), hit: Hit) {
     } else if new == old {
         known.percent = known.percent.max(hit.percent);
         known.exhausted |= hit.exhausted;
+        known.settled = known.settled.max(hit.settled);
     }
 }
 

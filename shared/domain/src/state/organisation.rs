@@ -223,6 +223,8 @@ pub struct Hit {
     pub percent: u8,
     /// The budget itself is used up.
     pub exhausted: bool,
+    /// What was settled when it was told, in the unit, if that was said.
+    pub settled: Option<i64>,
 }
 
 /// One organisation.

@@ -47,7 +47,7 @@ form!(Plan { 1 spec, 2 seq });
 form!(Model { 1 spec, 2 price_version });
 form!(TopUp { 1 id, 2 at, 3 amount, 4 note });
 form!(Cap { 1 amount, 2 reset, 3 revision });
-form!(Hit { 1 window, 2 revision, 3 percent, 4 exhausted });
+form!(Hit { 1 window, 2 revision, 3 percent, 4 exhausted, 5 settled });
 
 const INVITED: u8 = 1;
 const JOINED: u8 = 2;

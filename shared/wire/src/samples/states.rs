@@ -183,7 +183,13 @@ fn any_cap() -> impl Strategy<Value = Cap> {
 }
 
 fn any_hit() -> impl Strategy<Value = Hit> {
-    (any_window(), any::<u64>(), any::<u8>(), any::<bool>()).prop_map(
-        |(window, revision, percent, exhausted)| Hit { window, revision, percent, exhausted },
+    (any_window(), any::<u64>(), any::<u8>(), any::<bool>(), option::of(any::<i64>())).prop_map(
+        |(window, revision, percent, exhausted, settled)| Hit {
+            window,
+            revision,
+            percent,
+            exhausted,
+            settled,
+        },
     )
 }

@@ -113,7 +113,8 @@ fn thresholds_fire_once_in_ascending_order() {
         (operator(), alert(window, 1, 50, 900), "nothing"),
     ]);
     let told = house.org.hits[&(ACCOUNT, Unit::Usd)];
-    assert_eq!(told, Hit { window, revision: 1, percent: 80, exhausted: true });
+    let settled = Some(1_000);
+    assert_eq!(told, Hit { window, revision: 1, percent: 80, exhausted: true, settled });
     house.now = house.now.plus_ms(DAY_MS);
     let window = today(&house);
     house.answers(vec![(operator(), alert(window, 1, 50, 500), "AlertRaised")]);
