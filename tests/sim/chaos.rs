@@ -29,7 +29,7 @@ const BUS_BACK_MS: u64 = 4_000;
 const START_MS: u64 = 5_000;
 /// How long a command may be tried, and how long a gateway may take to end in order.
 const LIFETIME_OF_A_COMMAND_MS: u64 = 20_000;
-const END_MS: u64 = 35_000;
+const END_MS: u64 = 40_000;
 
 /// Rages, until the last storm is over.
 pub(crate) async fn rage(house: Rc<House>, tasks: Tasks) {

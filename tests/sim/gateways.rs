@@ -7,7 +7,7 @@ use crate::house::House;
 use crate::reference::{same_organisation, same_platform};
 
 /// How long running requests may take to end before a restart in order.
-const DRAIN_MS: u64 = 20_000;
+const DRAIN_MS: u64 = 25_000;
 
 impl House {
     /// Kills the gateway of a machine with all that it holds in memory.
