@@ -33,6 +33,8 @@ pub(crate) struct Served {
 #[derive(Default)]
 pub(crate) struct Books {
     pub(crate) requests: BTreeMap<RequestId, Served>,
+    /// The requests of keys with a rate: when, in which run, and the rate.
+    pub(crate) paced: BTreeMap<KeyId, Vec<(u64, EpochId, usize)>>,
     /// Runs whose records may be lost.
     forgotten: BTreeSet<EpochId>,
 }

@@ -17,10 +17,15 @@ const PROJECT_CENTS: [u64; 2] = [5, 300];
 const WALLET_CENTS: [u64; 2] = [10, 400];
 /// Caps in tokens; a request reserves some thousands.
 const TOKENS: [u64; 2] = [1_000, 150_000];
+/// Rates that a key's own requests meet.
+const REQUESTS_PER_MINUTE: [u64; 2] = [3, 30];
 
 /// Limits of a key: half of them have any.
 pub(crate) fn of_key(dice: &Dice) -> Limits {
-    if dice.happens(5_000) { Limits::default() } else { limits(dice, KEY_CENTS) }
+    let [least, most] = REQUESTS_PER_MINUTE;
+    let rate = dice.happens(1_500).then(|| u32::try_from(dice.between(least, most)).unwrap());
+    let limits = if dice.happens(5_000) { Limits::default() } else { limits(dice, KEY_CENTS) };
+    Limits { requests_per_minute: rate, ..limits }
 }
 
 /// Limits of a project: most have some.

@@ -18,10 +18,11 @@
 //! nothing tells it how long it was gone.
 //!
 //! Not injected: bytes that change, disks that fail, a store that is restored, steady clocks that
-//! disagree, threads that race (a gateway has one lane here), rates.
+//! disagree, threads that race (a gateway has one lane here).
 //!
 //! # What must hold
-//! Invariants 1 to 5 and 7 to 10 of the design, the first two at every commit and every admission;
+//! The ten invariants of the design, the first two at every commit and every admission, the sixth
+//! with a share for each run of a gateway;
 //! at rest every key with budget left is served and no other; every command's effect once;
 //! `?wait=applied` claims nothing that a gateway has not said; the log is dense and chained.
 //! `SIM_SEED` lives one life again, `SIM_LIVES` chooses how many, and `SIM_LOG=warn` shows what the

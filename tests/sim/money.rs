@@ -7,12 +7,12 @@ use turnpike_domain::event::Event;
 use turnpike_domain::id::{KeyId, LeaseId, OrgId, ProjectId};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::state::{Key, Organisation, WalletMode};
-use turnpike_domain::time::{Reset, Timestamp, Window};
+use turnpike_domain::time::{MINUTE_MS, Reset, Timestamp, Window};
 use turnpike_gateway::core::Entry;
 use turnpike_wire::spend::LogRow;
 
 use crate::accounts::{Books, On, UNITS};
-use crate::house::{House, Serving};
+use crate::house::{GATEWAYS, House, Serving};
 use crate::reference::Stream;
 
 /// How far a gateway's time and the authority's may be apart while nobody steps their days.
@@ -70,6 +70,26 @@ impl House {
         }
         drop(books);
         self.watch.look(self.now_ms());
+    }
+
+    /// Invariant 6 as far as chaos lets it be said: every run that ever lost the authority may have
+    /// taken its share without asking.
+    pub(crate) fn check_rate(&self, serving: &Serving, entry: &Entry) {
+        let Some(rate) = entry.key.profile.limits.requests_per_minute else { return };
+        let (now_ms, epoch) = (self.now_ms(), serving.lane.epoch_id());
+        let rate = usize::try_from(rate).unwrap();
+        let mut books = self.books.borrow_mut();
+        let paced = books.paced.entry(entry.key.id).or_default();
+        paced.push((now_ms, epoch, rate));
+        paced.retain(|(at_ms, ..)| now_ms - at_ms < MINUTE_MS);
+        let runs = paced.iter().map(|(_, run, _)| run).collect::<BTreeSet<_>>().len();
+        let most = paced.iter().map(|(.., rate)| *rate).max().unwrap_or(0);
+        let (count, allowed) = (paced.len(), most + runs * (most / GATEWAYS));
+        drop(books);
+        if count > allowed {
+            let what = format!("{} has {count} requests in a minute", entry.key.id);
+            self.broken(format!("{what}, {allowed} at most by {runs} runs"));
+        }
     }
 
     /// Whether the key's requests are counted on these accounts by what its gateway knows, or by

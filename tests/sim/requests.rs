@@ -119,6 +119,7 @@ async fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Ticket
             let epoch = serving.lane.epoch_id();
             let lease = ticket.opening().lease;
             house.check_lease(serving, entry, lease, bounds);
+            house.check_rate(serving, entry);
             let served = Served {
                 org,
                 key,
