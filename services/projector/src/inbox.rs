@@ -121,6 +121,13 @@ impl Inboxes {
         let _ = self.opened.subscribe().wait_for(|opened| *opened > before).await;
     }
 
+    /// Waits until the inbox of a shard is open.
+    pub(crate) async fn is_open(&self, shard: u8) {
+        let mut opened = self.opened.subscribe();
+        // The sender lives as long as `self`: the only error cannot be.
+        let _ = opened.wait_for(|_| self.lock().contains_key(&shard)).await;
+    }
+
     /// What becomes of the message at `place` of the bus.
     pub(crate) fn wants(&self, org: OrgId, place: u64) -> Wanted {
         match self.lock().get(&shard_of(org)) {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use turnpike_bus::seam::Bus;
+use turnpike_domain::id::OrgId;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::probes::Probes;
 use turnpike_runtime::tasks::Tasks;
-use turnpike_store::booking::SHARDS;
+use turnpike_store::booking::{SHARDS, shard_of};
 use turnpike_store::execute::Executor;
 use turnpike_store::kv::Kv;
 use turnpike_store::streams::Streams;
@@ -45,6 +46,7 @@ pub struct Running {
     clock: SharedClock,
     drain_ms: u64,
     tasks: Tasks,
+    inboxes: Arc<Inboxes>,
 }
 
 /// Starts a projector on the current runtime. It takes its share of the shards: all of them, if it
@@ -91,7 +93,7 @@ pub fn run(parts: Parts) -> Running {
     let consumer = Consumer {
         bus,
         clock: clock.clone(),
-        inboxes,
+        inboxes: Arc::clone(&inboxes),
         presence,
         metrics: booking,
         probes: probes.clone(),
@@ -104,10 +106,15 @@ pub fn run(parts: Parts) -> Running {
     });
     tasks.spawn("terms", until(stop.clone(), async move { terms.keep().await }));
     tasks.spawn("retention", until(stop, retention::run(kv, clock.clone(), options.keep)));
-    Running { probes, clock, drain_ms: options.drain_ms, tasks }
+    Running { probes, clock, drain_ms: options.drain_ms, tasks, inboxes }
 }
 
 impl Running {
+    /// Completes once this process answers for the budgets and rates of an organisation.
+    pub async fn answers_for(&self, org: OrgId) {
+        self.inboxes.is_open(shard_of(org)).await;
+    }
+
     /// Books what has arrived, gives its shards up and stops, within the configured time.
     pub async fn stop(self) {
         self.probes.set_ready(false, "stopping");

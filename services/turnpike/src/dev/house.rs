@@ -91,6 +91,11 @@ impl House {
         Ok((folder, house))
     }
 
+    /// Completes once leases and permits are granted.
+    pub(super) async fn budgets_are_answered(&self) {
+        self.projector.answers_for(self.org).await;
+    }
+
     /// Ends everything: requests first, then their records, then what they need.
     pub(super) async fn end(self) {
         self.gateway.join().await;

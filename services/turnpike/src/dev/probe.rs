@@ -15,12 +15,15 @@ const CALL_MS: u64 = 10 * SECOND_MS;
 /// The wait between two tries.
 const AGAIN_MS: u64 = 10;
 
-/// Completes once the gateway is ready, answers, and was heard of, so that a change that
-/// waits for gateways waits for this one. It answers with the list of models where the key is
-/// known, which costs nothing; else with a refusal, which shows that it answers.
+/// Completes once the gateway is ready, answers, and was heard of, so that a change that waits for
+/// gateways waits for this one, and once keys with limits can be used. The gateway answers with the
+/// list of models where the key is known, which costs nothing; else with a refusal, which shows that
+/// it answers.
 pub(super) async fn first_call(house: &House, key: Option<&str>) -> Result<(), DevFailure> {
     let ready = deadline(&*house.clock, READY_MS, house.gateway.probes.ready());
     ready.await.ok_or_else(|| failed("the gateway is not ready after a minute"))?;
+    let budgets = deadline(&*house.clock, READY_MS, house.budgets_are_answered());
+    budgets.await.ok_or_else(|| failed("nobody answers for budgets after a minute"))?;
     let options = ConnectorOptions { allow_private: true, ..ConnectorOptions::default() };
     let client = Connector::new(&options, house.clock.clone()).map_err(failed)?;
     let client = client.client().map_err(failed)?;
