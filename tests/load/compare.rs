@@ -122,7 +122,8 @@ fn until_at_rest(used_ms: impl Fn() -> u64, clock: &SharedClock) -> Result<(), F
     let runtime = runtime.map_err(Failure::io("waiting for a target's rest"))?;
     let mut before_ms = used_ms();
     for _ in 0..MOST_LOOKS {
-        runtime.block_on(clock.sleep(LOOK_MS));
+        // Within the runtime, whose timer the sleep is.
+        runtime.block_on(async { clock.sleep(LOOK_MS).await });
         let now_ms = used_ms();
         if now_ms.saturating_sub(before_ms) <= IDLING_MS {
             return Ok(());
