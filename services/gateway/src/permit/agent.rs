@@ -33,6 +33,11 @@ const CLOSED_MS: u64 = 1_000;
 const PROBE_MS: u64 = 1_000;
 /// How often an authority is asked that waits for reports.
 const GATHERING_MS: u64 = 250;
+/// How long requests wait for a new authority that gathers reports: whoever lives has reported by
+/// then. What a gateway lets pass by its share is not in its report, if it comes after it.
+const GATHERING_PATIENCE_MS: u64 = 1_000;
+/// The wait before such an authority is asked again for requests that wait.
+const GATHERING_PAUSE_MS: u64 = 20;
 /// So long before the end of a batch the next one is asked for, if the key is fast: longer than a
 /// call takes.
 const REFRESH_MS: u64 = 300;
@@ -72,15 +77,24 @@ pub(super) struct Agent {
     called_ms: u64,
     /// Nobody permits anything: when to ask again.
     alone: Option<u64>,
+    /// The authority gathers reports, and requests wait for it.
+    gathering: Option<Gathering>,
     /// The batch before whose end another was asked for.
     refreshed: u64,
+}
+
+/// When that was first heard, and when to ask again.
+#[derive(Clone, Copy)]
+struct Gathering {
+    since_ms: u64,
+    again_ms: u64,
 }
 
 impl Agent {
     pub(super) fn new(means: Arc<Means>, shelf: Arc<Shelf>) -> Self {
         // Whoever made the shelf has not asked yet: it is not idle before a call could have been.
         let (batches, called_ms) = (VecDeque::new(), means.clock.boot_ms());
-        Self { means, shelf, batches, called_ms, alone: None, refreshed: 0 }
+        Self { means, shelf, batches, called_ms, alone: None, gathering: None, refreshed: 0 }
     }
 
     /// Works until nothing of the account counts any more, or the gateway ends.
@@ -139,7 +153,8 @@ impl Agent {
     }
 
     fn has_to_call(&mut self, now_ms: u64) -> bool {
-        let waits = !self.shelf.queue().waiting.is_empty();
+        let pauses = self.gathering.is_some_and(|gathering| now_ms < gathering.again_ms);
+        let waits = !pauses && !self.shelf.queue().waiting.is_empty();
         let has_news = self.has_news();
         let is_due = now_ms.saturating_sub(self.called_ms) >= PROBE_MS;
         waits
@@ -253,6 +268,9 @@ impl Agent {
                     // If there is no room, another asks for the same.
                     let _ = self.means.reports.try_send(self.shelf.org);
                 }
+                if self.alone.is_none() && self.is_worth_waiting(now_ms) {
+                    return;
+                }
                 return self.go_alone(now_ms, GATHERING_MS);
             }
             Some(Closed::Fenced) => {
@@ -289,6 +307,14 @@ impl Agent {
         all_served
     }
 
+    /// Whether an authority that gathers reports may soon have all of them.
+    fn is_worth_waiting(&mut self, now_ms: u64) -> bool {
+        let since_ms = self.gathering.map_or(now_ms, |gathering| gathering.since_ms);
+        let again_ms = now_ms.saturating_add(GATHERING_PAUSE_MS);
+        self.gathering = Some(Gathering { since_ms, again_ms });
+        now_ms.saturating_sub(since_ms) < GATHERING_PATIENCE_MS
+    }
+
     /// Nobody permits anything; asked again after `probe_ms`.
     fn go_alone(&mut self, now_ms: u64, probe_ms: u64) {
         self.alone = Some(now_ms.saturating_add(probe_ms));
@@ -297,6 +323,7 @@ impl Agent {
 
     /// The authority permits again: what was permitted without it ends.
     fn end_alone(&mut self) {
+        self.gathering = None;
         if self.alone.take().is_some() {
             self.shelf.set_live(None);
         }
@@ -341,11 +368,14 @@ impl Agent {
             until(if refresh_ms > now_ms { refresh_ms } else { live.ends_ms() })
         });
         let alone = self.alone.filter(|_| self.counts(now_ms)).map(until);
+        let waits = self.alone.is_none() && !self.shelf.queue().waiting.is_empty();
+        let gathering = self.gathering.filter(|_| waits);
+        let gathering = gathering.map(|gathering| until(gathering.again_ms));
         let news = (self.alone.is_none() && self.has_news())
             .then(|| until(self.called_ms.saturating_add(PROBE_MS)));
         let oldest = self.batches.front().map(|batch| batch.ends_ms().saturating_add(WINDOW_MS));
         let lapse = oldest.map_or(WINDOW_MS, until);
-        [live, alone, news, Some(lapse)].into_iter().flatten().min().unwrap_or(WINDOW_MS)
+        [live, alone, gathering, news, Some(lapse)].into_iter().flatten().min().unwrap_or(WINDOW_MS)
     }
 
     /// Gives back what is left; nobody waits for the answer.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use turnpike_bus::seam::{BusError, Service};
 use turnpike_domain::id::OrgId;
+use turnpike_domain::rate::PERMIT_MS;
 use turnpike_wire::authority::{Call, RecentAnswer, RecentCall, RecentUse};
 use turnpike_wire::form;
 
@@ -14,6 +15,8 @@ use super::agent::Means;
 const PART_ACCOUNTS: usize = 500;
 /// How long a part may be on its way.
 const CALL_MS: u64 = 1_000;
+/// How often an ask that is on its way is looked at again: longer than most answers take.
+const LOOK_MS: u64 = 2;
 /// How often a report is begun again before the next one is waited for.
 const MAX_ATTEMPTS: u32 = 3;
 
@@ -34,10 +37,14 @@ pub(super) async fn run(means: Arc<Means>, mut wanted: mpsc::Receiver<OrgId>) {
 /// Sends all parts, one after the other; whether all were taken.
 async fn report(means: &Means, org: OrgId) -> Result<bool, BusError> {
     let service = Service::Authority { org, gateway: means.gateway };
-    let now_ms = means.clock.boot_ms();
+    let until_ms = means.clock.boot_ms().saturating_add(PERMIT_MS);
     let mut accounts = Vec::new();
     for shelf in means.shelves.of(org) {
-        let used = shelf.permits().report(now_ms);
+        // What is being asked for would be counted twice: here as used, and by who grants it.
+        while shelf.permits().is_asking() && means.clock.boot_ms() < until_ms {
+            means.clock.sleep(LOOK_MS).await;
+        }
+        let used = shelf.permits().report(means.clock.boot_ms());
         if !used.is_empty() {
             accounts.push(RecentUse { account: shelf.account, used });
         }

@@ -92,6 +92,9 @@ fn reservation(tokens: u64) -> Reservation {
     Reservation { input: tokens, output: 0, cost: NanoUsd::ZERO }
 }
 
+/// How long it takes until all gateways have reported.
+const GATHERED_MS: u64 = 300;
+
 fn settlement(tokens: u64) -> Settlement {
     let usage = Usage { input: tokens, ..Usage::default() };
     Settlement { usage, cost: NanoUsd::ZERO, source: Source::Provider, suspect: false }
@@ -371,6 +374,22 @@ async fn a_new_owner_is_told_of_the_last_minute_and_an_old_one_is_not_heard() {
     house.books.lock().unwrap().fence = 3;
     house.clock.sleep(2_000).await;
     assert_eq!(house.pass(&entry, 1).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_for_a_new_owner_that_is_about_to_know_all() {
+    let house = House::new().await;
+    let entry = entry(limits(Some(20), None));
+    house.set(Manner::Closed(Closed::ReportFirst));
+    let passing = house.pass(&entry, 30);
+    let gathered = async {
+        house.clock.sleep(GATHERED_MS).await;
+        house.set(Manner::Answers);
+    };
+    let began_ms = house.clock.boot_ms();
+    assert_eq!(tokio::join!(passing, gathered).0, 20);
+    assert_eq!(house.counted(&entry).requests, 20, "none of them passed by the share");
+    assert!(house.clock.boot_ms() - began_ms < GATHERED_MS + 100);
 }
 
 #[tokio::test(start_paused = true)]

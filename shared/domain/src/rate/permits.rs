@@ -113,6 +113,12 @@ impl Permits {
         }
     }
 
+    /// Whether an ask is on its way.
+    #[must_use]
+    pub const fn is_asking(&self) -> bool {
+        self.pending.is_some()
+    }
+
     /// Permits itself at most `wanted` of its share among `gateways`: nobody answers for the rate.
     /// `None`: the share is used up.
     pub fn fall_back(
