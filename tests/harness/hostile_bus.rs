@@ -594,18 +594,65 @@ mod tests {
             }
         }
         clock.sleep(LATE_MS).await;
-        let of_bus = tally.counts();
-        let of_bus = of_bus.iter().filter(|(fault, _)| fault.name().starts_with("bus: "));
-        let by_hand = [Fault::BusWiped, Fault::CutLoudly, Fault::CutSilently];
-        for (fault, count) in of_bus.filter(|(fault, _)| !by_hand.contains(fault)) {
-            assert!(*count > 0, "{fault}");
-        }
+        every_one_came(
+            &tally,
+            &[
+                Fault::PublishRefused,
+                Fault::PublishUnsure,
+                Fault::MessageLost,
+                Fault::MessageRepeated,
+                Fault::MessageLate,
+                Fault::SlowBus,
+                Fault::ReaderLost,
+            ],
+        );
         assert!(refused > 50);
         let mut numbers: Vec<u64> = found.iter().map(|(_, number)| *number).collect();
         assert!(!numbers.is_sorted(), "nothing came late");
         numbers.sort_unstable();
         numbers.dedup();
         assert!((4_850..4_990).contains(&numbers.len()), "{} were delivered", numbers.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_fault_of_a_call_comes() {
+        const CALLS: u64 = 5_000;
+        let (bus, tally, clock) = bus(5);
+        bus.set_hostile(true);
+        let (server, caller) = (Connection(bus.port()), Connection(bus.port()));
+        let mut requests = server.serve(Serve::Authority(None)).await.unwrap();
+        let service = Service::Authority { org: ORG, gateway: GatewayId(2) };
+        let (mut heard, mut answered) = (0, 0);
+        let calling = async {
+            for _ in 0..CALLS {
+                let answer = caller.call(service, Bytes::new(), 1_000).await;
+                answered += u64::from(answer.is_ok());
+            }
+            clock.sleep(LATE_MS).await;
+        };
+        let serving = async {
+            while let Ok(request) = requests.next().await {
+                heard += 1_u64;
+                (request.reply)(Bytes::new());
+            }
+        };
+        tokio::select! {
+            () = calling => {}
+            () = serving => panic!("the server was lost"),
+        }
+        every_one_came(
+            &tally,
+            &[Fault::CallLost, Fault::CallUnanswered, Fault::CallRepeated, Fault::CallLate],
+        );
+        assert!(answered < CALLS && heard > answered, "{answered} of {heard} were answered");
+    }
+
+    fn every_one_came(tally: &Tally, faults: &[Fault]) {
+        let counts = tally.counts();
+        for fault in faults {
+            let count = counts.iter().find(|(counted, _)| counted == fault);
+            assert!(count.is_some_and(|(_, count)| *count > 0), "{fault}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
