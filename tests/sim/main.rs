@@ -22,9 +22,9 @@
 //!
 //! # What must hold
 //! The ten invariants of the design, the first two at every commit and every admission, the sixth
-//! with a share for each run of a gateway;
-//! at rest every key with budget left is served and no other; every command's effect once;
-//! `?wait=applied` claims nothing that a gateway has not said; the log is dense and chained.
+//! with the largest share for each run of a gateway; at rest every key with budget left is served
+//! and no other; every command's effect once; `?wait=applied` claims nothing that a gateway has not
+//! said; the log is dense and chained.
 //! `SIM_SEED` lives one life again, `SIM_LIVES` chooses how many, and `SIM_LOG=warn` shows what the
 //! services log.
 #![expect(
