@@ -59,7 +59,7 @@ use turnpike_store::booking::{Commit, Mistake, mutate, plant};
 /// Lives of a plain test run.
 const LIVES: u64 = 2_000;
 /// Lives in which a mutation must be found.
-const MUTANTS: u64 = 30;
+const MUTANTS: u64 = 100;
 
 #[test]
 fn two_thousand_lives() {

@@ -229,7 +229,7 @@ impl Agent {
         };
         (self.failures, self.retry_ms) = (0, 0);
         if let Some(leaf) = self.leaf.upgrade() {
-            leaf.set_end(answer.ends_at);
+            leaf.hear_path(&answer.path, answer.ends_at);
         }
         for looking in std::mem::take(&mut self.purse.queue().looking) {
             // Without figures it hears that there are none.

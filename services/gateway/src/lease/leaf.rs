@@ -8,7 +8,7 @@ use turnpike_domain::id::{KeyId, LeaseId, OrgId};
 use turnpike_domain::ledger::BudgetFigures;
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::settle::Settlement;
-use turnpike_domain::time::Timestamp;
+use turnpike_domain::time::{Timestamp, Window};
 use turnpike_runtime::clock::Clock;
 
 use super::UNITS;
@@ -158,9 +158,13 @@ impl Leaf {
         grip
     }
 
-    /// Notes until when the authority says that its path holds.
-    pub(super) fn set_end(&self, ends_at: Option<Timestamp>) {
-        self.ends_at.store(ends_at.map_or(u64::MAX, |end| end.0), Ordering::Relaxed);
+    /// Notes on which path the authority has it, and until when that holds. If it is not the path
+    /// that was meant, the authority knew more: the lease is over as soon as it can be replaced,
+    /// also if the organisation comes back to what was meant.
+    pub(super) fn hear_path(&self, path: &[(Account, Window)], ends_at: Option<Timestamp>) {
+        let ends_at = ends_at.map_or(u64::MAX, |end| end.0);
+        let ends_at = if self.shape.is_path(path) { ends_at } else { 0 };
+        self.ends_at.store(ends_at, Ordering::Relaxed);
     }
 
     /// Another lease takes its place: what is free goes back, also later.

@@ -3,7 +3,7 @@
 use turnpike_domain::id::{KeyId, OrgId, ProjectId};
 use turnpike_domain::limit::{Account, Limits, Unit};
 use turnpike_domain::state::WalletMode;
-use turnpike_domain::time::Reset;
+use turnpike_domain::time::{Reset, Timestamp, Window};
 
 use crate::core::Entry;
 
@@ -67,6 +67,22 @@ impl Shape {
             Unit::Usd => self.capped[0],
             Unit::Tokens => self.capped[1],
         }
+    }
+
+    /// Whether this is the path, in windows of its policies.
+    pub(super) fn is_path(&self, path: &[(Account, Window)]) -> bool {
+        let [own, of_project] = self.resets;
+        let project = self.project.map(|project| (Account::Project(project), of_project));
+        let levels = [Some((Account::Key(self.key), own)), project];
+        let levels = levels.into_iter().flatten().chain([(Account::Wallet, Reset::None)]);
+        let is_window = |reset: Reset, window: Window| {
+            let is_endless = window == Window::default();
+            reset.window(Timestamp(window.0)) == window && is_endless == (reset == Reset::None)
+        };
+        levels.clone().count() == path.len()
+            && levels
+                .zip(path)
+                .all(|((account, reset), (on, window))| account == *on && is_window(reset, *window))
     }
 
     /// Whether the path leads over `account`.

@@ -416,6 +416,21 @@ async fn another_window_needs_another_lease() {
     assert_eq!(house.reserve(1).await.unwrap().lease(), second.lease());
 }
 
+/// Found by the simulation: a project's policy changed and changed back while a gateway was behind,
+/// and its lease stayed on what had been in between.
+#[tokio::test(start_paused = true)]
+async fn a_lease_on_another_path_than_was_meant_is_replaced() {
+    let house = House::new(limits(Some(1_000_000), None)).await;
+    let meant = house.authority.with(|books| std::mem::replace(&mut books.path, vec![KEY]));
+    let first = house.reserve(100).await.unwrap();
+    house.authority.with(|books| books.path = meant);
+    house.rest(2 * SECOND_MS).await;
+    let second = house.reserve(1).await.unwrap();
+    assert_ne!(second.lease(), first.lease());
+    house.rest(2 * SECOND_MS).await;
+    assert_eq!(house.reserve(1).await.unwrap().lease(), second.lease());
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_authority_whose_day_is_behind_is_not_asked_for_a_lease_each_time() {
     let house = House::new(limits(Some(1_000_000), None)).await;

@@ -17,8 +17,8 @@ const AGAIN_MS: u64 = 10;
 
 /// Completes once the gateway is ready, answers, and was heard of, so that a change that waits for
 /// gateways waits for this one, and once keys with limits can be used. The gateway answers with the
-/// list of models where the key is known, which costs nothing; else with a refusal, which shows that
-/// it answers.
+/// list of models where the key is known, which costs nothing; else with a refusal, which shows
+/// that it answers.
 pub(super) async fn first_call(house: &House, key: Option<&str>) -> Result<(), DevFailure> {
     let ready = deadline(&*house.clock, READY_MS, house.gateway.probes.ready());
     ready.await.ok_or_else(|| failed("the gateway is not ready after a minute"))?;
