@@ -87,12 +87,14 @@ impl House {
         let reference = self.reference.borrow();
         let Some(stream) = reference.orgs.get(&known.org) else { return };
         let Some(states) = stream.keys.get(&known.key) else { return };
-        let valid = |key: &Key| opens(key, id) && key.secret.public_id == id;
+        let end = states.values().last().cloned().flatten();
+        let end = end.and_then(|key| key.profile.expires_at);
+        // A gateway may know the end that it had before.
+        let lasts = |key: &Key| key.profile.expires_at == end;
+        let valid = |key: &Key| opens(key, id) && key.secret.public_id == id && lasts(key);
         let living = states.iter().rev();
         let living = living.take_while(|(_, state)| state.as_deref().is_some_and(valid));
         let Some((since, _)) = living.last() else { return };
-        let end = states.values().last().cloned().flatten();
-        let end = end.and_then(|key| key.profile.expires_at);
         if end.is_some_and(|end| end <= self.control_clock.now().plus_ms(CONNECTED_MS)) {
             return;
         }
