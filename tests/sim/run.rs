@@ -81,7 +81,7 @@ pub(crate) fn tell(lived: &Lived) {
         writeln!(text, "{count:>9}  {fault}").unwrap();
     }
     for (seed, what) in &lived.failures {
-        let again = "cargo test -p turnpike-tests --test sim two_thousand";
+        let again = "cargo test -p turnpike-tests --test sim lives_keep";
         writeln!(text, "\n{what}\nseed {seed} failed; live it again: SIM_SEED={seed} {again}")
             .unwrap();
     }
