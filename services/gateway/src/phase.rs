@@ -9,6 +9,7 @@ mod forward;
 mod identify;
 mod linger;
 mod observe;
+mod route;
 mod settle;
 #[cfg(test)]
 mod tests;
