@@ -48,6 +48,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let key = signing_key();
     let mut all = vec![
         ("spend.v1.cbor", batch(EPOCH, 8, &spends, true)),
+        ("spend-refused.v1.cbor", turnpike_wire::spend::encode(&refused())),
         ("booked.v1.cbor", encode(&mark)),
         ("heartbeat.v1.cbor", heartbeat().sign(&key)),
         ("receipt.v1.cbor", encode(&least_receipt())),
@@ -74,6 +75,9 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
             let spends: Vec<_> =
                 records.iter().map(|one| turnpike_wire::spend::decode(&one.0).unwrap()).collect();
             assert_eq!(spends, [spend(), least()]);
+        }
+        "spend-refused.v1.cbor" => {
+            assert_eq!(turnpike_wire::spend::decode(bytes), Ok(refused()));
         }
         "booked.v1.cbor" => assert_eq!(booked(bytes).unwrap().number, 9),
         "heartbeat.v1.cbor" => {
@@ -121,7 +125,7 @@ fn spend() -> Spend {
         key_seq: 70_000,
         token: Some(EphemeralId(0xe9)),
         model: "echo-1".into(),
-        provider: ProviderId(8),
+        provider: Some(ProviderId(8)),
         status: 200,
         usage: Usage {
             input: 9,
@@ -143,6 +147,10 @@ fn spend() -> Spend {
         reserved_tokens: 8_192,
         lease: Some(LeaseId(0x1e)),
         latency_ms: 1_234,
+        denial: None,
+        unmetered: false,
+        repeats: 0,
+        decision: None,
     }
 }
 
@@ -155,6 +163,23 @@ fn least() -> Spend {
         multiplier: Multiplier::default(),
         lease: None,
         ..spend()
+    }
+}
+
+/// Not admitted, for itself and for two more.
+fn refused() -> Spend {
+    Spend {
+        provider: None,
+        status: 429,
+        price_version: 0,
+        cost: NanoUsd(0),
+        reserved: NanoUsd(0),
+        reserved_tokens: 0,
+        denial: Some(Denial::RateLimited),
+        unmetered: true,
+        repeats: 2,
+        decision: Some("dec_1".into()),
+        ..least()
     }
 }
 

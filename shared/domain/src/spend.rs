@@ -1,5 +1,6 @@
 //! Spend records: what one request cost, numbered by the gateway that served it.
 
+use crate::admit::Denial;
 use crate::id::{EphemeralId, KeyId, LeaseId, ProviderId, RequestId};
 use crate::meter::Usage;
 use crate::money::{Multiplier, NanoUsd};
@@ -21,18 +22,18 @@ pub enum Source {
 pub struct Spend {
     /// The request.
     pub request: RequestId,
-    /// When it was admitted.
+    /// When it was admitted, or refused.
     pub at: Timestamp,
-    /// The key that it was admitted on.
+    /// The key that it came on.
     pub key: KeyId,
     /// The state of the key (its last event's seq): metadata is looked up with it.
     pub key_seq: u64,
     /// The ephemeral token, if one was used.
     pub token: Option<EphemeralId>,
-    /// The model as the caller wrote it.
+    /// The model as the caller wrote it; empty if it asked for none, or was refused before.
     pub model: Box<str>,
-    /// Who served it.
-    pub provider: ProviderId,
+    /// Who served it, or was to; `None`: nobody was.
+    pub provider: Option<ProviderId>,
     /// The HTTP status that the caller saw; 499 if the caller had gone.
     pub status: u16,
     /// Tokens.
@@ -55,4 +56,24 @@ pub struct Spend {
     pub lease: Option<LeaseId>,
     /// Milliseconds from the request's head to the end of the answer.
     pub latency_ms: u32,
+    /// Why it ended without a provider's answer, if a rule or a failure of ours says so.
+    pub denial: Option<Denial>,
+    /// It was never admitted: a rule refused it, or the gateway answered it by itself. It has no
+    /// lease, costs nothing and moves no ledger.
+    pub unmetered: bool,
+    /// How many more requests of the same key and end the record stands for, whose ids are in no
+    /// record of their own.
+    pub repeats: u32,
+    /// The id that explains the refusal, as the caller was told it.
+    pub decision: Option<Box<str>>,
+}
+
+impl Spend {
+    /// Whether it can be what a gateway has seen: nothing costs less than nothing, and what was not
+    /// admitted costs nothing.
+    #[must_use]
+    pub const fn is_sound(&self) -> bool {
+        let bound = self.cost.0 != 0 || self.reserved.0 != 0 || self.lease.is_some();
+        self.cost.0 >= 0 && !(self.unmetered && (bound || self.usage.tokens() != 0))
+    }
 }

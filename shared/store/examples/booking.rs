@@ -144,7 +144,7 @@ fn record(clock: &SharedClock) -> Spend {
         key_seq: 70_000,
         token: None,
         model: "claude-sonnet-4-5-20250929".into(),
-        provider: ProviderId(u128::MAX),
+        provider: Some(ProviderId(u128::MAX)),
         status: 200,
         usage: Usage { input: 12_000, output: 1_500, cached_input: 9_000, ..Usage::default() },
         source: Source::Provider,
@@ -156,5 +156,9 @@ fn record(clock: &SharedClock) -> Spend {
         reserved_tokens: 80_000,
         lease: Some(LeaseId(request % KEYS)),
         latency_ms: 12_345,
+        denial: None,
+        unmetered: false,
+        repeats: 0,
+        decision: None,
     }
 }

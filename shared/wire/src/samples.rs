@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use turnpike_domain::admit::Denial;
 use turnpike_domain::event::{Actor, Event, KeyProfile, ModelSpec, PlanSpec, Record, Who};
 use turnpike_domain::id::{
     CommandId, EphemeralId, EpochId, EventId, GatewayId, KeyId, LeaseId, MemberId, OrgId, PlanId,
@@ -27,6 +28,8 @@ use turnpike_domain::state::{
     Settings, WalletMode,
 };
 use turnpike_domain::time::{Reset, Timestamp, Window};
+
+use crate::form::Named as _;
 
 /// A record of an organisation's stream.
 pub(crate) fn record(seq: u64, event: Event) -> Record {
@@ -63,10 +66,13 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
 
 pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
     let source = prop::sample::select(vec![Source::Provider, Source::Counted, Source::Estimated]);
-    let ids = (any::<[u128; 3]>(), option::of(any::<u128>()), option::of(any::<u128>()));
+    let ids = (any::<[u128; 2]>(), any::<[Option<u128>; 3]>());
     let counts = (any::<[u64; 4]>(), any::<[u64; 9]>(), any::<[i64; 2]>(), any::<[u32; 2]>());
-    (ids, counts, any_text(), any::<u16>(), source, any::<bool>()).prop_map(
-        |(([request, key, provider], token, lease), counts, model, status, source, suspect)| {
+    let end = (option::of(any_denial()), any::<u32>(), option::of(any_text()));
+    (ids, counts, any_text(), any::<u16>(), source, any::<[bool; 2]>(), end).prop_map(
+        |(ids, counts, model, status, source, [suspect, unmetered], end)| {
+            let ([request, key], [token, lease, provider]) = ids;
+            let (denial, repeats, decision) = end;
             let ([at, key_seq, price_version, reserved_tokens], usage, cost, small) = counts;
             Spend {
                 request: RequestId(request),
@@ -75,7 +81,7 @@ pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
                 key_seq,
                 token: token.map(EphemeralId),
                 model,
-                provider: ProviderId(provider),
+                provider: provider.map(ProviderId),
                 status,
                 usage: usage_of(usage),
                 source,
@@ -87,9 +93,18 @@ pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
                 reserved_tokens,
                 lease: lease.map(LeaseId),
                 latency_ms: small[1],
+                denial,
+                unmetered,
+                repeats,
+                decision,
             }
         },
     )
+}
+
+fn any_denial() -> impl Strategy<Value = Denial> {
+    prop::sample::select(Denial::NAMES)
+        .prop_filter_map("every name is one", |name| Denial::from_name(name))
 }
 
 pub(crate) fn any_epoch() -> impl Strategy<Value = EpochId> {

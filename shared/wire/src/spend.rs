@@ -86,6 +86,10 @@ form!(Spend {
     16 reserved_tokens "reserved_tokens",
     17 lease "lease_id",
     18 latency_ms "latency_ms",
+    19 denial "code",
+    20 unmetered [default] "unmetered",
+    21 repeats [default] "repeats",
+    22 decision "decision_id",
 });
 
 impl Form for Encoded {
@@ -183,7 +187,7 @@ mod tests {
             key_seq: 70_000,
             token: None,
             model: "claude-sonnet-4-5-20250929".into(),
-            provider: ProviderId(u128::MAX),
+            provider: Some(ProviderId(u128::MAX)),
             status: 200,
             usage: Usage { input: 12_000, output: 1_500, cached_input: 9_000, ..Usage::default() },
             source: Source::Provider,
@@ -195,6 +199,10 @@ mod tests {
             reserved_tokens: 80_000,
             lease: Some(LeaseId(u128::MAX)),
             latency_ms: 12_345,
+            denial: None,
+            unmetered: false,
+            repeats: 0,
+            decision: None,
         }
     }
 

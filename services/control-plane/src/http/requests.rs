@@ -116,7 +116,7 @@ fn shown(key: Option<&Key>, row: &LogRow) -> LoggedRequest {
         key_name: key.map(|key| key.profile.name.to_string()),
         metadata: metadata.and_then(|text| serde_json::from_str(text).ok()),
         model: record.model.to_string(),
-        provider_id: Text(record.provider),
+        provider_id: record.provider.map(Text),
         status: record.status,
         usage: record.usage.json(),
         source: Text(record.source),

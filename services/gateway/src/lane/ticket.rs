@@ -168,7 +168,7 @@ impl Opening {
             key_seq: self.key_seq,
             token: self.token,
             model: self.model.clone(),
-            provider,
+            provider: Some(provider),
             status,
             usage: settlement.usage,
             source: settlement.source,
@@ -180,6 +180,10 @@ impl Opening {
             reserved_tokens: self.reservation.input.saturating_add(self.reservation.output),
             lease: self.lease,
             latency_ms,
+            denial: None,
+            unmetered: false,
+            repeats: 0,
+            decision: None,
         }
     }
 }

@@ -223,9 +223,9 @@ async fn a_request_is_booked_however_it_ends() {
         house.soon().await;
         let sent = house.sent();
         let [free, estimate] = &records(&sent[0])[..] else { panic!("{sent:?}") };
-        assert_eq!((free.cost, free.status, free.provider), (NanoUsd(0), 499, ProviderId(3)));
+        assert_eq!((free.cost, free.status, free.provider), (NanoUsd(0), 499, Some(ProviderId(3))));
         assert_eq!((estimate.cost, estimate.source), (NanoUsd(50), Source::Estimated));
-        assert_eq!((estimate.provider, estimate.reserved_tokens), (ProviderId(9), 30));
+        assert_eq!((estimate.provider, estimate.reserved_tokens), (Some(ProviderId(9)), 30));
         assert_eq!(lane.open_requests(), 0);
     })
     .await;

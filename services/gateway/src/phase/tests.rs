@@ -266,7 +266,7 @@ fn an_answer_passes_unchanged_and_is_booked_as_the_provider_says() {
         assert_eq!((record.cost, record.source), (COST, Source::Provider));
         assert_eq!(
             (&*record.model, record.provider, record.status),
-            ("renamed", ProviderId(1), 200)
+            ("renamed", Some(ProviderId(1)), 200)
         );
         assert_eq!((record.key, record.key_seq, record.price_version), (fake::key(1), 7, 3));
         assert_eq!(record.reserved, NanoUsd(33_000 + 200_000));
@@ -454,7 +454,7 @@ fn another_provider_serves_what_the_first_refused() {
         let ((), answer) = join!(serve, house.chat(r#"{"model":"doubled"}"#));
         assert!(answer.ends_with(WHOLE), "{answer}");
         let [record] = &house.booked().await[..] else { panic!("one record") };
-        assert_eq!((record.cost, record.provider), (COST, ProviderId(2)));
+        assert_eq!((record.cost, record.provider), (COST, Some(ProviderId(2))));
     });
 }
 

@@ -73,7 +73,7 @@ fn records(epoch: EpochId, count: usize) -> Vec<Vec<u8>> {
         key_seq: 1,
         token: None,
         model: "model".into(),
-        provider: ProviderId(1),
+        provider: Some(ProviderId(1)),
         status: 200,
         usage: Usage { input: 5, output: 2, ..Usage::default() },
         source: Source::Provider,
@@ -85,6 +85,10 @@ fn records(epoch: EpochId, count: usize) -> Vec<Vec<u8>> {
         reserved_tokens: 0,
         lease: None,
         latency_ms: 1,
+        denial: None,
+        unmetered: false,
+        repeats: 0,
+        decision: None,
     };
     (1..=u128::try_from(count).unwrap()).map(|number| spend::encode(&record(number))).collect()
 }

@@ -38,7 +38,7 @@ fn record(request: u128) -> Spend {
         key_seq: 1,
         token: None,
         model: if request.is_multiple_of(2) { "even".into() } else { "odd".into() },
-        provider: ProviderId(1),
+        provider: Some(ProviderId(1)),
         status: 200,
         usage: Usage { input: 10, output: 3, cached_input: 4, ..Usage::default() },
         source: if request.is_multiple_of(5) { Source::Estimated } else { Source::Provider },
@@ -50,6 +50,10 @@ fn record(request: u128) -> Spend {
         reserved_tokens: 0,
         lease: None,
         latency_ms: 5,
+        denial: None,
+        unmetered: false,
+        repeats: 0,
+        decision: None,
     }
 }
 

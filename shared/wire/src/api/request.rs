@@ -24,8 +24,8 @@ pub struct LoggedRequest {
     pub metadata: Option<Map<String, Value>>,
     /// The model as the caller wrote it.
     pub model: String,
-    /// Who served it.
-    pub provider_id: ProviderRef,
+    /// Who served it; null: nobody was to.
+    pub provider_id: Option<ProviderRef>,
     /// The status that the caller saw; 499 if the caller had gone.
     pub status: u16,
     /// Tokens.

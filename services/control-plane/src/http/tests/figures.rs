@@ -22,7 +22,7 @@ fn spend(number: u128, key: KeyId, model: &str, at: u64, status: u16) -> Spend {
         key_seq: 1,
         token: None,
         model: model.into(),
-        provider: ProviderId(1),
+        provider: Some(ProviderId(1)),
         status,
         usage: Usage { input: 100, output: 10, ..Usage::default() },
         source: Source::Provider,
@@ -34,6 +34,10 @@ fn spend(number: u128, key: KeyId, model: &str, at: u64, status: u16) -> Spend {
         reserved_tokens: 200,
         lease: None,
         latency_ms: 5,
+        denial: None,
+        unmetered: false,
+        repeats: 0,
+        decision: None,
     }
 }
 

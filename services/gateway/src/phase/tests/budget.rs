@@ -123,7 +123,7 @@ fn a_request_settles_at_the_price_that_it_reserved_with_whoever_serves_it() {
         assert!(answer.ends_with(WHOLE), "{answer}");
         let [record] = &house.booked().await[..] else { panic!("one record") };
         assert_eq!((record.cost, record.price_version), (COST, 3));
-        assert_eq!(record.provider, ProviderId(2));
+        assert_eq!(record.provider, Some(ProviderId(2)));
         let lease = record.lease.unwrap();
         assert_eq!(held(&authority).await, COST.0);
         authority.book(lease, Unit::Usd, COST.0);
