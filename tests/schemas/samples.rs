@@ -40,6 +40,7 @@ const WINDOW: Window = Window(1_793_491_200_000);
 pub(crate) fn all() -> Vec<(String, Record)> {
     let mut events = full();
     events.extend(least());
+    events.extend(legacy());
     let mut records = Vec::new();
     for (seq, (case, event)) in (1..).zip(events) {
         let org = if is_platform(&event) { OrgId::PLATFORM } else { ORG };
@@ -222,14 +223,20 @@ fn least() -> Vec<(&'static str, Event)> {
                 spec: Some(Box::new(ModelSpec { prices: None, ..model() })),
             },
         ),
-        ("own-roots", Event::ProviderChanged { provider, spec: Some(Box::new(with_own_roots())) }),
-        (
-            "own-prices",
-            Event::ModelPriced {
-                model: "echo-dear".into(),
-                spec: Some(Box::new(with_own_prices())),
-            },
-        ),
+    ]
+}
+
+/// Keys of secrets that are not ours.
+fn legacy() -> Vec<(&'static str, Event)> {
+    let (key, profile) = (KEY, Box::new(profile()));
+    let ours = Some(secret("sk-tp-AbCd…wxyz"));
+    let digest = Digest([0x5a; 32]);
+    let (public_id, preview) = (PublicId::of_digest(&digest), "acme…1f3e".into());
+    let own = StoredSecret { public_id, digest, pepper: PepperVersion(1), preview };
+    vec![
+        ("", Event::KeyImported { key, profile, secret: own }),
+        ("", Event::KeyMigrated { key, secret: ours, recoverable: Some(Sealed([8; 113].into())) }),
+        ("finished", Event::KeyMigrated { key, secret: None, recoverable: None }),
     ]
 }
 
@@ -308,7 +315,6 @@ pub(crate) fn model() -> ModelSpec {
         provider: provider.into(),
         upstream_model: upstream_model.map(Into::into),
         weight,
-        prices: None,
     };
     ModelSpec {
         prices: Some(Prices {
@@ -329,18 +335,6 @@ pub(crate) fn model() -> ModelSpec {
     }
 }
 
-fn with_own_prices() -> ModelSpec {
-    let mut model = model();
-    let prices = Prices { input: Price(1), output: Price(2), ..Prices::default() };
-    model.routes[1].prices = Some(prices);
-    model
-}
-
-fn with_own_roots() -> ProviderSpec {
-    let roots = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    ProviderSpec { tls_roots: Some(roots.into()), max_failures: 5, ..provider_spec() }
-}
-
 pub(crate) fn provider_spec() -> ProviderSpec {
     ProviderSpec {
         name: "echo".into(),
@@ -354,7 +348,5 @@ pub(crate) fn provider_spec() -> ProviderSpec {
         idle_timeout_ms: 30_000,
         max_concurrency: 64,
         disabled: false,
-        tls_roots: None,
-        max_failures: 0,
     }
 }

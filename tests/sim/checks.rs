@@ -68,7 +68,7 @@ impl House {
     fn check_time(&self, serving: &Serving, id: PublicId, key: &Key) {
         let (place, now) = (serving.place, serving.core.now());
         let over = match &key.previous {
-            Some(old) if old.secret.public_id == id => old.until <= now,
+            Some(old) if old.secret.public_id == id => !old.works(now),
             Some(_) | None => key.secret.public_id != id,
         };
         if over || key.profile.expires_at.is_some_and(|end| end <= now) {

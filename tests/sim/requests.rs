@@ -169,6 +169,7 @@ fn opening(
         key: entry.key.id,
         key_seq: entry.key.seq,
         token: None,
+        legacy: false,
         model: model.into(),
         provider: way.provider_id,
         price_version: if prices.is_some() { offer.price_version } else { 0 },

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use turnpike_domain::admit::{Denial, key_works};
 use turnpike_domain::id::{GatewayId, OrgId};
-use turnpike_domain::secret::SecretKind;
+use turnpike_domain::secret::{PublicId, SecretKind};
 use turnpike_domain::state::{Key, LimitStatus, Platform, Provider};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::SharedClock;
@@ -59,6 +59,8 @@ pub struct Entry {
     pub used_up: Option<Spent>,
     /// The last event of the organisation that was about the key.
     pub seq: u64,
+    /// The caller came with the key's legacy secret.
+    pub legacy: bool,
 }
 
 /// A provider's API key, opened. It does not print.
@@ -118,7 +120,7 @@ impl Core {
             };
             return Err(self.denied(denial));
         };
-        self.entry(slot, presented)
+        self.entry(slot, presented.public_id)
     }
 
     /// Plans, models and the platform's providers.
@@ -264,7 +266,7 @@ impl Core {
         self.credentials.store(Arc::new(opened));
     }
 
-    fn entry(&self, slot: Slot, presented: &Presented<'_>) -> Result<Entry, Denied> {
+    fn entry(&self, slot: Slot, id: PublicId) -> Result<Entry, Denied> {
         let now = self.now();
         let org = slot.org.view();
         let bound = org.organisation.settings.max_staleness_ms;
@@ -273,12 +275,13 @@ impl Core {
         let checked = if stale || slot.held {
             Err(Denial::ControlPlaneStale)
         } else {
-            key_works(&slot.key, presented.public_id, now)
+            key_works(&slot.key, id, now)
         };
         match checked {
             Ok(()) => {
                 let used_up = slot.used_up.at(now);
-                Ok(Entry { org, used_up, key: slot.key, seq: slot.seq })
+                let legacy = id.is_legacy();
+                Ok(Entry { org, used_up, key: slot.key, seq: slot.seq, legacy })
             }
             Err(denial) => Err(Denied::new(denial, now).of(&org, &slot.key, slot.seq)),
         }

@@ -144,6 +144,7 @@ impl TestCore {
             key: KeyId(1),
             key_seq: 1,
             token: None,
+            legacy: false,
             model: "m".into(),
             provider: ProviderId(1),
             price_version: 0,

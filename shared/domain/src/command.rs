@@ -5,7 +5,7 @@
 
 mod draft;
 
-pub use draft::{FreshSecret, KeyDraft, KeyPatch};
+pub use draft::{FreshSecret, ImportedKey, KeyDraft, KeyPatch};
 
 use crate::authority::Requester;
 use crate::event::{ModelSpec, PlanSpec};
@@ -123,6 +123,24 @@ pub enum Command {
         draft: Box<KeyDraft>,
         /// Its secret.
         secret: FreshSecret,
+    },
+    /// Make keys of secrets that their callers have already (admin): all of them or none.
+    ImportKeys {
+        /// The keys.
+        keys: Vec<ImportedKey>,
+    },
+    /// Give a legacy key a secret of ours beside its own, which works until the migration is
+    /// finished.
+    MigrateKey {
+        /// Which.
+        key: KeyId,
+        /// The new secret.
+        secret: FreshSecret,
+    },
+    /// End the legacy secret of a key that is being migrated.
+    FinishMigration {
+        /// Which.
+        key: KeyId,
     },
     /// Change a key's properties.
     ChangeKey {
@@ -268,6 +286,14 @@ pub enum Command {
         /// All of it.
         spec: Option<Box<ProviderSpec>>,
     },
+}
+
+impl Command {
+    /// The keys that it makes of secrets that must be nobody's yet.
+    #[must_use]
+    pub fn imported(&self) -> &[ImportedKey] {
+        if let Self::ImportKeys { keys } = self { keys } else { &[] }
+    }
 }
 
 /// A command to the platform; all of them are the operator's but the gateways' own.

@@ -6,9 +6,11 @@
 
 mod budget;
 mod gateway;
+mod import;
 mod key;
 mod limits;
 mod member;
+mod migrate;
 mod mistakes;
 mod model;
 mod organisation;
@@ -19,8 +21,10 @@ mod scopes;
 mod token;
 mod wallet;
 
+pub use import::Seen;
+
 use crate::authority::Requester;
-use crate::command::{Command, Order, PlatformCommand};
+use crate::command::{Command, ImportedKey, Order, PlatformCommand};
 use crate::event::Event;
 use crate::id::MemberId;
 use crate::refusal::Refusal;
@@ -69,6 +73,11 @@ pub fn organisation(world: World<'_>, order: &Order<Command>) -> Decision {
         }
         Command::DeleteProject { project } => project::delete(world, by, *project),
         Command::CreateKey { key, draft, secret } => key::create(world, by, *key, draft, secret),
+        Command::ImportKeys { keys } => {
+            import::rows(world, by, keys, &mut Seen::default())?.into_iter().collect()
+        }
+        Command::MigrateKey { key, secret } => migrate::begin(world, by, *key, secret),
+        Command::FinishMigration { key } => migrate::finish(world, by, *key),
         Command::ChangeKey { key, patch } => key::change(world, by, *key, patch),
         Command::RotateKey { key, secret, overlap_ms } => {
             key::rotate(world, by, *key, secret, *overlap_ms)
@@ -104,6 +113,21 @@ pub fn organisation(world: World<'_>, order: &Order<Command>) -> Decision {
             provider::change_own(world, by, *provider, spec.as_deref())
         }
     }
+}
+
+/// What importing would make of each of `keys`, with those before it imported: so a shell knows
+/// which rows to leave out, and tells of all of them at once. Of what `seen` holds nothing is
+/// imported again. That no other organisation has a secret is not decided here but in the commit.
+///
+/// # Errors
+/// The [`Refusal`] that stands against every row: the caller may not import.
+pub fn imports(
+    world: World<'_>,
+    (requester, now): (&Requester, Timestamp),
+    keys: &[ImportedKey],
+    seen: &mut Seen,
+) -> Result<Vec<Result<Event, Refusal>>, Refusal> {
+    import::rows(world, By { requester, now, expected: None }, keys, seen)
 }
 
 /// Decides a command to the platform.

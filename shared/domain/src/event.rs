@@ -140,6 +140,15 @@ pub enum Event {
         /// The secret itself, sealed, where the organisation keeps secrets recoverable.
         recoverable: Option<Sealed>,
     },
+    /// A key was made of a secret that its callers have already.
+    KeyImported {
+        /// The new key.
+        key: KeyId,
+        /// Its properties.
+        profile: Box<KeyProfile>,
+        /// The legacy secret.
+        secret: StoredSecret,
+    },
     /// Properties of a key were changed.
     KeyChanged {
         /// Which.
@@ -157,6 +166,15 @@ pub enum Event {
         recoverable: Option<Sealed>,
         /// Until when the old secret also works; `None`: it died at once.
         overlap_until: Option<Timestamp>,
+    },
+    /// A legacy key has a secret of ours beside its own (`Some`), or its own has ended (`None`).
+    KeyMigrated {
+        /// Which.
+        key: KeyId,
+        /// The secret from now on, beside the legacy one.
+        secret: Option<StoredSecret>,
+        /// As in `KeyCreated`.
+        recoverable: Option<Sealed>,
     },
     /// A key was switched off.
     KeyDisabled {
@@ -338,6 +356,8 @@ impl Event {
             Self::ProjectChanged { .. } => "ProjectChanged",
             Self::ProjectDeleted { .. } => "ProjectDeleted",
             Self::KeyCreated { .. } => "KeyCreated",
+            Self::KeyImported { .. } => "KeyImported",
+            Self::KeyMigrated { .. } => "KeyMigrated",
             Self::KeyChanged { .. } => "KeyChanged",
             Self::KeyRotated { .. } => "KeyRotated",
             Self::KeyDisabled { .. } => "KeyDisabled",

@@ -8,6 +8,7 @@ mod budget;
 mod caps;
 mod gateway;
 mod key;
+mod legacy;
 mod member;
 mod project;
 mod provider;
@@ -15,6 +16,7 @@ mod settings;
 mod token;
 
 pub use caps::{account, caps_after};
+pub use legacy::legacy_after;
 
 use crate::event::{Event, Record};
 use crate::id::{KeyId, Position, ProjectId};
@@ -65,6 +67,8 @@ pub fn organisation(
         }
         Event::ProjectDeleted { project } => project::deleted(state, *project),
         Event::KeyCreated { .. } => key::created(state, record),
+        Event::KeyImported { .. } => key::imported(state, record),
+        Event::KeyMigrated { .. } => key::migrated(state, record),
         Event::KeyChanged { key, profile } => key::changed(state, *key, profile, seq),
         Event::KeyRotated { .. } => key::rotated(state, record),
         Event::KeyDisabled { key } => key::switched(state, *key, true, seq),
@@ -143,6 +147,8 @@ pub fn platform(
         | Event::ProjectChanged { .. }
         | Event::ProjectDeleted { .. }
         | Event::KeyCreated { .. }
+        | Event::KeyImported { .. }
+        | Event::KeyMigrated { .. }
         | Event::KeyChanged { .. }
         | Event::KeyRotated { .. }
         | Event::KeyDisabled { .. }
@@ -167,6 +173,8 @@ pub fn platform(
 pub const fn touched(event: &Event) -> Touched {
     match event {
         Event::KeyCreated { key, .. }
+        | Event::KeyImported { key, .. }
+        | Event::KeyMigrated { key, .. }
         | Event::KeyChanged { key, .. }
         | Event::KeyRotated { key, .. }
         | Event::KeyDisabled { key }

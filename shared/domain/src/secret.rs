@@ -15,7 +15,8 @@ pub enum SecretKind {
     Invitation,
 }
 
-/// The sixteen base62 characters by which a secret is looked up. Public.
+/// What a secret is looked up by: the sixteen base62 characters that one of ours carries, which are
+/// public, or, of a legacy secret, the beginning of its digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicId(pub [u8; 16]);
 
@@ -44,6 +45,29 @@ pub struct StoredSecret {
 /// recoverable secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(pub Box<[u8]>);
+
+impl PublicId {
+    /// The highest bit of the first byte: no character of ours has it, so that the two sorts of ids
+    /// never meet.
+    const LEGACY: u8 = 0x80;
+
+    /// The id of a legacy secret, which carries none: 127 bits of its digest, which stay random for
+    /// whoever does not know the pepper.
+    #[must_use]
+    pub const fn of_digest(digest: &Digest) -> Self {
+        let mut id = [0; 16];
+        let (head, _) = digest.0.split_at(16);
+        id.copy_from_slice(head);
+        id[0] |= Self::LEGACY;
+        Self(id)
+    }
+
+    /// Whether it stands for a legacy secret.
+    #[must_use]
+    pub const fn is_legacy(&self) -> bool {
+        self.0[0] & Self::LEGACY != 0
+    }
+}
 
 impl fmt::Debug for PublicId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

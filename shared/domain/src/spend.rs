@@ -54,6 +54,8 @@ pub struct Spend {
     pub reserved_tokens: u64,
     /// The lease that it was reserved on, if its path has a cap.
     pub lease: Option<LeaseId>,
+    /// The caller came with the key's legacy secret.
+    pub legacy: bool,
     /// Milliseconds from the request's head to the end of the answer.
     pub latency_ms: u32,
     /// Why it ended without a provider's answer, if a rule or a failure of ours says so.

@@ -155,6 +155,7 @@ fn record(clock: &SharedClock) -> Spend {
         reserved: NanoUsd(5_000_000_000),
         reserved_tokens: 80_000,
         lease: Some(LeaseId(request % KEYS)),
+        legacy: false,
         latency_ms: 12_345,
         denial: None,
         unmetered: false,

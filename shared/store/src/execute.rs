@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::OwnedMutexGuard;
 use turnpike_domain::authority::Requester;
-use turnpike_domain::command::{Command, Order, PlatformCommand};
+use turnpike_domain::command::{Command, ImportedKey, Order, PlatformCommand};
 use turnpike_domain::decide::{self, World};
 use turnpike_domain::event::{Actor, Event, Record, Who};
 use turnpike_domain::id::{CommandId, EventId, OrgId, Position};
@@ -28,6 +28,7 @@ use crate::error::StoreError;
 use crate::keyspace;
 use crate::kv::{Batch, CommitError, ReadError, Snapshot, Stamp, Write};
 use crate::ledger;
+use crate::legacy;
 use crate::log::{self, StoredHead};
 use crate::streams::{Fold, Streams, catch_up};
 
@@ -151,7 +152,8 @@ impl Executor {
     ) -> Result<Executed, ExecuteError> {
         let platform = self.streams.shared_platform().await?;
         let mut state = self.streams.lock(org).await;
-        let meta = Meta { beside, ..Meta::of(org, order, attempt) };
+        let claims = order.command.imported();
+        let meta = Meta { beside, claims, ..Meta::of(org, order, attempt) };
         let decide = |state: &Organisation| {
             decide::organisation(World { platform: &platform, organisation: state }, order)
         };
@@ -175,7 +177,7 @@ impl Executor {
     async fn run<S: Fold>(
         &self,
         state: &mut OwnedMutexGuard<S>,
-        meta: &Meta,
+        meta: &Meta<'_>,
         decide: impl Fn(&S) -> Result<Vec<Event>, Refusal>,
     ) -> Result<Executed, ExecuteError> {
         for tried in 0..MAX_TRIES {
@@ -196,7 +198,7 @@ impl Executor {
     async fn once<S: Fold>(
         &self,
         state: &mut OwnedMutexGuard<S>,
-        meta: &Meta,
+        meta: &Meta<'_>,
         decide: &impl Fn(&S) -> Result<Vec<Event>, Refusal>,
     ) -> Result<Outcome, ExecuteError> {
         let snapshot = self.streams.kv().snapshot().await.map_err(StoreError::from)?;
@@ -206,7 +208,13 @@ impl Executor {
             return found(&*snapshot, meta, &row).await.map(Outcome::Done);
         }
         let head = catch_up(&mut **state, &*snapshot, meta.org).await?;
-        let records = meta.records(head, decide(state)?);
+        let events = decide(state)?;
+        for claim in meta.claims {
+            if let Some(holder) = legacy::holder(&*snapshot, claim).await? {
+                return Err(holder.refusal(meta.org).into());
+            }
+        }
+        let records = meta.records(head, events);
         let too_large = |error: record::TooLarge| Refusal::field("", &error.to_string());
         let mut appended = log::append(head, &records).map_err(too_large)?;
         let row = CommandRow {
@@ -222,8 +230,11 @@ impl Executor {
                 value: ledger::rows::cap(cap),
             }
         }));
+        appended.writes.extend(legacy::writes(meta.org, state.legacy_after(&records)));
         appended.writes.extend(meta.beside.iter().cloned());
-        let unchanged = vec![keyspace::head(meta.org), row_key];
+        let claimed = meta.claims.iter().flat_map(ImportedKey::digests);
+        let claimed = claimed.map(|digest| keyspace::legacy(&digest));
+        let unchanged = [keyspace::head(meta.org), row_key].into_iter().chain(claimed).collect();
         let batch = Batch { read_at: snapshot.version(), unchanged, writes: appended.writes };
         match self.streams.kv().commit(batch).await {
             Ok(committed) => {
@@ -246,7 +257,7 @@ pub(crate) fn next_event(row: &[u8]) -> Result<u64, StoreError> {
 }
 
 /// What every event of one command shares.
-struct Meta {
+struct Meta<'a> {
     org: OrgId,
     command: CommandId,
     actor: Actor,
@@ -254,12 +265,14 @@ struct Meta {
     attempt: Attempt,
     /// What is written beside the events.
     beside: Vec<Write>,
+    /// Keys of secrets that must be nobody's yet.
+    claims: &'a [ImportedKey],
 }
 
-impl Meta {
+impl Meta<'_> {
     fn of<C>(org: OrgId, order: &Order<C>, attempt: Attempt) -> Self {
         let (command, actor) = (order.id, order.requester.actor);
-        Self { org, command, actor, at: order.now, attempt, beside: Vec::new() }
+        Self { org, command, actor, at: order.now, attempt, beside: Vec::new(), claims: &[] }
     }
 
     fn records(&self, head: StoredHead, events: Vec<Event>) -> Vec<Record> {
@@ -281,7 +294,7 @@ impl Meta {
 /// The command has happened already: by this very request, or by an earlier one.
 async fn found(
     snapshot: &dyn Snapshot,
-    meta: &Meta,
+    meta: &Meta<'_>,
     row: &CommandRow,
 ) -> Result<Executed, ExecuteError> {
     if row.attempt.body_hash != meta.attempt.body_hash {

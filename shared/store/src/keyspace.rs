@@ -1,9 +1,10 @@
 //! The layout of all database keys, which no other file knows.
 //!
 //! A key is the letter `o`, the organisation's sixteen bytes, one letter for the table, and the
-//! rest of the table's key in an order-preserving form (numbers big endian). Two tables stand
+//! rest of the table's key in an order-preserving form (numbers big endian). Three tables stand
 //! outside of organisations, under letters of their own: the commit-order feed, which only the
-//! relay reads, and the few rows about the store itself.
+//! relay reads, the few rows about the store itself, and whose each legacy secret is, which is
+//! read by digest alone.
 
 mod ledger;
 mod spend;
@@ -24,7 +25,7 @@ pub(crate) use self::spend::{
 };
 pub(crate) use self::store::{
     all_listed, feed_after, feed_last, feed_moved, feed_prefix, fence, follower, incarnation,
-    listed, position, read_feed, read_listed, renewal, replica, replicas, turn,
+    legacy, listed, position, read_feed, read_listed, renewal, replica, replicas, turn,
 };
 
 #[cfg(feature = "mutations")]

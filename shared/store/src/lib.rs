@@ -15,6 +15,7 @@ mod keyspace;
 pub mod kv;
 pub mod leader;
 pub mod ledger;
+pub mod legacy;
 pub mod log;
 pub mod memory;
 pub mod open;

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use turnpike_domain::event::Record;
 use turnpike_domain::evolve::{self, Touched};
-use turnpike_domain::id::{OrgId, Position};
+use turnpike_domain::id::{KeyId, OrgId, Position};
 use turnpike_domain::limit::{Account, Unit};
+use turnpike_domain::secret::Digest;
 use turnpike_domain::state::{Cap, Head, Organisation, Platform};
 use turnpike_domain::time::Timestamp;
 use turnpike_wire::sign::SigningKey;
@@ -33,6 +34,8 @@ pub(crate) trait Fold: Sized + Send {
     fn apply(&mut self, record: &Record, hash: [u8; 32], position: Position) -> Touched;
     /// The caps that these next events will have changed.
     fn caps_after(&self, records: &[Record]) -> Vec<((Account, Unit), Cap)>;
+    /// The legacy secrets that these next events will have begun and ended.
+    fn legacy_after(&self, records: &[Record]) -> Vec<(Digest, Option<KeyId>)>;
     /// The frames of a snapshot.
     fn frames(&self, taken: Taken, key: &SigningKey) -> Vec<Bytes>;
     /// From what a snapshot held.
@@ -246,6 +249,10 @@ impl Fold for Organisation {
         evolve::caps_after(self, records)
     }
 
+    fn legacy_after(&self, records: &[Record]) -> Vec<(Digest, Option<KeyId>)> {
+        evolve::legacy_after(self, records)
+    }
+
     fn frames(&self, taken: Taken, key: &SigningKey) -> Vec<Bytes> {
         snapshot::organisation(self, taken, key).map(Bytes::from).collect()
     }
@@ -272,6 +279,10 @@ impl Fold for Arc<Platform> {
     }
 
     fn caps_after(&self, _: &[Record]) -> Vec<((Account, Unit), Cap)> {
+        Vec::new()
+    }
+
+    fn legacy_after(&self, _: &[Record]) -> Vec<(Digest, Option<KeyId>)> {
         Vec::new()
     }
 

@@ -86,6 +86,10 @@ events! {
     "KeyCreated" 1 KeyCreated {
         1 key "key_id", 2 profile "profile", 3 secret "secret", 4 recoverable "recoverable",
     }
+    "KeyImported" 1 KeyImported { 1 key "key_id", 2 profile "profile", 3 secret "secret" }
+    "KeyMigrated" 1 KeyMigrated {
+        1 key "key_id", 2 secret "secret", 3 recoverable "recoverable",
+    }
     "KeyChanged" 1 KeyChanged { 1 key "key_id", 2 profile "profile" }
     "KeyRotated" 1 KeyRotated {
         1 key "key_id", 2 secret "secret", 3 recoverable "recoverable",

@@ -69,8 +69,8 @@ pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
     let ids = (any::<[u128; 2]>(), any::<[Option<u128>; 3]>());
     let counts = (any::<[u64; 4]>(), any::<[u64; 9]>(), any::<[i64; 2]>(), any::<[u32; 2]>());
     let end = (option::of(any_denial()), any::<u32>(), option::of(any_text()));
-    (ids, counts, any_text(), any::<u16>(), source, any::<[bool; 2]>(), end).prop_map(
-        |(ids, counts, model, status, source, [suspect, unmetered], end)| {
+    (ids, counts, any_text(), any::<u16>(), source, any::<[bool; 3]>(), end).prop_map(
+        |(ids, counts, model, status, source, [suspect, unmetered, legacy], end)| {
             let ([request, key], [token, lease, provider]) = ids;
             let (denial, repeats, decision) = end;
             let ([at, key_seq, price_version, reserved_tokens], usage, cost, small) = counts;
@@ -92,6 +92,7 @@ pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
                 reserved: NanoUsd(cost[1]),
                 reserved_tokens,
                 lease: lease.map(LeaseId),
+                legacy,
                 latency_ms: small[1],
                 denial,
                 unmetered,
@@ -272,13 +273,8 @@ fn any_prices() -> impl Strategy<Value = Prices> {
 }
 
 fn any_model() -> impl Strategy<Value = ModelSpec> {
-    let route = (any_text(), option::of(any_text()), any::<u32>(), option::of(any_prices()))
-        .prop_map(|(provider, upstream_model, weight, prices)| Route {
-            provider,
-            upstream_model,
-            weight,
-            prices,
-        });
+    let route = (any_text(), option::of(any_text()), any::<u32>())
+        .prop_map(|(provider, upstream_model, weight)| Route { provider, upstream_model, weight });
     (option::of(any_prices()), any::<[u64; 2]>(), vec(route, 0..3)).prop_map(
         |(prices, [context_window, max_output], routes)| ModelSpec {
             prices,
@@ -293,12 +289,9 @@ fn any_provider() -> impl Strategy<Value = ProviderSpec> {
     use ProviderKind::{Anthropic, Gemini, OpenAi};
     let kind = prop::sample::select(vec![OpenAi, Anthropic, Gemini]);
     let lists = (vec((any_text(), any_text()), 0..3), vec(any_text(), 0..3));
-    let numbers = (any::<[u64; 3]>(), any::<[u32; 2]>(), any::<bool>());
-    let secrets = (option::of(any_sealed()), option::of(any_text()));
-    ([any_text(), any_text()], kind, secrets, lists, numbers).prop_map(
-        |([name, base_url], kind, secrets, (headers, serves), (waits, counts, disabled))| {
-            let (credential, tls_roots) = secrets;
-            let [max_concurrency, max_failures] = counts;
+    let numbers = (any::<[u64; 3]>(), any::<u32>(), any::<bool>());
+    ([any_text(), any_text()], kind, option::of(any_sealed()), lists, numbers).prop_map(
+        |([name, base_url], kind, credential, (headers, serves), (waits, most, disabled))| {
             let [connect_timeout_ms, answer_timeout_ms, idle_timeout_ms] = waits;
             ProviderSpec {
                 name,
@@ -310,10 +303,8 @@ fn any_provider() -> impl Strategy<Value = ProviderSpec> {
                 connect_timeout_ms,
                 answer_timeout_ms,
                 idle_timeout_ms,
-                max_concurrency,
+                max_concurrency: most,
                 disabled,
-                tls_roots,
-                max_failures,
             }
         },
     )

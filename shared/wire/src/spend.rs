@@ -90,6 +90,7 @@ form!(Spend {
     20 unmetered [default] "unmetered",
     21 repeats [default] "repeats",
     22 decision "decision_id",
+    23 legacy [default] "legacy",
 });
 
 impl Form for Encoded {
@@ -198,6 +199,7 @@ mod tests {
             reserved: NanoUsd(5_000_000_000),
             reserved_tokens: 80_000,
             lease: Some(LeaseId(u128::MAX)),
+            legacy: false,
             latency_ms: 12_345,
             denial: None,
             unmetered: false,

@@ -32,6 +32,8 @@ pub struct Opening {
     pub key_seq: u64,
     /// The ephemeral token, if one was used.
     pub token: Option<EphemeralId>,
+    /// The caller came with the key's legacy secret.
+    pub legacy: bool,
     /// The model as the caller wrote it: at most a model name's 100 characters.
     pub model: Box<str>,
     /// Who is to serve it.
@@ -179,6 +181,7 @@ impl Opening {
             reserved: self.reservation.cost,
             reserved_tokens: self.reservation.input.saturating_add(self.reservation.output),
             lease: self.lease,
+            legacy: self.legacy,
             latency_ms,
             denial: None,
             unmetered: false,

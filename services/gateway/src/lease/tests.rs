@@ -74,7 +74,7 @@ fn entry(limits: Limits, project: Option<ProjectId>) -> Entry {
         organisation.projects.insert(id, Project { name, limits, created_at: DAY, seq: 1 });
     }
     let org = Arc::new(OrgView::of(&organisation, false));
-    Entry { org, key: Arc::new(key), seq: 1, used_up: None }
+    Entry { org, key: Arc::new(key), seq: 1, used_up: None, legacy: false }
 }
 
 impl House {

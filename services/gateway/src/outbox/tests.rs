@@ -111,6 +111,7 @@ fn opening(org: OrgId, request: u128) -> Opening {
         key: KeyId(1),
         key_seq: 2,
         token: None,
+        legacy: false,
         model: "echo-1".into(),
         provider: ProviderId(3),
         price_version: 4,

@@ -81,7 +81,7 @@ fn entry_of(own: Limits, team: Limits, rate_fallback: RateFallback) -> Entry {
     let project = Project { name: "team".into(), limits: team, created_at: DAY, seq: 2 };
     organisation.projects.insert(TEAM, project);
     let org = Arc::new(OrgView::of(&organisation, false));
-    Entry { org, key: Arc::new(key), seq: 1, used_up: None }
+    Entry { org, key: Arc::new(key), seq: 1, used_up: None, legacy: false }
 }
 
 fn entry(own: Limits) -> Entry {

@@ -91,6 +91,7 @@ pub(super) async fn admit(
         key: entry.key.id,
         key_seq: entry.key.seq,
         token: None,
+        legacy: entry.legacy,
         model: read.model.as_ref().into(),
         provider: route.provider,
         price_version: if prices.is_some() { offer.price_version } else { 0 },

@@ -84,6 +84,7 @@ fn records(epoch: EpochId, count: usize) -> Vec<Vec<u8>> {
         reserved: NanoUsd(0),
         reserved_tokens: 0,
         lease: None,
+        legacy: false,
         latency_ms: 1,
         denial: None,
         unmetered: false,

@@ -1,10 +1,10 @@
 //! What a key is to be: the input of making and changing one.
 
 use crate::event::KeyProfile;
-use crate::id::{MemberId, PlanId, ProjectId};
+use crate::id::{KeyId, MemberId, PlanId, ProjectId};
 use crate::limit::Limits;
 use crate::scope::Scopes;
-use crate::secret::{Sealed, StoredSecret};
+use crate::secret::{Digest, Sealed, StoredSecret};
 use crate::time::Timestamp;
 
 /// A new secret: the stored form, and the sealed form that is kept only where the organisation
@@ -38,6 +38,20 @@ pub struct KeyDraft {
     pub metadata: Option<Box<str>>,
 }
 
+/// A key that is to be made of a secret that its callers have already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedKey {
+    /// The new id.
+    pub key: KeyId,
+    /// What it is to be.
+    pub draft: KeyDraft,
+    /// The secret, under the newest pepper.
+    pub secret: StoredSecret,
+    /// What the secret is under the older peppers in use: a key that was imported under one of
+    /// them may have it already.
+    pub older: Box<[Digest]>,
+}
+
 /// A change of a key: `None` leaves as it is; of an optional property, `Some(None)` takes it away.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct KeyPatch {
@@ -58,6 +72,13 @@ pub struct KeyPatch {
     pub scopes: Option<Scopes>,
     /// Other metadata, or none.
     pub metadata: Option<Option<Box<str>>>,
+}
+
+impl ImportedKey {
+    /// Every digest that no other key may have: the stored one first.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> {
+        std::iter::once(self.secret.digest).chain(self.older.iter().copied())
+    }
 }
 
 impl KeyDraft {

@@ -1,7 +1,7 @@
 //! Keys: made, changed, rotated, stopped and brought back.
 
 use super::mistakes::Mistakes;
-use super::{By, Decision, World, conflict, limits, name_taken, scopes};
+use super::{By, Decision, World, conflict, limits, migrate, name_taken, scopes};
 use crate::command::{FreshSecret, KeyDraft, KeyPatch, MAX_OVERLAP_MS};
 use crate::event::{Event, KeyProfile};
 use crate::id::{KeyId, MemberId, PlanId, ProjectId};
@@ -10,6 +10,10 @@ use crate::secret::Sealed;
 use crate::state::{Key, RevokeReason, Role, SecretReveal, Standing};
 use crate::text::MAX_METADATA_BYTES;
 
+/// Why no overlap is given while a legacy secret works: three secrets would open one key.
+const ALONE: &str = "must be 0 while the key is being migrated: its new secret is replaced at \
+                     once, and its legacy secret goes on";
+
 pub(super) fn create(
     world: World<'_>,
     by: By<'_>,
@@ -17,8 +21,20 @@ pub(super) fn create(
     draft: &KeyDraft,
     secret: &FreshSecret,
 ) -> Decision {
-    let state = world.organisation;
     by.requester.at_least(Role::Member)?;
+    let profile = Box::new(drafted(world, by, id, draft)?);
+    let (secret, recoverable) = (secret.stored.clone(), kept(world, secret));
+    Ok(vec![Event::KeyCreated { key: id, profile, secret, recoverable }])
+}
+
+/// The profile of a new key, if the caller may make one like that.
+pub(super) fn drafted(
+    world: World<'_>,
+    by: By<'_>,
+    id: KeyId,
+    draft: &KeyDraft,
+) -> Result<KeyProfile, Refusal> {
+    let state = world.organisation;
     let caller = by.member(state);
     let owner = draft.owner.or(caller);
     let plan = draft.plan.or(state.default_plan);
@@ -44,9 +60,7 @@ pub(super) fn create(
         return Err(name_taken("key", &draft.name));
     }
     // Without a plan the check above has refused.
-    let profile = Box::new(draft.profile(owner, plan.unwrap_or_default()));
-    let (secret, recoverable) = (secret.stored.clone(), kept(world, secret));
-    Ok(vec![Event::KeyCreated { key: id, profile, secret, recoverable }])
+    Ok(draft.profile(owner, plan.unwrap_or_default()))
 }
 
 /// What is not changed is not checked: a key may outlive its plan, its owner and its own end, and
@@ -89,7 +103,8 @@ pub(super) fn change(world: World<'_>, by: By<'_>, id: KeyId, patch: &KeyPatch) 
     Ok(changed_or_nothing(id, old, new))
 }
 
-/// An expired key may be rotated: its end is changed on its own.
+/// An expired key may be rotated: its end is changed on its own. A rotation during a migration
+/// replaces the new secret.
 pub(super) fn rotate(
     world: World<'_>,
     by: By<'_>,
@@ -102,6 +117,8 @@ pub(super) fn rotate(
     let mut mistakes = Mistakes::default();
     let short = overlap_ms <= MAX_OVERLAP_MS;
     mistakes.unless(short, "/overlap_seconds", "must be at most 86400 (24 hours)");
+    let alone = overlap_ms == 0 || !key.is_migrating();
+    mistakes.unless(alone, "/overlap_seconds", ALONE);
     mistakes.finish()?;
     let mut rotated = rotation(world, key, secret)?;
     if let Event::KeyRotated { overlap_until, .. } = &mut rotated {
@@ -148,7 +165,12 @@ pub(super) fn activate(
             Err(Refusal::RotationRequired)
         }
         (false, None) => Ok(vec![activated]),
-        (false, Some(secret)) => Ok(vec![rotation(world, key, secret)?, activated]),
+        // What somebody else may have is the legacy secret as well as ours.
+        (false, Some(secret)) => {
+            let ended = key.is_migrating().then(|| migrate::ended(id));
+            let rotated = rotation(world, key, secret)?;
+            Ok(ended.into_iter().chain([rotated, activated]).collect())
+        }
     }
 }
 
@@ -161,6 +183,9 @@ pub(super) fn reveal(world: World<'_>, by: By<'_>, id: KeyId) -> Decision {
     let key = find(world, by, id)?;
     match (world.organisation.settings.secret_reveal, &key.recoverable) {
         (SecretReveal::Recoverable, Some(_)) => Ok(vec![Event::SecretRevealed { key: id }]),
+        (SecretReveal::Recoverable, None) if key.secret.public_id.is_legacy() => {
+            Err(conflict("a legacy secret is not kept: migrate the key"))
+        }
         (SecretReveal::Recoverable, None) => {
             Err(conflict("the secret was made before secrets were kept: rotate the key"))
         }
@@ -169,7 +194,7 @@ pub(super) fn reveal(world: World<'_>, by: By<'_>, id: KeyId) -> Decision {
 }
 
 /// The key, if the caller may change it in the version that was seen.
-fn find<'a>(world: World<'a>, by: By<'_>, id: KeyId) -> Result<&'a Key, Refusal> {
+pub(super) fn find<'a>(world: World<'a>, by: By<'_>, id: KeyId) -> Result<&'a Key, Refusal> {
     let key = world.organisation.keys.get(&id).ok_or(Refusal::NotFound { noun: "key" })?;
     by.requester.may_change(key)?;
     by.has_seen(key.seq)?;
@@ -180,7 +205,7 @@ fn changed_or_nothing(key: KeyId, old: &KeyProfile, new: KeyProfile) -> Vec<Even
     if *old == new { Vec::new() } else { vec![Event::KeyChanged { key, profile: Box::new(new) }] }
 }
 
-fn refuse_revoked(key: &Key) -> Result<(), Refusal> {
+pub(super) fn refuse_revoked(key: &Key) -> Result<(), Refusal> {
     match key.standing.revoked {
         Some(_) => Err(conflict("the key is revoked: activate it first")),
         None => Ok(()),
@@ -198,7 +223,7 @@ fn rotation(world: World<'_>, key: &Key, secret: &FreshSecret) -> Result<Event, 
     Ok(Event::KeyRotated { key: key.id, secret, recoverable, overlap_until: None })
 }
 
-fn kept(world: World<'_>, secret: &FreshSecret) -> Option<Sealed> {
+pub(super) fn kept(world: World<'_>, secret: &FreshSecret) -> Option<Sealed> {
     match world.organisation.settings.secret_reveal {
         SecretReveal::Once => None,
         SecretReveal::Recoverable => Some(secret.recoverable.clone()),

@@ -6,30 +6,48 @@ use super::budget;
 use crate::event::{Event, KeyProfile, Record};
 use crate::id::KeyId;
 use crate::limit::Account;
+use crate::secret::{Sealed, StoredSecret};
 use crate::state::{Key, Organisation, PreviousSecret, RevokeReason, Standing};
 
 pub(super) fn created(state: &mut Organisation, record: &Record) {
-    let Event::KeyCreated { key: id, profile, secret, recoverable } = &record.event else {
+    let Event::KeyCreated { key, profile, secret, recoverable } = &record.event else {
         return;
     };
-    if state.keys.contains_key(id) {
+    made(state, record, (*key, profile), (secret, recoverable.as_ref()));
+}
+
+/// A legacy secret is never kept: whoever has it needs no copy of ours.
+pub(super) fn imported(state: &mut Organisation, record: &Record) {
+    let Event::KeyImported { key, profile, secret } = &record.event else {
+        return;
+    };
+    made(state, record, (*key, profile), (secret, None));
+}
+
+fn made(
+    state: &mut Organisation,
+    record: &Record,
+    (id, profile): (KeyId, &KeyProfile),
+    (secret, recoverable): (&StoredSecret, Option<&Sealed>),
+) {
+    if state.keys.contains_key(&id) {
         return;
     }
     let key = Key {
-        id: *id,
-        profile: KeyProfile::clone(profile),
+        id,
+        profile: profile.clone(),
         secret: secret.clone(),
         previous: None,
-        recoverable: recoverable.clone(),
+        recoverable: recoverable.cloned(),
         standing: Standing::default(),
         generation: 1,
         created_at: record.at,
         rotated_at: None,
         seq: record.seq,
     };
-    state.keys.insert(*id, Arc::new(key));
-    state.key_names.insert(profile.name.clone(), *id);
-    budget::caps(state, Account::Key(*id), &profile.limits);
+    state.keys.insert(id, Arc::new(key));
+    state.key_names.insert(profile.name.clone(), id);
+    budget::caps(state, Account::Key(id), &profile.limits);
 }
 
 pub(super) fn changed(state: &mut Organisation, id: KeyId, profile: &KeyProfile, seq: u64) {
@@ -52,10 +70,37 @@ pub(super) fn rotated(state: &mut Organisation, record: &Record) {
         return;
     };
     let old = std::mem::replace(&mut key.secret, secret.clone());
-    key.previous = overlap_until.map(|until| Box::new(PreviousSecret { secret: old, until }));
+    // A migration goes on: its legacy secret ends by name, never by the way.
+    if !key.is_migrating() {
+        let until = *overlap_until;
+        key.previous = until.map(|_| Box::new(PreviousSecret { secret: old, until }));
+    }
     key.recoverable.clone_from(recoverable);
     key.generation = key.generation.saturating_add(1);
     key.rotated_at = Some(record.at);
+}
+
+/// A secret that ends takes along the tokens that were made while it worked; one that begins takes
+/// nothing.
+pub(super) fn migrated(state: &mut Organisation, record: &Record) {
+    let Event::KeyMigrated { key: id, secret, recoverable } = &record.event else {
+        return;
+    };
+    let Some(key) = touch(state, *id, record.seq) else {
+        return;
+    };
+    match secret {
+        Some(secret) => {
+            let old = std::mem::replace(&mut key.secret, secret.clone());
+            key.previous = Some(Box::new(PreviousSecret { secret: old, until: None }));
+            key.recoverable.clone_from(recoverable);
+            key.rotated_at = Some(record.at);
+        }
+        None => {
+            key.previous = None;
+            key.generation = key.generation.saturating_add(1);
+        }
+    }
 }
 
 pub(super) fn switched(state: &mut Organisation, id: KeyId, disabled: bool, seq: u64) {

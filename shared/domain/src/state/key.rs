@@ -40,13 +40,14 @@ pub enum Status {
     Active,
 }
 
-/// The secret before the last rotation, while it still works.
+/// The secret before the present one, while it still works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreviousSecret {
     /// The old secret.
     pub secret: StoredSecret,
-    /// The first moment at which it no longer works.
-    pub until: Timestamp,
+    /// The first moment at which it no longer works; `None`: a legacy secret, which works until
+    /// its key's migration is finished.
+    pub until: Option<Timestamp>,
 }
 
 /// A model key.
@@ -75,6 +76,25 @@ pub struct Key {
 }
 
 impl Key {
+    /// Its secrets, the present one first; another one may have ended.
+    pub fn secrets(&self) -> impl Iterator<Item = &StoredSecret> {
+        std::iter::once(&self.secret).chain(self.previous.as_ref().map(|previous| &previous.secret))
+    }
+
+    /// Whether a legacy secret opens the key at `now`.
+    #[must_use]
+    pub fn is_legacy(&self, now: Timestamp) -> bool {
+        let previous = self.previous.as_ref().filter(|previous| previous.works(now));
+        self.secret.public_id.is_legacy()
+            || previous.is_some_and(|previous| previous.secret.public_id.is_legacy())
+    }
+
+    /// Whether a legacy secret works beside one of ours until somebody ends it.
+    #[must_use]
+    pub fn is_migrating(&self) -> bool {
+        self.previous.as_ref().is_some_and(|previous| previous.until.is_none())
+    }
+
     /// What the key amounts to at `now`, given whether one of its budgets is used up.
     #[must_use]
     pub fn status(&self, now: Timestamp, exhausted: bool) -> Status {
@@ -89,6 +109,14 @@ impl Key {
         } else {
             Status::Active
         }
+    }
+}
+
+impl PreviousSecret {
+    /// Whether it still opens its key at `now`.
+    #[must_use]
+    pub fn works(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
     }
 }
 

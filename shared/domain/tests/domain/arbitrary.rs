@@ -20,8 +20,8 @@ use turnpike_domain::state::{RevokeReason, Role, SecretReveal, Settings, WalletM
 use turnpike_domain::time::{DAY_MS, Reset, Timestamp, Window};
 
 use crate::house::{
-    NOW, admin, fresh, gateway, invitation, member, operator, other, owner, provider, secret,
-    viewer,
+    NOW, admin, fresh, gateway, imported, invitation, legacy, member, operator, other, owner,
+    provider, secret, viewer,
 };
 
 /// How many cases a law is tried on. A failing one becomes a rule with a name, not a file of seeds.
@@ -206,6 +206,16 @@ fn key_event() -> impl Strategy<Value = Event> {
             secret: secret(n),
             recoverable: None,
         }),
+        (key(), boxed(), any::<u8>()).prop_map(|(key, profile, n)| Event::KeyImported {
+            key,
+            profile,
+            secret: legacy(n),
+        }),
+        (key(), option::of(any::<u8>())).prop_map(|(key, n)| Event::KeyMigrated {
+            key,
+            secret: n.map(secret),
+            recoverable: None,
+        }),
         (key(), boxed()).prop_map(|(key, profile)| Event::KeyChanged { key, profile }),
         (key(), any::<u8>(), option::of(moment())).prop_map(|(key, n, overlap_until)| {
             Event::KeyRotated { key, secret: secret(n), recoverable: None, overlap_until }
@@ -315,6 +325,14 @@ fn key_command() -> impl Strategy<Value = Command> {
             draft: Box::new(draft),
             secret: fresh(number),
         }),
+        1 => vec((key(), draft(), number()), 0..3).prop_map(|keys| Command::ImportKeys {
+            keys: keys.into_iter().map(|(key, draft, n)| imported(key, draft, n)).collect(),
+        }),
+        1 => (key(), number()).prop_map(|(key, number)| Command::MigrateKey {
+            key,
+            secret: fresh(number),
+        }),
+        1 => key().prop_map(|key| Command::FinishMigration { key }),
         2 => (key(), patch()).prop_map(|(key, patch)| Command::ChangeKey {
             key,
             patch: Box::new(patch),

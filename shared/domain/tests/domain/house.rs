@@ -1,7 +1,9 @@
 //! A small organisation that rules are tried on.
 
 use turnpike_domain::authority::Requester;
-use turnpike_domain::command::{Command, FreshSecret, KeyDraft, KeyPatch, Order, PlatformCommand};
+use turnpike_domain::command::{
+    Command, FreshSecret, ImportedKey, KeyDraft, KeyPatch, Order, PlatformCommand,
+};
 use turnpike_domain::decide::{Decision, World, organisation, platform};
 use turnpike_domain::event::{Actor, Event, ModelSpec, PlanSpec, Record, Who};
 use turnpike_domain::evolve;
@@ -226,11 +228,23 @@ pub(crate) fn gateway(id: GatewayId) -> Requester {
 
 pub(crate) fn secret(number: u8) -> StoredSecret {
     StoredSecret {
-        public_id: PublicId([number; 16]),
+        public_id: PublicId([number & 0x7f; 16]),
         digest: Digest([number; 32]),
         pepper: PepperVersion(1),
         preview: format!("sk-tp-{number}").into(),
     }
+}
+
+/// A secret that is not ours.
+pub(crate) fn legacy(number: u8) -> StoredSecret {
+    let digest = Digest([number; 32]);
+    let preview = "le…cy".into();
+    StoredSecret { public_id: PublicId::of_digest(&digest), digest, preview, ..secret(number) }
+}
+
+/// A row of an import.
+pub(crate) fn imported(key: KeyId, draft: KeyDraft, number: u8) -> ImportedKey {
+    ImportedKey { key, draft, secret: legacy(number), older: Box::new([]) }
 }
 
 pub(crate) fn fresh(number: u8) -> FreshSecret {
@@ -286,15 +300,13 @@ pub(crate) fn provider(name: &str) -> ProviderSpec {
         idle_timeout_ms: 60_000,
         max_concurrency: 0,
         disabled: false,
-        tls_roots: None,
-        max_failures: 0,
     }
 }
 
 pub(crate) fn model() -> ModelSpec {
     let input = Price(1_000_000_000);
     let prices = Prices { input, output: Price(2_000_000_000), ..Prices::default() };
-    let route = Route { provider: "echo".into(), upstream_model: None, weight: 1, prices: None };
+    let route = Route { provider: "echo".into(), upstream_model: None, weight: 1 };
     let (context_window, max_output) = (128_000, 4_096);
     ModelSpec { prices: Some(prices), context_window, max_output, routes: vec![route] }
 }

@@ -49,6 +49,7 @@ fn record(request: u128) -> Spend {
         reserved: NanoUsd(0),
         reserved_tokens: 0,
         lease: None,
+        legacy: false,
         latency_ms: 5,
         denial: None,
         unmetered: false,

@@ -2,11 +2,13 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use turnpike_domain::id::{OrgId, Position};
+use turnpike_domain::secret::Digest;
 
 use crate::kv::{APPEND_SUFFIX_BYTES, Scan, Stamp};
 
 const FEED: u8 = b'f';
 const STORE: u8 = b's';
+const LEGACY: u8 = b'l';
 
 /// What stands before the stamps of the commit-order feed.
 #[must_use]
@@ -45,6 +47,12 @@ pub(crate) fn position(stamp: Stamp, index: u16) -> Position {
     wide[4..14].copy_from_slice(&stamp.0);
     wide[14..].copy_from_slice(&index.to_be_bytes());
     Position(u128::from_be_bytes(wide))
+}
+
+/// Whose legacy secret has this digest: no two keys of all organisations have the same one.
+#[must_use]
+pub(crate) fn legacy(digest: &Digest) -> Bytes {
+    [&[LEGACY], digest.0.as_slice()].concat().into()
 }
 
 /// A row that every append to the feed also writes: what the relay watches.

@@ -110,9 +110,11 @@ impl Json for i64 {
     }
 }
 
+/// Null for a legacy secret, whose id is a part of its digest.
 impl Json for PublicId {
     fn json(&self) -> Value {
-        Value::from(String::from_utf8_lossy(&self.0).into_owned())
+        let public = !self.is_legacy();
+        public.then(|| String::from_utf8_lossy(&self.0).into_owned()).into()
     }
 }
 

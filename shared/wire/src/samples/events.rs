@@ -48,7 +48,7 @@ fn keys() -> impl Strategy<Value = Event> {
     (any::<u128>(), any::<u8>(), any_profile(), secret, any_reason()).prop_map(
         |(id, case, profile, (secret, recoverable, overlap_until), reason)| {
             let key = KeyId(id);
-            match case % 9 {
+            match case % 11 {
                 0 => Event::KeyCreated { key, profile, secret, recoverable },
                 1 => Event::KeyChanged { key, profile },
                 2 => Event::KeyRotated { key, secret, recoverable, overlap_until },
@@ -57,6 +57,8 @@ fn keys() -> impl Strategy<Value = Event> {
                 5 => Event::KeyRevoked { key, reason },
                 6 => Event::KeyActivated { key },
                 7 => Event::KeyDeleted { key },
+                8 => Event::KeyImported { key, profile, secret },
+                9 => Event::KeyMigrated { key, secret: overlap_until.map(|_| secret), recoverable },
                 _ => Event::SecretRevealed { key },
             }
         },

@@ -103,7 +103,7 @@ fn any_project() -> impl Strategy<Value = Project> {
 }
 
 fn any_key() -> impl Strategy<Value = Key> {
-    let previous = (any_secret(), any_time())
+    let previous = (any_secret(), option::of(any_time()))
         .prop_map(|(secret, until)| Box::new(PreviousSecret { secret, until }));
     let secrets = (any_secret(), option::of(previous), option::of(any_sealed()));
     let standing = (any::<bool>(), option::of(any_reason()))

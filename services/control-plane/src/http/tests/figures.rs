@@ -33,6 +33,7 @@ fn spend(number: u128, key: KeyId, model: &str, at: u64, status: u16) -> Spend {
         reserved: NanoUsd(2_000_000_000),
         reserved_tokens: 200,
         lease: None,
+        legacy: false,
         latency_ms: 5,
         denial: None,
         unmetered: false,

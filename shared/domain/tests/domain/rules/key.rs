@@ -215,7 +215,7 @@ fn rotation_replaces_the_secret_and_may_overlap_for_a_day() {
     let key = &house.org.keys[&KEY];
     let previous = key.previous.as_ref().expect("an overlap");
     assert_eq!(previous.secret, fresh(1).stored);
-    assert_eq!(previous.until, house.now.plus_ms(1_000));
+    assert_eq!(previous.until, Some(house.now.plus_ms(1_000)));
     assert_eq!((key.generation, key.rotated_at), (2, Some(house.now)));
     house.answers(vec![(member(), rotate(1, 0), "state_conflict")]);
     house.done(member(), rotate(3, 0));
