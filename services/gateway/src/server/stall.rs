@@ -1,4 +1,4 @@
-//! A socket that fails when its peer takes nothing for too long.
+//! A socket that fails when its peer takes too long, over taking an answer or over sending a head.
 
 use std::io;
 use std::pin::Pin;
@@ -7,18 +7,28 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turnpike_runtime::clock::{BoxFuture, SharedClock};
 
-/// A socket with a limit for stalled writes.
+use super::pace::Heads;
+
+/// A socket with limits for stalled writes and for heads.
 pub(super) struct Stall<S> {
     inner: S,
     clock: SharedClock,
     limit_ms: u64,
     /// Runs from the first write that had to wait to the next that went through.
     timer: Option<BoxFuture<'static, ()>>,
+    /// HTTP/2 has pings instead.
+    heads: Option<Heads>,
 }
 
 impl<S: Unpin> Stall<S> {
     pub(super) fn new(inner: S, clock: SharedClock, limit_ms: u64) -> Self {
-        Self { inner, clock, limit_ms, timer: None }
+        Self { inner, clock, limit_ms, timer: None, heads: None }
+    }
+
+    /// With a limit for heads.
+    pub(super) fn waiting_for(mut self, heads: Heads) -> Self {
+        self.heads = Some(heads);
+        self
     }
 
     fn watch<T>(
@@ -44,7 +54,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stall<S> {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_read(context, into)
+        let stall = self.get_mut();
+        let polled = Pin::new(&mut stall.inner).poll_read(context, into);
+        if polled.is_pending()
+            && let Some(heads) = &mut stall.heads
+            && heads.poll_late(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        polled
     }
 }
 

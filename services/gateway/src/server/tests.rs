@@ -104,6 +104,43 @@ async fn callers_who_say_nothing_or_half_a_head_are_closed() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_time_for_a_head_stands_still_while_an_answer_is_made_and_goes_on_while_it_trickles() {
+    local(async {
+        let clock: SharedClock = Arc::new(PausedClock::new(Timestamp(0)));
+        let means = means(Arc::clone(&clock));
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let handle_clock = Arc::clone(&clock);
+        let slow = move |_: Request<Incoming>, _: SocketAddr| {
+            let made = handle_clock.sleep(BOUNDS.head_timeout_ms * 3);
+            async move {
+                made.await;
+                Response::new(Full::new(Bytes::from_static(b"done")))
+            }
+        };
+        let means_here = means.clone();
+        means.tasks.spawn_local("serve", async move { serve(listener, slow, means_here).await });
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        for _ in 0..2 {
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            read_until(&mut stream, "done").await;
+        }
+        let answered_ms = clock.boot_ms();
+        assert!(answered_ms >= BOUNDS.head_timeout_ms * 6);
+        let mut end = [0];
+        for _ in 0..5 {
+            clock.sleep(BOUNDS.head_timeout_ms / 4).await;
+            if stream.write_all(b"G").await.is_err() {
+                break;
+            }
+        }
+        assert!(!matches!(stream.read(&mut end).await, Ok(1)));
+        assert!(clock.boot_ms() <= answered_ms + BOUNDS.head_timeout_ms * 5 / 4);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_drain_finishes_what_runs_and_takes_nothing_new() {
     local(async {
