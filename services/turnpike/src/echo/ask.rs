@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::model::Model;
 use super::refusal::Refusal;
+use super::script::Acting;
 use super::words::{self, Text};
 
 /// The most answers to one request (`n`, `candidateCount`); OpenAI's own limit.
@@ -66,6 +67,10 @@ pub(super) struct Ask {
     pub(super) choices: Vec<Text>,
     /// Whether the answer is to be streamed.
     pub(super) stream: bool,
+    /// The tool that is called with the text.
+    pub(super) tool: Option<String>,
+    /// The words of thought before the answer.
+    pub(super) thoughts: u64,
 }
 
 impl Ask {
@@ -79,7 +84,16 @@ impl Ask {
             cached: parts.cached,
             choices: vec![text; choices],
             stream: false,
+            tool: None,
+            thoughts: 0,
         }
+    }
+
+    /// Thinking, and calling `tool`, the first one that is offered, if `acting` says so.
+    #[must_use]
+    pub(super) fn acting(self, acting: Acting, tool: &Value) -> Self {
+        let tool = tool.as_str().filter(|_| acting.calls_tool).map(str::to_owned);
+        Self { tool, thoughts: acting.thoughts, ..self }
     }
 
     /// Streamed if the body's `stream` says so.

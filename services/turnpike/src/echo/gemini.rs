@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use super::reply::{Answer, Content, Frame, Frames, Request, event, number, with_usage};
 use super::route::Form;
 use super::script::Figures;
-use super::words::Text;
+use super::words::{self, Text};
 
 /// Answers `:generateContent` and `:streamGenerateContent`.
 ///
@@ -20,7 +20,8 @@ pub(super) fn generate(request: &Request<'_>, model: Model, form: Form) -> Resul
     let config = &body["generationConfig"];
     let maximum = ask::optional_count(&config["maxOutputTokens"])?;
     let choices = ask::choices(&config["candidateCount"])?;
-    let ask = Ask::new(model, &parts(&body)?, maximum, choices);
+    let tool = &body["tools"][0]["functionDeclarations"][0]["name"];
+    let ask = Ask::new(model, &parts(&body)?, maximum, choices).acting(request.acting, tool);
     let bill = ask.bill();
     let figures = request.report.figures(bill);
     let tail = json!({
@@ -34,7 +35,11 @@ pub(super) fn generate(request: &Request<'_>, model: Model, form: Form) -> Resul
                 .choices
                 .iter()
                 .enumerate()
-                .map(|(index, text)| candidate(index, text.whole(), Some(reason(text))))
+                .map(|(index, text)| {
+                    let said = said(text, ask.tool.as_deref());
+                    let parts = thought(ask.thoughts).into_iter().chain([said]).collect();
+                    candidate(index, parts, Some(reason(text)))
+                })
                 .collect();
             Answer::json(&with_candidates(last, candidates), bill)
         }
@@ -66,7 +71,8 @@ pub(super) fn usage(figures: Figures) -> Value {
     json!({
         "promptTokenCount": number(figures.input),
         "cachedContentTokenCount": number(figures.cached),
-        "candidatesTokenCount": number(figures.output),
+        "candidatesTokenCount": number(figures.output - figures.thoughts),
+        "thoughtsTokenCount": number(figures.thoughts),
         "totalTokenCount": number(figures.input + figures.output),
     })
 }
@@ -87,13 +93,23 @@ fn parts(body: &Value) -> Result<Parts, Refusal> {
 fn chunks(ask: Ask, tail: Value, mut last: Value) -> impl Iterator<Item = (Value, u64)> + Send {
     // The last chunk closes every candidate and reports the usage.
     let ends = ask.choices.iter().enumerate();
-    let ends = ends.map(|(index, text)| candidate(index, "", Some(reason(text)))).collect();
-    last = with_candidates(last, ends);
-    let pieces = ask.choices.into_iter().enumerate().flat_map(|(index, text)| {
-        text.into_pieces().map(move |(piece, words)| (candidate(index, &piece, None), words))
+    let ends =
+        ends.map(|(index, text)| candidate(index, vec![json!({"text": ""})], Some(reason(text))));
+    last = with_candidates(last, ends.collect());
+    let Ask { choices, tool, thoughts, .. } = ask;
+    let thinking = thought(thoughts).map(|part| (0, part, thoughts));
+    let pieces = choices.into_iter().enumerate().flat_map(move |(index, text)| {
+        let pieces: Box<dyn Iterator<Item = (Value, u64)> + Send> = if tool.is_some() {
+            // Gemini sends a call in one piece.
+            Box::new([(said(&text, tool.as_deref()), text.words())].into_iter())
+        } else {
+            Box::new(text.into_pieces().map(|(piece, words)| (json!({"text": piece}), words)))
+        };
+        pieces.map(move |(part, words)| (index, part, words))
     });
-    let pieces = pieces
-        .map(move |(candidate, words)| (with_candidates(tail.clone(), vec![candidate]), words));
+    let pieces = thinking.into_iter().chain(pieces).map(move |(index, part, words)| {
+        (with_candidates(tail.clone(), vec![candidate(index, vec![part], None)]), words)
+    });
     pieces.chain([(last, 0)])
 }
 
@@ -110,10 +126,21 @@ fn with_candidates(mut body: Value, candidates: Vec<Value>) -> Value {
     body
 }
 
-fn candidate(index: usize, text: &str, reason: Option<&str>) -> Value {
-    let mut candidate = json!({
-        "index": index, "content": {"role": "model", "parts": [{"text": text}]},
-    });
+/// The part with the text, or with the call of a tool with it.
+fn said(text: &Text, tool: Option<&str>) -> Value {
+    match tool {
+        Some(tool) => json!({"functionCall": {"name": tool, "args": text.argument()}}),
+        None => json!({"text": text.whole()}),
+    }
+}
+
+/// The part with so many words of thought.
+fn thought(words: u64) -> Option<Value> {
+    (words > 0).then(|| json!({"text": words::thought(words), "thought": true}))
+}
+
+fn candidate(index: usize, parts: Vec<Value>, reason: Option<&str>) -> Value {
+    let mut candidate = json!({"index": index, "content": {"role": "model", "parts": parts}});
     if let Some(reason) = reason {
         candidate["finishReason"] = Value::from(reason);
     }

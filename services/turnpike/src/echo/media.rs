@@ -116,7 +116,7 @@ pub(super) fn moderations(request: &Request<'_>) -> Result<Answer, Refusal> {
 fn input_only(model: Model, text: &Value) -> Bill {
     let mut parts = Parts::default();
     parts.add(text, true);
-    Bill { model, input: parts.input, cached: parts.cached, output: 0 }
+    Bill { model, input: parts.input, cached: parts.cached, output: 0, thoughts: 0 }
 }
 
 fn usage(figures: Figures) -> Value {

@@ -23,7 +23,9 @@ pub(super) fn chat(request: &Request<'_>) -> Result<Answer, Refusal> {
         Some(maximum) => Some(maximum),
         None => ask::optional_count(&body["max_tokens"])?,
     };
-    let ask = Ask::new(model, &parts, maximum, ask::choices(&body["n"])?).streamed(&body);
+    let ask = Ask::new(model, &parts, maximum, ask::choices(&body["n"])?)
+        .streamed(&body)
+        .acting(request.acting, &body["tools"][0]["function"]["name"]);
     Ok(answer(ask, request, &body, &CHAT))
 }
 
@@ -53,9 +55,9 @@ struct Form {
     id: &'static str,
     whole: &'static str,
     chunk: &'static str,
-    choice: fn(&Text) -> Value,
-    opening: Option<fn() -> Value>,
-    piece: fn(&str) -> Value,
+    choice: fn(&Text, Option<&str>) -> Value,
+    opening: Option<fn(Option<&str>) -> Value>,
+    piece: fn(&str, bool) -> Value,
     closing: fn() -> Value,
 }
 
@@ -63,12 +65,30 @@ const CHAT: Form = Form {
     id: "chatcmpl-echo",
     whole: "chat.completion",
     chunk: "chat.completion.chunk",
-    choice: |text| {
-        let content = text.whole();
-        json!({"message": {"role": "assistant", "content": content, "refusal": null}})
+    choice: |text, tool| {
+        let mut message = json!({"role": "assistant", "content": text.whole(), "refusal": null});
+        if let Some(tool) = tool {
+            message["content"] = Value::Null;
+            message["tool_calls"] = json!([tool_call(tool, &text.argument().to_string())]);
+        }
+        json!({"message": message})
     },
-    opening: Some(|| json!({"delta": {"role": "assistant", "content": "", "refusal": null}})),
-    piece: |piece| json!({"delta": {"content": piece}}),
+    opening: Some(|tool| {
+        let mut delta = json!({"role": "assistant", "content": "", "refusal": null});
+        if let Some(tool) = tool {
+            delta["content"] = Value::Null;
+            delta["tool_calls"] = json!([tool_call(tool, "")]);
+            delta["tool_calls"][0]["index"] = Value::from(0);
+        }
+        json!({"delta": delta})
+    }),
+    piece: |piece, is_argument| {
+        if is_argument {
+            let call = json!({"index": 0, "function": {"arguments": piece}});
+            return json!({"delta": {"tool_calls": [call]}});
+        }
+        json!({"delta": {"content": piece}})
+    },
     closing: || json!({"delta": {}}),
 };
 
@@ -76,9 +96,9 @@ const COMPLETIONS: Form = Form {
     id: "cmpl-echo",
     whole: "text_completion",
     chunk: "text_completion",
-    choice: |text| json!({"text": text.whole()}),
+    choice: |text, _| json!({"text": text.whole()}),
     opening: None,
-    piece: |piece| json!({"text": piece}),
+    piece: |piece, _| json!({"text": piece}),
     closing: || json!({"text": ""}),
 };
 
@@ -99,7 +119,10 @@ fn answer(ask: Ask, request: &Request<'_>, body: &Value, form: &'static Form) ->
         .choices
         .iter()
         .enumerate()
-        .map(|(index, text)| choice((form.choice)(text), index, Some(finish(text))))
+        .map(|(index, text)| {
+            let tool = ask.tool.as_deref();
+            choice((form.choice)(text, tool), index, Some(finish(text, tool.is_some())))
+        })
         .collect();
     let whole = with_choices(head, form.whole, choices);
     Answer::json(&with_usage(whole, "usage", figures, usage), bill)
@@ -118,10 +141,18 @@ fn stream(
     }
     let last_head = head.clone();
     let chunk = move |head: &Value, choices| with_choices(head.clone(), form.chunk, choices);
-    let choices = ask.choices.into_iter().enumerate().flat_map(move |(index, text)| {
-        let reason = finish(&text);
-        let opening = form.opening.map(|opening| (opening(), 0));
-        let pieces = text.into_pieces().map(|(piece, words)| ((form.piece)(&piece), words));
+    let Ask { choices, tool, thoughts, .. } = ask;
+    let choices = choices.into_iter().enumerate().flat_map(move |(index, text)| {
+        let (reason, calls) = (finish(&text, tool.is_some()), tool.is_some());
+        // Thoughts are not shown: they count when the first answer begins.
+        let thoughts = if index == 0 { thoughts } else { 0 };
+        let opening = form.opening.map(|opening| (opening(tool.as_deref()), thoughts));
+        let pieces: Box<dyn Iterator<Item = _> + Send> = if calls {
+            Box::new(text.into_argument_pieces())
+        } else {
+            Box::new(text.into_pieces())
+        };
+        let pieces = pieces.map(move |(piece, words)| ((form.piece)(&piece, calls), words));
         let head = head.clone();
         let open = opening.into_iter().chain(pieces).map(|(content, words)| (content, words, None));
         open.chain([((form.closing)(), 0, Some(reason))]).map(move |(content, words, reason)| {
@@ -148,8 +179,17 @@ fn choice(mut content: Value, index: usize, reason: Option<&str>) -> Value {
     content
 }
 
-fn finish(text: &Text) -> &'static str {
-    if text.was_cut() { "length" } else { "stop" }
+fn finish(text: &Text, calls_tool: bool) -> &'static str {
+    match (text.was_cut(), calls_tool) {
+        (true, _) => "length",
+        (false, true) => "tool_calls",
+        (false, false) => "stop",
+    }
+}
+
+fn tool_call(name: &str, arguments: &str) -> Value {
+    let function = json!({"name": name, "arguments": arguments});
+    json!({"id": "call_echo", "type": "function", "function": function})
 }
 
 fn usage(figures: Figures) -> Value {
@@ -158,6 +198,6 @@ fn usage(figures: Figures) -> Value {
         "completion_tokens": number(figures.output),
         "total_tokens": number(figures.input + figures.output),
         "prompt_tokens_details": {"cached_tokens": number(figures.cached)},
-        "completion_tokens_details": {"reasoning_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": number(figures.thoughts)},
     })
 }

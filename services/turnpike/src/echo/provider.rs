@@ -99,7 +99,7 @@ impl Provider {
     fn script(&self, headers: &HeaderMap) -> Result<Script, Refusal> {
         let Some(common) = &self.script else { return Ok(Script::default()) };
         match headers.get(SCRIPT_HEADER) {
-            None => Ok(*common.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => Ok(common.lock().unwrap_or_else(PoisonError::into_inner).take()),
             Some(own) => own
                 .to_str()
                 .ok()
@@ -146,6 +146,7 @@ impl Provider {
             body: &body,
             stamp,
             report: script.usage,
+            acting: script.acting,
         };
         Ok(reply::answer(&route, &request))
     }
@@ -219,7 +220,8 @@ impl Streaming {
         }
         let frame = self.frames.next()?;
         self.provider.pace(self.model, frame.words).await;
-        let bill = Bill { model: self.model, input: 0, cached: 0, output: frame.words };
+        let bill =
+            Bill { model: self.model, input: 0, cached: 0, output: frame.words, thoughts: 0 };
         self.provider.count(bill, false, self.name.as_ref());
         self.words += frame.words;
         Some(Ok(frame.bytes))

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::ask::{self, Ask};
 use super::refusal::Refusal;
 use super::route::Route;
-use super::script::{Figures, Report};
+use super::script::{Acting, Figures, Report};
 use super::served::Bill;
 use super::words::Text;
 use super::{anthropic, gemini, media, openai, responses, vectors};
@@ -22,6 +22,8 @@ pub(super) struct Request<'a> {
     pub(super) stamp: Stamp,
     /// What it reports as usage.
     pub(super) report: Report,
+    /// What it is besides its text.
+    pub(super) acting: Acting,
 }
 
 /// What distinguishes an answer from the next one to the same request.
@@ -121,8 +123,9 @@ impl Ask {
     /// What the whole answer serves.
     #[must_use]
     pub(super) fn bill(&self) -> Bill {
-        let output = self.choices.iter().map(Text::words).sum();
-        Bill { model: self.model, input: self.input, cached: self.cached, output }
+        let said: u64 = self.choices.iter().map(Text::words).sum();
+        let Self { model, input, cached, thoughts, .. } = *self;
+        Bill { model, input, cached, output: said + thoughts, thoughts }
     }
 }
 

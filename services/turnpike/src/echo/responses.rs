@@ -8,6 +8,9 @@ use super::reply::{Answer, Frames, Request, Stamp, number, typed_event, with_usa
 use super::script::Figures;
 use super::words::Text;
 
+/// Events of a stream, each with the words of output that it counts for.
+type Events = Box<dyn Iterator<Item = (Value, u64)> + Send>;
+
 /// Answers `POST /v1/responses`.
 ///
 /// # Errors
@@ -25,57 +28,91 @@ pub(super) fn create(request: &Request<'_>) -> Result<Answer, Refusal> {
         }
     }
     let maximum = ask::optional_count(&body["max_output_tokens"])?;
-    let ask = Ask::new(model, &parts, maximum, 1).streamed(&body);
+    let ask = Ask::new(model, &parts, maximum, 1)
+        .streamed(&body)
+        .acting(request.acting, &body["tools"][0]["name"]);
     let bill = ask.bill();
     let figures = request.report.figures(bill);
-    let text = ask.choices.into_iter().next().unwrap_or_default();
     let head = head(&body, model.name(), request.stamp);
     if ask.stream {
-        return Ok(Answer::events(stream(head, text, figures, request.stamp), bill));
+        return Ok(Answer::events(stream(head, ask, figures, request.stamp), bill));
     }
-    let item = message(request.stamp, text.whole(), "completed");
+    let text = ask.choices.into_iter().next().unwrap_or_default();
+    let item = match &ask.tool {
+        Some(tool) => call(request.stamp, tool, &text.argument().to_string(), "completed"),
+        None => message(request.stamp, text.whole(), "completed"),
+    };
     Ok(Answer::json(&finished(head, &text, item, figures), bill))
 }
 
-fn stream(head: Value, text: Text, figures: Option<Figures>, stamp: Stamp) -> Frames {
-    let item_id = item_id(stamp);
-    let place = json!({"item_id": item_id, "output_index": 0, "content_index": 0});
+fn stream(head: Value, ask: Ask, figures: Option<Figures>, stamp: Stamp) -> Frames {
+    let text = ask.choices.into_iter().next().unwrap_or_default();
+    let end = if text.was_cut() { "response.incomplete" } else { "response.completed" };
+    let (opened, item) = match &ask.tool {
+        Some(tool) => (
+            call(stamp, tool, "", "in_progress"),
+            call(stamp, tool, &text.argument().to_string(), "completed"),
+        ),
+        None => {
+            let mut opened = message(stamp, "", "in_progress");
+            opened["content"] = json!([]);
+            (opened, message(stamp, text.whole(), "completed"))
+        }
+    };
+    // Thoughts are not shown: they count when the answer begins.
+    let opening = [
+        (json!({"type": "response.created", "response": head}), ask.thoughts),
+        (json!({"type": "response.in_progress", "response": head}), 0),
+        (json!({"type": "response.output_item.added", "output_index": 0, "item": opened}), 0),
+    ];
+    let done = finished(head, &text, item.clone(), figures);
+    let closing = [
+        (json!({"type": "response.output_item.done", "output_index": 0, "item": item}), 0),
+        (json!({"type": end, "response": done}), 0),
+    ];
+    let said = if ask.tool.is_some() { said_to_tool(text, stamp) } else { said(text, stamp) };
+    let events = opening.into_iter().chain(said).chain(closing);
+    Box::new(events.enumerate().map(|(number, (mut data, words))| {
+        data["sequence_number"] = Value::from(number);
+        typed_event(&data, words)
+    }))
+}
+
+/// The events that build the text of a message.
+fn said(text: Text, stamp: Stamp) -> Events {
+    let place =
+        json!({"item_id": item_id(stamp), "output_index": 0, "content_index": 0, "logprobs": []});
     let at_place = move |kind: &str, name: &str, value: Value| {
         let mut data = place.clone();
         data["type"] = Value::from(kind);
         data[name] = value;
         data
     };
-    let mut opened = message(stamp, "", "in_progress");
-    opened["content"] = json!([]);
-    let opening = [
-        json!({"type": "response.created", "response": head}),
-        json!({"type": "response.in_progress", "response": head}),
-        json!({"type": "response.output_item.added", "output_index": 0, "item": opened}),
-        at_place("response.content_part.added", "part", part("")),
-    ];
-    let said = text.whole().to_owned();
-    let item = message(stamp, &said, "completed");
-    let end = if text.was_cut() { "response.incomplete" } else { "response.completed" };
-    let mut text_done = at_place("response.output_text.done", "text", Value::from(said.as_str()));
-    text_done["logprobs"] = json!([]);
+    let whole = text.whole().to_owned();
+    let opening = at_place("response.content_part.added", "part", part(""));
     let closing = [
-        text_done,
-        at_place("response.content_part.done", "part", part(&said)),
-        json!({"type": "response.output_item.done", "output_index": 0, "item": item}),
-        json!({"type": end, "response": finished(head, &text, item.clone(), figures)}),
+        at_place("response.output_text.done", "text", Value::from(whole.as_str())),
+        at_place("response.content_part.done", "part", part(&whole)),
     ];
     let pieces = text.into_pieces().map(move |(piece, words)| {
-        let mut data = at_place("response.output_text.delta", "delta", Value::from(piece));
-        data["logprobs"] = json!([]);
-        (data, words)
+        (at_place("response.output_text.delta", "delta", Value::from(piece)), words)
     });
-    let events = opening.into_iter().map(|data| (data, 0)).chain(pieces);
-    let events = events.chain(closing.into_iter().map(|data| (data, 0)));
-    Box::new(events.enumerate().map(|(number, (mut data, words))| {
-        data["sequence_number"] = Value::from(number);
-        typed_event(&data, words)
-    }))
+    let opened = [(opening, 0)].into_iter().chain(pieces);
+    Box::new(opened.chain(closing.into_iter().map(|data| (data, 0))))
+}
+
+/// The events that build the arguments of a call of a tool.
+fn said_to_tool(text: Text, stamp: Stamp) -> Events {
+    let event = move |kind: &str, name: &str, value: String| {
+        let mut data = json!({"type": format!("response.function_call_arguments.{kind}"),
+            "item_id": item_id(stamp), "output_index": 0});
+        data[name] = Value::from(value);
+        data
+    };
+    let closing = event("done", "arguments", text.argument().to_string());
+    let pieces = text.into_argument_pieces();
+    let pieces = pieces.map(move |(piece, words)| (event("delta", "delta", piece), words));
+    Box::new(pieces.chain([(closing, 0)]))
 }
 
 fn head(body: &Value, model: &str, stamp: Stamp) -> Value {
@@ -102,7 +139,7 @@ fn finished(mut head: Value, text: &Text, item: Value, figures: Option<Figures>)
             "input_tokens": number(figures.input),
             "input_tokens_details": {"cached_tokens": number(figures.cached)},
             "output_tokens": number(figures.output),
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": number(figures.thoughts)},
             "total_tokens": number(figures.input + figures.output),
         })
     })
@@ -112,6 +149,13 @@ fn message(stamp: Stamp, text: &str, status: &str) -> Value {
     json!({
         "id": item_id(stamp), "type": "message", "role": "assistant", "status": status,
         "content": [part(text)],
+    })
+}
+
+fn call(stamp: Stamp, tool: &str, arguments: &str, status: &str) -> Value {
+    json!({
+        "id": item_id(stamp), "type": "function_call", "call_id": "call_echo", "name": tool,
+        "arguments": arguments, "status": status,
     })
 }
 

@@ -12,6 +12,9 @@
 //! | `drop` | reads the request and closes the connection without an answer |
 //! | `cut_after=N` | a stream's connection breaks after N words |
 //! | `hang_after=N` | a stream stands still after N words |
+//! | `tool` | calls the first tool that the request offers, with its text as the argument `text` |
+//! | `think=N` | thinks N words before it answers; they are output, on top of the answer's |
+//! | `times=N` | holds for the next N requests, then nothing does; on the port of `/served` only |
 //! | `usage=missing` | reports no usage |
 //! | `usage=zero` | reports 0 for every count |
 //! | `usage=negative` | reports the negated true counts, at most −1 |
@@ -26,6 +29,8 @@ use super::served::Bill;
 
 /// The longest `delay_ms`: more is `hang`.
 const MOST_DELAY_MS: u64 = 60_000;
+/// The most words of thought: they are sent in one piece.
+const MOST_THOUGHTS: u64 = 1_000;
 
 /// What to do to one request. The default does nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,8 +43,21 @@ pub struct Script {
     pub silence: Option<Silence>,
     /// How a stream ends early.
     pub breaking: Option<Break>,
+    /// What the answer is besides its text.
+    pub acting: Acting,
+    /// For how many requests it holds; `None`: until another one is set.
+    pub times: Option<u64>,
     /// What is reported as usage.
     pub usage: Report,
+}
+
+/// What an answer is besides its text, where its dialect has a form for that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Acting {
+    /// The text is the argument of a call of the first tool that the request offers.
+    pub calls_tool: bool,
+    /// The words of thought before the answer.
+    pub thoughts: u64,
 }
 
 /// No answer at all.
@@ -85,8 +103,10 @@ pub struct Figures {
     pub input: i128,
     /// Cached input.
     pub cached: i128,
-    /// Output.
+    /// Output, thoughts included.
     pub output: i128,
+    /// Thoughts.
+    pub thoughts: i128,
 }
 
 /// A script that cannot be read.
@@ -107,6 +127,17 @@ impl std::str::FromStr for Script {
 }
 
 impl Script {
+    /// What holds for one more request.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        match &mut self.times {
+            None => {}
+            Some(0) => *self = Self::default(),
+            Some(left) => *left -= 1,
+        }
+        *self
+    }
+
     fn read_word(&mut self, word: &str) -> Option<()> {
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         match name {
@@ -122,6 +153,12 @@ impl Script {
             "drop" if value.is_empty() => self.silence = Some(Silence::Drop),
             "cut_after" => self.breaking = Some(Break::Cut(value.parse().ok()?)),
             "hang_after" => self.breaking = Some(Break::Hang(value.parse().ok()?)),
+            "tool" if value.is_empty() => self.acting.calls_tool = true,
+            "think" => {
+                self.acting.thoughts =
+                    value.parse().ok().filter(|words| *words <= MOST_THOUGHTS)?;
+            }
+            "times" => self.times = Some(value.parse().ok()?),
             "usage" => {
                 self.usage = match value {
                     "missing" => Report::Missing,
@@ -157,6 +194,7 @@ impl Report {
             input: told(bill.input)?,
             cached: told(bill.cached)?,
             output: told(bill.output)?,
+            thoughts: told(bill.thoughts)?,
         })
     }
 }
@@ -169,7 +207,9 @@ mod tests {
     #[test]
     fn scripts_are_read_word_by_word() {
         let script: Script =
-            " status=503; delay_ms=5 ;usage=huge;cut_after=3;hang".parse().unwrap();
+            " status=503; delay_ms=5 ;usage=huge;cut_after=3;hang;tool;think=2;times=4"
+                .parse()
+                .unwrap();
         assert_eq!(
             script,
             Script {
@@ -177,18 +217,29 @@ mod tests {
                 delay_ms: 5,
                 silence: Some(Silence::Hang),
                 breaking: Some(Break::Cut(3)),
+                acting: Acting { calls_tool: true, thoughts: 2 },
+                times: Some(4),
                 usage: Report::Huge,
             }
         );
         assert_eq!("".parse(), Ok(Script::default()));
-        for word in ["status=200", "status=x", "delay_ms=60001", "hang=1", "usage=odd", "nap"] {
+        for word in [
+            "status=200",
+            "status=x",
+            "delay_ms=60001",
+            "hang=1",
+            "think=1001",
+            "tool=1",
+            "usage=odd",
+            "nap",
+        ] {
             assert_eq!(word.parse::<Script>(), Err(BadScript(word.to_owned())));
         }
     }
 
     #[test]
     fn reports_tell_what_the_script_says() {
-        let bill = Bill { model: Model::One, input: 7, cached: 0, output: 2 };
+        let bill = Bill { model: Model::One, input: 7, cached: 0, output: 2, thoughts: 0 };
         let cases = [
             (Report::True, Some((7, 0, 2))),
             (Report::Missing, None),

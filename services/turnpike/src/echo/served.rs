@@ -18,8 +18,10 @@ pub struct Bill {
     pub input: u64,
     /// The input tokens that were marked as cached.
     pub cached: u64,
-    /// The output tokens.
+    /// The output tokens, thoughts included.
     pub output: u64,
+    /// Of these, thoughts.
+    pub thoughts: u64,
 }
 
 /// The body of `GET /served`.
@@ -78,6 +80,7 @@ impl Served {
             input: 0,
             cached: 0,
             output: 0,
+            thoughts: 0,
             ..bill
         });
         counted.input = counted.input.saturating_add(bill.input);
@@ -147,10 +150,16 @@ mod tests {
     #[test]
     fn the_cost_is_exact_over_models_and_cached_input() {
         let served = Served::default();
-        served.begin(Bill { model: Model::One, input: 10, cached: 4, output: 3 });
-        served.begin(Bill { model: Model::Slow, input: 1, cached: 0, output: 0 });
+        served.begin(Bill { model: Model::One, input: 10, cached: 4, output: 3, thoughts: 0 });
+        served.begin(Bill { model: Model::Slow, input: 1, cached: 0, output: 0, thoughts: 0 });
         served.words(Model::Slow, 2);
-        served.begin(Bill { model: Model::Unpriced, input: 100, cached: 0, output: 100 });
+        served.begin(Bill {
+            model: Model::Unpriced,
+            input: 100,
+            cached: 0,
+            output: 100,
+            thoughts: 0,
+        });
         // 6 × 1,000 + 4 × 100 + 3 × 2,000 + 1 × 1,000 + 2 × 2,000 nano-USD.
         assert_eq!(
             served.totals(),

@@ -103,7 +103,7 @@ fn bill(model: Model, inputs: &[Value]) -> Result<Bill, Refusal> {
     }
     let mut parts = Parts::default();
     inputs.iter().for_each(|input| parts.add(input, true));
-    Ok(Bill { model, input: parts.input, cached: parts.cached, output: 0 })
+    Ok(Bill { model, input: parts.input, cached: parts.cached, output: 0, thoughts: 0 })
 }
 
 /// A unit vector along one axis, chosen by the input: the same for the same input, and of length 1

@@ -1,5 +1,13 @@
 //! Words: what counts as a token, and a text cut into the pieces that a stream sends.
 
+use serde_json::{Value, json};
+
+/// A thought of so many words.
+#[must_use]
+pub(super) fn thought(words: u64) -> String {
+    vec!["hm"; usize::try_from(words).unwrap_or_default()].join(" ")
+}
+
 /// The number of whitespace-separated words in `text`.
 #[must_use]
 pub(super) fn count(text: &str) -> u64 {
@@ -52,6 +60,22 @@ impl Text {
     #[must_use]
     pub(super) const fn was_cut(&self) -> bool {
         self.cut
+    }
+
+    /// The argument of a tool that has the text, as JSON.
+    #[must_use]
+    pub(super) fn argument(&self) -> Value {
+        json!({"text": self.text})
+    }
+
+    /// The pieces of [`Self::argument`], written as JSON, in order, as [`Self::into_pieces`].
+    pub(super) fn into_argument_pieces(self) -> impl Iterator<Item = (String, u64)> + Send {
+        let said = self.into_pieces().map(|(piece, words)| {
+            let quoted = Value::from(piece).to_string();
+            (quoted[1..quoted.len() - 1].to_owned(), words)
+        });
+        let opening = [("{\"text\":\"".to_owned(), 0)];
+        opening.into_iter().chain(said).chain([("\"}".to_owned(), 0)])
     }
 
     /// The pieces in order, each with the words that it counts for: 1, or 0 where the whole text
@@ -110,6 +134,10 @@ mod tests {
             let sent: Vec<_> = given.into_pieces().collect();
             assert_eq!(sent.iter().map(|(piece, _)| piece.as_str()).collect::<Vec<_>>(), pieces);
             assert_eq!(sent.iter().map(|(_, count)| count).sum::<u64>(), words, "{text:?}");
+            let given = Text::cut(text, maximum);
+            let argument = given.argument().to_string();
+            let sent: String = given.into_argument_pieces().map(|(piece, _)| piece).collect();
+            assert_eq!(sent, argument);
         }
     }
 }

@@ -32,6 +32,56 @@ async fn scripts_break_answers_but_not_the_count() {
 }
 
 #[tokio::test]
+async fn tools_are_called_and_thoughts_are_output_in_every_dialect() {
+    let running = start().await;
+    let script = "tool;think=2";
+    let mut stream = json!({"model": "echo-1",
+        "messages": [{"role": "user", "content": "a b"}],
+        "tools": [{"type": "function", "function": {"name": "say"}}]});
+    let whole = running.scripted("/v1/chat/completions", &stream, script).await.unwrap().json();
+    let message = &whole["choices"][0]["message"];
+    let called = &message["tool_calls"][0]["function"];
+    assert_eq!(called, &json!({"name": "say", "arguments": "{\"text\":\"a b\"}"}));
+    assert_eq!(whole["usage"]["completion_tokens"], 4);
+    stream["stream"] = json!(true);
+    let events = running.scripted("/v1/chat/completions", &stream, script).await.unwrap().events();
+    let delta = |event: &serde_json::Value| {
+        let call = &event["choices"][0]["delta"]["tool_calls"][0];
+        call["function"]["arguments"].as_str().map(str::to_owned)
+    };
+    let sent: String = events.iter().filter_map(delta).collect();
+    assert_eq!(sent, "{\"text\":\"a b\"}");
+    running.assert_served(2, 4, 8, "0.00002").await;
+
+    let tool = json!({"model": "echo-1", "input": "a b", "stream": true,
+        "tools": [{"type": "function", "name": "say"}]});
+    let events = running.scripted("/v1/responses", &tool, script).await.unwrap().events();
+    let done = &events.last().unwrap()["response"];
+    assert_eq!(done["output"][0]["arguments"], "{\"text\":\"a b\"}");
+    assert_eq!(done["usage"]["output_tokens_details"]["reasoning_tokens"], 2);
+
+    let tool = json!({"model": "echo-1", "max_tokens": 9, "tools": [{"name": "say"}],
+        "messages": [{"role": "user", "content": "a b"}]});
+    let whole = running.scripted("/v1/messages", &tool, script).await.unwrap().json();
+    assert_eq!(whole["content"][0]["thinking"], "hm hm");
+    assert_eq!(whole["content"][1]["input"], json!({"text": "a b"}));
+    assert_eq!(
+        (&whole["stop_reason"], &whole["usage"]["output_tokens"]),
+        (&json!("tool_use"), &json!(4))
+    );
+
+    let tool = json!({"contents": [{"parts": [{"text": "a b"}]}],
+        "tools": [{"functionDeclarations": [{"name": "say"}]}]});
+    let path = "/v1beta/models/echo-1:streamGenerateContent?alt=sse";
+    let events = running.scripted(path, &tool, script).await.unwrap().events();
+    let part = |event: usize| &events[event]["candidates"][0]["content"]["parts"][0];
+    assert_eq!(part(0), &json!({"text": "hm hm", "thought": true}));
+    assert_eq!(part(1)["functionCall"], json!({"name": "say", "args": {"text": "a b"}}));
+    assert_eq!(events[2]["usageMetadata"]["candidatesTokenCount"], 2);
+    running.assert_served(5, 10, 20, "0.00005").await;
+}
+
+#[tokio::test]
 async fn a_common_script_holds_until_it_is_taken_away() {
     let running = start().await;
     let set = |method: &'static str, script: &'static str| {
@@ -53,6 +103,8 @@ async fn a_common_script_holds_until_it_is_taken_away() {
     assert_eq!(set("PUT", "nonsense").await, 400);
     assert_eq!(set("PUT", "status=429").await, 204);
     assert_eq!(list().await, 429);
+    assert_eq!(set("PUT", "status=503;times=1").await, 204);
+    assert_eq!((list().await, list().await), (503, 200));
     assert_eq!(set("DELETE", "").await, 204);
     assert_eq!(list().await, 200);
 }
