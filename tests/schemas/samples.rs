@@ -223,6 +223,14 @@ fn least() -> Vec<(&'static str, Event)> {
                 spec: Some(Box::new(ModelSpec { prices: None, ..model() })),
             },
         ),
+        ("own-roots", Event::ProviderChanged { provider, spec: Some(Box::new(with_own_roots())) }),
+        (
+            "own-prices",
+            Event::ModelPriced {
+                model: "echo-dear".into(),
+                spec: Some(Box::new(with_own_prices())),
+            },
+        ),
     ]
 }
 
@@ -315,6 +323,7 @@ pub(crate) fn model() -> ModelSpec {
         provider: provider.into(),
         upstream_model: upstream_model.map(Into::into),
         weight,
+        prices: None,
     };
     ModelSpec {
         prices: Some(Prices {
@@ -335,6 +344,18 @@ pub(crate) fn model() -> ModelSpec {
     }
 }
 
+fn with_own_prices() -> ModelSpec {
+    let mut model = model();
+    let prices = Prices { input: Price(1), output: Price(2), ..Prices::default() };
+    model.routes[1].prices = Some(prices);
+    model
+}
+
+fn with_own_roots() -> ProviderSpec {
+    let roots = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    ProviderSpec { tls_roots: Some(roots.into()), max_failures: 5, ..provider_spec() }
+}
+
 pub(crate) fn provider_spec() -> ProviderSpec {
     ProviderSpec {
         name: "echo".into(),
@@ -348,5 +369,7 @@ pub(crate) fn provider_spec() -> ProviderSpec {
         idle_timeout_ms: 30_000,
         max_concurrency: 64,
         disabled: false,
+        tls_roots: None,
+        max_failures: 0,
     }
 }

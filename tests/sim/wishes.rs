@@ -271,6 +271,8 @@ pub(crate) fn provider(name: &str, serves: Vec<Box<str>>, disabled: bool) -> Pro
         idle_timeout_ms: 60_000,
         max_concurrency: 0,
         disabled,
+        tls_roots: None,
+        max_failures: 0,
     }
 }
 
@@ -283,7 +285,12 @@ pub(crate) fn model_spec(usd: u64, priced: bool, routes: &[&str]) -> ModelSpec {
         request_fee: NanoUsd(usd * 11),
         ..Prices::default()
     };
-    let route = |name: &&str| Route { provider: (*name).into(), upstream_model: None, weight: 1 };
+    let route = |name: &&str| Route {
+        provider: (*name).into(),
+        upstream_model: None,
+        weight: 1,
+        prices: None,
+    };
     ModelSpec {
         prices: priced.then_some(prices),
         context_window: 8_000,

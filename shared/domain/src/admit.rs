@@ -6,20 +6,21 @@
 
 mod figures;
 mod sentence;
+mod ways;
 
 use std::fmt;
 use std::net::IpAddr;
 
 pub use figures::{Figures, LimitSource};
+pub use ways::{Obstacle, Way, ways};
 
 use crate::event::ModelSpec;
-use crate::id::ProviderId;
 use crate::limit::{Fit, Unit};
 use crate::meter::{Prices, upper_bound};
 use crate::money::Multiplier;
 use crate::secret::PublicId;
 use crate::settle::Reservation;
-use crate::state::{Key, Organisation, Platform, Provider, Status, WalletMode};
+use crate::state::{Key, Organisation, Platform, Status, WalletMode};
 use crate::time::Timestamp;
 
 /// No request is clamped to fewer output tokens than this: the least that OpenAI's Responses API
@@ -88,23 +89,11 @@ pub struct Offer<'a> {
     pub price_version: u64,
     /// The plan's factor.
     pub multiplier: Multiplier,
+    needs_price: bool,
     model: &'a str,
     key: &'a Key,
     platform: &'a Platform,
     organisation: &'a Organisation,
-}
-
-/// One way to a model.
-#[derive(Clone, Copy, Debug)]
-pub struct Way<'a> {
-    /// The provider.
-    pub provider: &'a Provider,
-    /// Its id.
-    pub provider_id: ProviderId,
-    /// The model's name there, if it is another.
-    pub upstream_model: Option<&'a str>,
-    /// Share among ways of the same preference.
-    pub weight: u32,
 }
 
 /// What the body says about the size of the request.
@@ -162,14 +151,16 @@ pub fn offer<'a>(
 ) -> Result<Offer<'a>, Denial> {
     let found = platform.models.get(model).ok_or(Denial::ModelNotFound)?;
     let multiplier = may_call(platform, key, model).ok_or(Denial::ModelNotAllowed)?;
-    if found.spec.prices.is_none() && has_cost_cap(organisation, key) {
+    let needs_price = needs_price(&found.spec, organisation, key);
+    if needs_price && found.spec.routes.iter().all(|route| route.prices.is_none()) {
         return Err(Denial::ModelNotAllowed);
     }
     if !key.profile.scopes.address(address) {
         return Err(Denial::IpNotAllowed);
     }
     let (spec, price_version) = (&found.spec, found.price_version);
-    let offer = Offer { spec, price_version, multiplier, model, key, platform, organisation };
+    let offer =
+        Offer { spec, price_version, multiplier, needs_price, model, key, platform, organisation };
     if offer.ways().next().is_none() {
         return Err(Denial::ProviderNotAllowed);
     }
@@ -177,35 +168,20 @@ pub fn offer<'a>(
 }
 
 impl<'a> Offer<'a> {
-    /// The ways to the model that the key's scopes leave, best first; at least one. They are found
-    /// as they are asked for, because most requests take the first.
+    /// The ways to the model that can be taken with the key, best first; at least one. They are
+    /// found as they are asked for, because most requests take the first.
     pub fn ways(&self) -> impl Iterator<Item = Way<'a>> + use<'a> {
-        let Self { spec, model, key, platform, organisation, .. } = *self;
-        let usable = |provider: &Provider| {
-            !provider.spec.disabled && key.profile.scopes.providers.holds(&provider.spec.name)
-        };
-        let own = organisation.providers.iter().filter(move |(_, provider)| {
-            usable(provider) && provider.spec.serves.iter().any(|served| &**served == model)
-        });
-        let own = own.map(|(id, provider)| Way {
-            provider,
-            provider_id: *id,
-            upstream_model: None,
-            weight: 0,
-        });
-        let routed = spec.routes.iter().filter_map(move |route| {
-            let mut providers = platform.providers.iter();
-            let (id, provider) =
-                providers.find(|(_, provider)| provider.spec.name == route.provider)?;
-            usable(provider).then_some(Way {
-                provider,
-                provider_id: *id,
-                upstream_model: route.upstream_model.as_deref(),
-                weight: route.weight,
-            })
-        });
-        own.chain(routed)
+        let Self { spec, model, key, platform, organisation, needs_price, .. } = *self;
+        let all = ways(platform, organisation, model, spec);
+        all.filter(move |way| way.obstacle(key, needs_price).is_none())
     }
+}
+
+/// Whether only ways with a price of their own can be taken: the model has none, and a budget in
+/// USD binds the key.
+#[must_use]
+pub fn needs_price(spec: &ModelSpec, organisation: &Organisation, key: &Key) -> bool {
+    spec.prices.is_none() && has_cost_cap(organisation, key)
 }
 
 /// Whether a budget that binds the key is in USD: what has no price cannot be counted against it.

@@ -14,8 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -107,6 +107,7 @@ pub enum Transport {
 pub struct Connector {
     wall: Wall,
     connect_timeout_ms: u64,
+    roots: Arc<RootCertStore>,
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
     clock: SharedClock,
@@ -118,14 +119,29 @@ impl Connector {
     /// # Errors
     /// [`TlsError`] if the additional roots cannot be used.
     pub fn new(options: &ConnectorOptions, clock: SharedClock) -> Result<Self, TlsError> {
-        let http1 = tls::client_config(options.extra_roots.as_deref())?;
+        let roots = Arc::new(tls::trusted(options.extra_roots.as_deref())?);
+        let http1 = tls::client_config(Arc::clone(&roots))?;
         Ok(Self {
             wall: Wall { allow_private: options.allow_private },
             connect_timeout_ms: options.connect_timeout_ms,
+            roots,
             http2: Arc::new(tls::with_http2(http1.clone())),
             http1: Arc::new(http1),
             clock,
         })
+    }
+
+    /// One behind the same walls that also trusts the certificates in a PEM text.
+    ///
+    /// # Errors
+    /// [`TlsError`] if there is none among them, or one cannot be used.
+    pub fn trusting(&self, pem: &str) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::clone(&self.roots);
+        tls::add_pem(&mut roots, pem)?;
+        let roots = Arc::new(roots);
+        let http1 = tls::client_config(Arc::clone(&roots))?;
+        let http2 = Arc::new(tls::with_http2(http1.clone()));
+        Ok(Self { roots, http1: Arc::new(http1), http2, ..self.clone() })
     }
 
     /// Connects to the first address of `host` that answers. `host` is a name or an address, IPv6
@@ -175,6 +191,14 @@ impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connector").field("wall", &self.wall).finish_non_exhaustive()
     }
+}
+
+/// Whether a PEM text holds certificates, all of which can be used as roots.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn check_roots(pem: &str) -> Result<(), TlsError> {
+    tls::add_pem(&mut RootCertStore::empty(), pem)
 }
 
 fn timed_out() -> io::Error {

@@ -273,8 +273,13 @@ fn any_prices() -> impl Strategy<Value = Prices> {
 }
 
 fn any_model() -> impl Strategy<Value = ModelSpec> {
-    let route = (any_text(), option::of(any_text()), any::<u32>())
-        .prop_map(|(provider, upstream_model, weight)| Route { provider, upstream_model, weight });
+    let route = (any_text(), option::of(any_text()), any::<u32>(), option::of(any_prices()))
+        .prop_map(|(provider, upstream_model, weight, prices)| Route {
+            provider,
+            upstream_model,
+            weight,
+            prices,
+        });
     (option::of(any_prices()), any::<[u64; 2]>(), vec(route, 0..3)).prop_map(
         |(prices, [context_window, max_output], routes)| ModelSpec {
             prices,
@@ -289,9 +294,12 @@ fn any_provider() -> impl Strategy<Value = ProviderSpec> {
     use ProviderKind::{Anthropic, Gemini, OpenAi};
     let kind = prop::sample::select(vec![OpenAi, Anthropic, Gemini]);
     let lists = (vec((any_text(), any_text()), 0..3), vec(any_text(), 0..3));
-    let numbers = (any::<[u64; 3]>(), any::<u32>(), any::<bool>());
-    ([any_text(), any_text()], kind, option::of(any_sealed()), lists, numbers).prop_map(
-        |([name, base_url], kind, credential, (headers, serves), (waits, most, disabled))| {
+    let numbers = (any::<[u64; 3]>(), any::<[u32; 2]>(), any::<bool>());
+    let secrets = (option::of(any_sealed()), option::of(any_text()));
+    ([any_text(), any_text()], kind, secrets, lists, numbers).prop_map(
+        |([name, base_url], kind, secrets, (headers, serves), (waits, counts, disabled))| {
+            let (credential, tls_roots) = secrets;
+            let [max_concurrency, max_failures] = counts;
             let [connect_timeout_ms, answer_timeout_ms, idle_timeout_ms] = waits;
             ProviderSpec {
                 name,
@@ -303,8 +311,10 @@ fn any_provider() -> impl Strategy<Value = ProviderSpec> {
                 connect_timeout_ms,
                 answer_timeout_ms,
                 idle_timeout_ms,
-                max_concurrency: most,
+                max_concurrency,
                 disabled,
+                tls_roots,
+                max_failures,
             }
         },
     )

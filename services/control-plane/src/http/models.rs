@@ -133,6 +133,7 @@ fn form(name: &str, spec: &ModelSpec) -> ModelForm {
         provider: way.provider.to_string(),
         upstream_model: way.upstream_model.as_deref().map(Into::into),
         weight: Some(way.weight),
+        prices: way.prices.as_ref().map(PricesForm::from),
     };
     let routes: Vec<RouteForm> = spec.routes.iter().map(route).collect();
     ModelForm {
@@ -149,6 +150,7 @@ fn spec(form: &ModelForm) -> ModelSpec {
         provider: route.provider.as_str().into(),
         upstream_model: route.upstream_model.as_deref().map(Into::into),
         weight: route.weight.unwrap_or(1),
+        prices: route.prices.as_ref().map(Prices::from),
     };
     ModelSpec {
         prices: form.prices.as_ref().map(Prices::from),

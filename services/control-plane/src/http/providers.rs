@@ -6,7 +6,7 @@ use turnpike_domain::event::Event;
 use turnpike_domain::id::{OrgId, ProviderId};
 use turnpike_domain::secret::Sealed;
 use turnpike_domain::state::{Provider as Known, ProviderSpec};
-use turnpike_runtime::entropy;
+use turnpike_runtime::{connector, entropy};
 use turnpike_wire::api::propagation::Deleted;
 use turnpike_wire::api::provider::{Provider, ProviderForm};
 use turnpike_wire::api::text::Text;
@@ -25,6 +25,8 @@ use crate::problem::Problem;
 const CONNECT_MS: u64 = 5_000;
 const ANSWER_MS: u64 = 600_000;
 const IDLE_MS: u64 = 300_000;
+/// Failures in a row of a provider that names no number: one may be chance, five in a row are not.
+const MAX_FAILURES: u32 = 5;
 
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = Vec::new();
@@ -82,6 +84,7 @@ async fn list(ask: Ask, caller: Caller) -> Answer {
 
 async fn create(mut ask: Ask, caller: Caller) -> Answer {
     let form: ProviderForm = ask.shape()?;
+    check_roots(&form)?;
     let credential = sealed(&ask, form.credential.as_deref())?;
     let provider = ProviderId(entropy::id(ask.now));
     let wanted = command(&ask, provider, Some(Box::new(spec(&form, credential))));
@@ -111,6 +114,7 @@ async fn change(mut ask: Ask, caller: Caller) -> Answer {
         let known = find(&ask, &caller, provider).await?;
         let changes = ask.object()?;
         let form: ProviderForm = ask.merged(standing(&known.spec)?)?;
+        check_roots(&form)?;
         let credential = match changes.get("credential") {
             None => known.spec.credential.clone(),
             Some(Value::Null) => None,
@@ -147,6 +151,14 @@ fn sealed(ask: &Ask, credential: Option<&str>) -> Result<Option<Sealed>, Problem
     secrets::seal(&ask.app().keys.provider, credential.as_bytes()).map(Some)
 }
 
+/// Whether the roots can be used: a gateway that finds out has no way to say so to whoever gave
+/// them.
+fn check_roots(form: &ProviderForm) -> Result<(), Problem> {
+    let Some(roots) = &form.tls_roots else { return Ok(()) };
+    let wrong = |error| Problem::field("/tls_roots", &format!("cannot be used: {error}"));
+    connector::check_roots(roots).map_err(wrong)
+}
+
 /// All providers of the stream that the path is about.
 async fn all(ask: &Ask, caller: &Caller) -> Result<Vec<(ProviderId, Known)>, Problem> {
     let pairs = |providers: &std::collections::BTreeMap<ProviderId, Known>| {
@@ -162,6 +174,7 @@ async fn all(ask: &Ask, caller: &Caller) -> Result<Vec<(ProviderId, Known)>, Pro
         for (_, known) in &mut all {
             known.spec.base_url = "".into();
             known.spec.headers.clear();
+            known.spec.tls_roots = None;
         }
     }
     Ok(all)
@@ -194,6 +207,8 @@ fn spec(form: &ProviderForm, credential: Option<Sealed>) -> ProviderSpec {
         idle_timeout_ms: form.idle_timeout_ms.unwrap_or(IDLE_MS),
         max_concurrency: form.max_concurrency.unwrap_or(0),
         disabled: form.disabled.unwrap_or(false),
+        tls_roots: form.tls_roots.as_deref().map(Into::into),
+        max_failures: form.max_failures.unwrap_or(MAX_FAILURES),
     }
 }
 
@@ -211,6 +226,8 @@ fn standing(spec: &ProviderSpec) -> Result<Value, Problem> {
         idle_timeout_ms: Some(spec.idle_timeout_ms),
         max_concurrency: Some(spec.max_concurrency),
         disabled: Some(spec.disabled),
+        tls_roots: spec.tls_roots.as_deref().map(Into::into),
+        max_failures: Some(spec.max_failures),
     };
     serde_json::to_value(form).map_err(|error| Problem::internal(&error))
 }
@@ -230,6 +247,8 @@ fn shown(ask: &Ask, id: ProviderId, known: &Known) -> Provider {
         idle_timeout_ms: spec.idle_timeout_ms,
         max_concurrency: spec.max_concurrency,
         disabled: spec.disabled,
+        tls_roots: spec.tls_roots.as_deref().map(Into::into),
+        max_failures: spec.max_failures,
         of_platform: ask.org == OrgId::PLATFORM,
     }
 }

@@ -192,6 +192,8 @@ fn platform(providers: &[Provider; 2]) -> Platform {
             idle_timeout_ms: 5_000,
             max_concurrency: 0,
             disabled: false,
+            tls_roots: None,
+            max_failures: 0,
         };
         platform.providers.insert(ProviderId(number), Known { spec, seq: 1 });
     }
@@ -199,6 +201,7 @@ fn platform(providers: &[Provider; 2]) -> Platform {
         provider: provider.into(),
         upstream_model: upstream.map(Into::into),
         weight: 0,
+        prices: None,
     };
     let models = [
         ("plain", vec![route("p1", None)]),

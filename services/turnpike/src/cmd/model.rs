@@ -61,6 +61,10 @@ pub(crate) enum Model {
     },
 }
 
+/// What a way to a model may cost otherwise than the model.
+const PRICES: [&str; 6] =
+    ["input", "output", "cached_input", "cache_write", "reasoning", "request_fee"];
+
 /// Shown below the help of `model create`.
 const EXAMPLE: &str = "\
 Example:
@@ -99,7 +103,8 @@ pub(crate) struct Terms {
     #[arg(long, conflicts_with_all = ["input", "output", "cached_input", "cache_write",
           "reasoning", "request_fee"])]
     unpriced: bool,
-    /// Where it is served, PROVIDER[,model=NAME][,weight=NUMBER]; may be repeated, the best first
+    /// Where it is served, PROVIDER[,model=NAME][,weight=NUMBER][,input=USD,output=USD…] with the
+    /// prices there if they are others; may be repeated, the best first
     #[arg(long, value_name = "ROUTE", value_parser = route)]
     route: Vec<Value>,
     #[command(flatten)]
@@ -154,11 +159,12 @@ impl Terms {
     }
 }
 
-/// A way to a model: `PROVIDER[,model=NAME][,weight=NUMBER]`.
+/// A way to a model: `PROVIDER[,model=NAME][,weight=NUMBER]`, and prices if it has its own.
 fn route(text: &str) -> Result<Value, String> {
     let mut parts = text.split(',');
     let provider = parts.next().filter(|name| !name.is_empty() && !name.contains('='));
-    let wrong = || "must be PROVIDER[,model=NAME][,weight=NUMBER]".to_owned();
+    let wrong =
+        || "must be PROVIDER[,model=NAME][,weight=NUMBER][,input=USD,output=USD…]".to_owned();
     let mut route = json!({ "provider": provider.ok_or_else(wrong)? });
     for part in parts {
         match part.split_once('=').ok_or_else(wrong)? {
@@ -166,6 +172,7 @@ fn route(text: &str) -> Result<Value, String> {
             ("weight", number) => {
                 route["weight"] = number.parse::<u32>().map_err(|_| wrong())?.into();
             }
+            (kind, price) if PRICES.contains(&kind) => route["prices"][kind] = usd(price)?,
             _ => return Err(wrong()),
         }
     }
@@ -181,11 +188,10 @@ fn routes(routes: &Value) -> String {
     let Some(routes) = routes.as_array() else { return plain(routes) };
     let told = routes.iter().map(|route| {
         let mut told = plain(&route["provider"]);
-        for (word, field) in [(",model=", "upstream_model"), (",weight=", "weight")] {
-            if !route[field].is_null() {
-                told.push_str(word);
-                told.push_str(&plain(&route[field]));
-            }
+        let named = [("model", &route["upstream_model"]), ("weight", &route["weight"])];
+        let prices = PRICES.map(|kind| (kind, &route["prices"][kind]));
+        for (word, value) in named.into_iter().chain(prices).filter(|(_, value)| !value.is_null()) {
+            told.push_str(&format!(",{word}={}", plain(value)));
         }
         told
     });
@@ -198,10 +204,13 @@ mod tests {
 
     #[test]
     fn routes_go_there_and_back() {
-        for text in ["echo", "openai,model=gpt-4o", "openai,model=a/b:c@2,weight=3", "x,weight=0"] {
+        const DEAR: &str = "openai,model=a/b:c@2,weight=3,input=2.50,output=10.00";
+        for text in ["echo", "openai,model=gpt-4o", "x,weight=0", DEAR] {
             assert_eq!(routes(&json!([route(text).unwrap()])), text);
         }
-        for text in ["", ",model=x", "model=x", "a,b", "a,weight=-1", "a,model=", "a,speed=1"] {
+        for text in
+            ["", ",model=x", "model=x", "a,b", "a,weight=-1", "a,model=", "a,speed=1", "a,input=x"]
+        {
             assert!(route(text).is_err(), "{text}");
         }
     }

@@ -16,6 +16,8 @@ use crate::prompt::Confirm;
 
 /// The largest file of a credential: some are a whole service account in JSON.
 const MAX_CREDENTIAL_BYTES: u64 = 8_192;
+/// The largest file of roots that is taken.
+const MAX_ROOTS_BYTES: u64 = 32_768;
 
 const COLUMNS: &[Column] = &[
     Column::plain("name", "/name"),
@@ -37,6 +39,13 @@ pub(crate) enum Provider {
         place: Place,
         #[command(flatten)]
         page: Page,
+    },
+    /// Show a provider
+    Show {
+        /// Id or name of the provider
+        provider: String,
+        #[command(flatten)]
+        place: Place,
     },
     /// Add a provider
     Create(Box<Create>),
@@ -120,6 +129,15 @@ pub(crate) struct Terms {
     /// The most requests at a time from one gateway; 0 for no limit
     #[arg(long, value_name = "NUMBER")]
     max_concurrency: Option<u32>,
+    /// Failures in a row after which a gateway passes it over for a while; 0 for never
+    #[arg(long, value_name = "NUMBER")]
+    max_failures: Option<u32>,
+    /// PEM file of certificates that are trusted there besides the gateway's own roots
+    #[arg(long, value_name = "FILE")]
+    tls_roots_file: Option<PathBuf>,
+    /// Trust only the gateway's own roots
+    #[arg(long, conflicts_with = "tls_roots_file")]
+    no_tls_roots: bool,
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
@@ -133,6 +151,12 @@ impl Run for Provider {
             Self::List { place, page } => {
                 let call = Call::get(client.path_of(place.kind()).await?);
                 page.show(session, call, COLUMNS).await
+            }
+            Self::Show { provider, place } => {
+                let id = client.id_of(place.kind(), &provider).await?;
+                let mut path = client.path_of(place.kind()).await?;
+                path.push(&id);
+                session.output.thing(&client.send(&Call::get(path)).await?, COLUMNS)
             }
             Self::Create(create) => create.run(session).await,
             Self::Edit(edit) => edit.run(session).await,
@@ -187,6 +211,8 @@ impl Place {
 impl Terms {
     fn body(self) -> Result<Map<String, Value>, Failure> {
         let credential = self.credential_file.as_deref().map(read_credential).transpose()?;
+        let roots = self.tls_roots_file.as_deref().map(|path| read(path, MAX_ROOTS_BYTES));
+        let roots = roots.transpose()?.map(Value::from);
         let headers: Map<String, Value> =
             self.header.into_iter().map(|(name, value)| (name, value.into())).collect();
         Ok(some([
@@ -197,6 +223,8 @@ impl Terms {
             ("answer_timeout_ms", self.answer_timeout_ms.map(Value::from)),
             ("idle_timeout_ms", self.idle_timeout_ms.map(Value::from)),
             ("max_concurrency", self.max_concurrency.map(Value::from)),
+            ("max_failures", self.max_failures.map(Value::from)),
+            ("tls_roots", if self.no_tls_roots { Some(Value::Null) } else { roots }),
         ]))
     }
 }
@@ -207,18 +235,24 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// A credential from a file or, for `-`, from standard input.
+/// A credential, without the end of its line.
 fn read_credential(path: &Path) -> Result<String, Failure> {
+    let text = read(path, MAX_CREDENTIAL_BYTES)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// The text of a file or, for `-`, of standard input, if it has at most `most` bytes.
+fn read(path: &Path, most: u64) -> Result<String, Failure> {
     let (mut text, name) = (String::new(), path.display());
     let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(MAX_CREDENTIAL_BYTES + 1).read_to_string(&mut text)
+        std::io::stdin().lock().take(most + 1).read_to_string(&mut text)
     } else {
         let file = std::fs::File::open(path);
-        file.and_then(|file| file.take(MAX_CREDENTIAL_BYTES + 1).read_to_string(&mut text))
+        file.and_then(|file| file.take(most + 1).read_to_string(&mut text))
     };
     let length = read.map_err(Failure::io(format!("{name} cannot be read")))?;
-    if u64::try_from(length).unwrap_or(u64::MAX) > MAX_CREDENTIAL_BYTES {
-        return Err(Failure::Usage(format!("{name} holds more than a credential")));
+    if u64::try_from(length).unwrap_or(u64::MAX) > most {
+        return Err(Failure::Usage(format!("{name} holds more than {most} bytes")));
     }
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(text)
 }

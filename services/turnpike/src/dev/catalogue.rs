@@ -71,6 +71,8 @@ fn provider(name: &str, kind: ProviderKind) -> ProviderSpec {
         idle_timeout_ms: IDLE_TIMEOUT_MS,
         max_concurrency: 0,
         disabled: false,
+        tls_roots: None,
+        max_failures: 0,
     }
 }
 
@@ -86,6 +88,7 @@ fn spec(model: Model) -> ModelSpec {
         provider: provider.into(),
         upstream_model: None,
         weight: 1,
+        prices: None,
     };
     ModelSpec {
         prices: match model {

@@ -23,7 +23,7 @@ impl Mistakes {
         }
     }
 
-    pub(super) fn unless(&mut self, sound: bool, pointer: &str, message: &str) {
+    pub(super) fn unless(&mut self, sound: bool, pointer: impl Into<String>, message: &str) {
         if !sound {
             self.add(pointer, message);
         }

@@ -43,17 +43,22 @@ pub(super) fn price(
     let output = spec.max_output <= MAX_BELIEVED_TOKENS;
     mistakes.unless(output, "/max_output", "must be at most 1,000,000,000 tokens");
     if let Some(prices) = &spec.prices {
-        check_prices(prices, &mut mistakes);
+        check_prices(prices, "/prices", &mut mistakes);
     }
     mistakes.unless(spec.routes.len() <= MAX_ROUTES, "/routes", "must be at most 32");
     for (place, route) in spec.routes.iter().enumerate() {
-        check_route(state, route, &format!("/routes/{place}"), &mut mistakes);
+        let pointer = format!("/routes/{place}");
+        check_route(state, route, &pointer, &mut mistakes);
+        // A request turns to a provider once, and a record names it once.
+        let mut earlier = spec.routes.iter().take(place);
+        let again = earlier.any(|earlier| earlier.provider == route.provider);
+        mistakes.unless(!again, format!("{pointer}/provider"), "must not stand twice");
     }
     mistakes.finish()?;
     Ok(vec![Event::ModelPriced { model: name.into(), spec: Some(Box::new(spec.clone())) }])
 }
 
-fn check_prices(prices: &Prices, mistakes: &mut Mistakes) {
+fn check_prices(prices: &Prices, pointer: &str, mistakes: &mut Mistakes) {
     let all = [
         ("input", Some(prices.input)),
         ("output", Some(prices.output)),
@@ -67,11 +72,11 @@ fn check_prices(prices: &Prices, mistakes: &mut Mistakes) {
     ];
     for (name, price) in all {
         if price.is_some_and(|price| !(Price(0)..=MAX_PRICE).contains(&price)) {
-            mistakes.add(format!("/prices/{name}"), "must be from 0 to 1,000,000 USD");
+            mistakes.add(format!("{pointer}/{name}"), "must be from 0 to 1,000,000 USD");
         }
     }
     let fee = (NanoUsd::ZERO..=MAX_FEE).contains(&prices.request_fee);
-    mistakes.unless(fee, "/prices/request_fee", "must be from 0 to 1,000 USD");
+    mistakes.unless(fee, format!("{pointer}/request_fee"), "must be from 0 to 1,000 USD");
 }
 
 fn check_route(state: &Platform, route: &Route, pointer: &str, mistakes: &mut Mistakes) {
@@ -86,5 +91,8 @@ fn check_route(state: &Platform, route: &Route, pointer: &str, mistakes: &mut Mi
             format!("{pointer}/upstream_model"),
             "must be a name of 1 to 256 visible ASCII characters",
         );
+    }
+    if let Some(prices) = &route.prices {
+        check_prices(prices, &format!("{pointer}/prices"), mistakes);
     }
 }

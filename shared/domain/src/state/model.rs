@@ -1,5 +1,6 @@
 //! Providers and the routes to them.
 
+use crate::meter::Prices;
 use crate::secret::Sealed;
 
 /// Which dialect a provider speaks.
@@ -38,6 +39,10 @@ pub struct ProviderSpec {
     pub max_concurrency: u32,
     /// Switched off: no request is routed here.
     pub disabled: bool,
+    /// Certificates in PEM that are trusted there, besides the roots of the gateway's system.
+    pub tls_roots: Option<Box<str>>,
+    /// Failures in a row after which a gateway passes it over for a while; 0: never.
+    pub max_failures: u32,
 }
 
 /// One way to a model.
@@ -49,4 +54,6 @@ pub struct Route {
     pub upstream_model: Option<Box<str>>,
     /// Share among neighbours of the same preference; 0: only when the ones before it fail.
     pub weight: u32,
+    /// What the model costs there, if that differs from the model's own prices.
+    pub prices: Option<Prices>,
 }

@@ -300,13 +300,15 @@ pub(crate) fn provider(name: &str) -> ProviderSpec {
         idle_timeout_ms: 60_000,
         max_concurrency: 0,
         disabled: false,
+        tls_roots: None,
+        max_failures: 0,
     }
 }
 
 pub(crate) fn model() -> ModelSpec {
     let input = Price(1_000_000_000);
     let prices = Prices { input, output: Price(2_000_000_000), ..Prices::default() };
-    let route = Route { provider: "echo".into(), upstream_model: None, weight: 1 };
+    let route = Route { provider: "echo".into(), upstream_model: None, weight: 1, prices: None };
     let (context_window, max_output) = (128_000, 4_096);
     ModelSpec { prices: Some(prices), context_window, max_output, routes: vec![route] }
 }

@@ -102,6 +102,9 @@ async fn tls_is_spoken_with_those_whose_certificate_is_trusted() {
     }
     let by_address = trusting.connect("127.0.0.1", port, Transport::Tls).await;
     assert!(matches!(by_address, Err(ConnectError::Reach { .. })), "not the certificate's name");
+    let by_text = connector(true, None).trusting(&std::fs::read_to_string(CERTIFICATE).unwrap());
+    let connection = by_text.unwrap().connect("localhost", port, Transport::Tls).await;
+    assert!(connection.is_ok(), "{connection:?}");
     let strange = connector(true, None).connect("localhost", port, Transport::Tls).await;
     assert!(matches!(strange, Err(ConnectError::Reach { .. })), "{strange:?}");
     tasks.abort();
@@ -119,6 +122,14 @@ fn roots_that_are_none_are_refused() {
     let mut mistakes = Mistakes::default();
     options("/nowhere/roots.pem").check(&mut mistakes);
     assert_eq!(mistakes.iter().count(), 1);
+    let (certificate, key) = (std::fs::read_to_string(CERTIFICATE), std::fs::read_to_string(KEY));
+    let (certificate, key) = (certificate.unwrap(), key.unwrap());
+    assert!(check_roots(&certificate).is_ok() && check_roots(&certificate.repeat(2)).is_ok());
+    let torn = certificate.replace("-----END", "----END");
+    let no_root = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for text in ["", "roots", &key, &torn, no_root, &(certificate.clone() + no_root)] {
+        assert!(check_roots(text).is_err(), "{text}");
+    }
 }
 
 #[tokio::test]

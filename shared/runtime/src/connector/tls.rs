@@ -12,24 +12,23 @@ use rustls::{RootCertStore, version};
 /// Why no TLS can be spoken.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file of additional roots cannot be read.
-    #[error("the file of additional roots cannot be read")]
+    /// The additional roots are no PEM, or their file cannot be read.
+    #[error("the additional roots cannot be read")]
     Pem(#[from] pem::Error),
-    /// A root of that file is none, or the library refused its own defaults.
+    /// One of them is no root, or the library refused its own defaults.
     #[error("a root certificate cannot be used")]
     Tls(#[from] rustls::Error),
-    /// The file holds no certificate.
-    #[error("the file of additional roots holds no certificate")]
+    /// There is no certificate among them.
+    #[error("the additional roots hold no certificate")]
     Empty,
 }
 
-/// A client's configuration that trusts the system's roots and those in the file `extra_roots`, and
-/// speaks HTTP/1.1. Names and dates are always checked.
+/// The system's roots and those in the file `extra_roots`.
 ///
 /// # Errors
 /// [`TlsError`] for the extra roots. A system without roots is a warning: every handshake will say
 /// so too.
-pub(super) fn client_config(extra_roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
+pub(super) fn trusted(extra_roots: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
@@ -40,14 +39,36 @@ pub(super) fn client_config(extra_roots: Option<&Path>) -> Result<ClientConfig, 
         tracing::warn!("the system has no root certificates: no TLS connection can succeed");
     }
     if let Some(path) = extra_roots {
-        let before = roots.len();
-        for certificate in CertificateDer::pem_file_iter(path)? {
-            roots.add(certificate?)?;
-        }
-        if roots.len() == before {
-            return Err(TlsError::Empty);
-        }
+        add(&mut roots, CertificateDer::pem_file_iter(path)?)?;
     }
+    Ok(roots)
+}
+
+/// Trusts the certificates in a PEM text too.
+///
+/// # Errors
+/// [`TlsError`] if there is none, or one cannot be used.
+pub(super) fn add_pem(roots: &mut RootCertStore, pem: &str) -> Result<(), TlsError> {
+    add(roots, CertificateDer::pem_slice_iter(pem.as_bytes()))
+}
+
+fn add(
+    roots: &mut RootCertStore,
+    certificates: impl Iterator<Item = Result<CertificateDer<'static>, pem::Error>>,
+) -> Result<(), TlsError> {
+    let before = roots.len();
+    for certificate in certificates {
+        roots.add(certificate?)?;
+    }
+    if roots.len() == before { Err(TlsError::Empty) } else { Ok(()) }
+}
+
+/// A client's configuration that trusts `roots` and speaks HTTP/1.1. Names and dates are always
+/// checked.
+///
+/// # Errors
+/// [`TlsError`] if the library refuses its own defaults.
+pub(super) fn client_config(roots: Arc<RootCertStore>) -> Result<ClientConfig, TlsError> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
         .with_root_certificates(roots)

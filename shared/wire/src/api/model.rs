@@ -60,6 +60,8 @@ shape! {
         /// Share among neighbours of the same preference; 0: only when those before it fail;
         /// absent: 1.
         weight: Option<u32>,
+        /// What the model costs there; absent: what the model costs.
+        prices: Option<PricesForm>,
     }
 }
 

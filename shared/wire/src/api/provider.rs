@@ -34,6 +34,12 @@ shape! {
         max_concurrency: Option<u32>,
         /// Switched off: no request is routed here.
         disabled: Option<bool>,
+        /// Certificates in PEM that are trusted there besides the gateway's own roots; absent or
+        /// null: none.
+        tls_roots: Option<String>,
+        /// Failures in a row after which a gateway passes it over for a while; 0: never;
+        /// absent: 5.
+        max_failures: Option<u32>,
     }
 }
 
@@ -64,6 +70,10 @@ pub struct Provider {
     pub max_concurrency: u32,
     /// Switched off.
     pub disabled: bool,
+    /// Certificates in PEM that are trusted there besides the gateway's own roots.
+    pub tls_roots: Option<String>,
+    /// Failures in a row after which a gateway passes it over for a while; 0: never.
+    pub max_failures: u32,
     /// One of the platform's, for every organisation.
     pub of_platform: bool,
 }

@@ -146,7 +146,22 @@ form!(Usage {
     9 image_output [default] "image_output",
 });
 
-form!(Route { 1 provider "provider", 2 upstream_model "upstream_model", 3 weight "weight" });
+form!(Route { 1 provider, 2 upstream_model, 3 weight, 4 prices });
+
+/// With prices only where the way has its own.
+impl Json for Route {
+    fn json(&self) -> Value {
+        let mut shown = json!({
+            "provider": self.provider.json(),
+            "upstream_model": self.upstream_model.json(),
+            "weight": self.weight,
+        });
+        if let Some(prices) = &self.prices {
+            shown["prices"] = prices.json();
+        }
+        shown
+    }
+}
 
 form!(ModelSpec {
     1 prices "prices",
@@ -167,13 +182,16 @@ form!(ProviderSpec {
     9 idle_timeout_ms,
     10 max_concurrency,
     11 disabled,
+    12 tls_roots,
+    13 max_failures [default],
 });
 
-/// Headers are an object, as in the management API; the credential stays sealed.
+/// Headers are an object, as in the management API; the credential stays sealed. What was added
+/// later is shown where it is set.
 impl Json for ProviderSpec {
     fn json(&self) -> Value {
         let headers: BTreeMap<_, _> = self.headers.iter().map(|(name, it)| (name, it)).collect();
-        json!({
+        let mut shown = json!({
             "name": self.name.json(),
             "kind": self.kind.json(),
             "base_url": self.base_url.json(),
@@ -185,6 +203,13 @@ impl Json for ProviderSpec {
             "idle_timeout_ms": self.idle_timeout_ms,
             "max_concurrency": self.max_concurrency,
             "disabled": self.disabled,
-        })
+        });
+        if let Some(roots) = &self.tls_roots {
+            shown["tls_roots"] = roots.json();
+        }
+        if self.max_failures > 0 {
+            shown["max_failures"] = self.max_failures.json();
+        }
+        shown
     }
 }

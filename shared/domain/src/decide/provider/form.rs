@@ -13,6 +13,10 @@ use crate::time::{HOUR_MS, MINUTE_MS};
 const MAX_URL_BYTES: usize = 2_048;
 /// The most bytes of a sealed credential: keys are short, some are a whole service account in JSON.
 const MAX_CREDENTIAL_BYTES: usize = 8_192;
+/// The most bytes of roots: a whole chain of a house's own authority and its successor fit.
+const MAX_ROOTS_BYTES: usize = 32_768;
+/// What begins each certificate (RFC 7468, section 5.1).
+const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 /// The most headers to add, and the most bytes of one: they go out with every request.
 const MAX_HEADERS: usize = 32;
 const MAX_HEADER_BYTES: usize = 1_024;
@@ -43,6 +47,7 @@ pub(super) fn check(spec: &ProviderSpec) -> Result<(), Refusal> {
     mistakes.note("/base_url", url_problem(&spec.base_url));
     let length = spec.credential.as_ref().map_or(0, |sealed| sealed.0.len());
     mistakes.unless(length <= MAX_CREDENTIAL_BYTES, "/credential", "is too long");
+    mistakes.note("/tls_roots", spec.tls_roots.as_deref().and_then(roots_problem));
     check_headers(spec, &mut mistakes);
     let few = spec.serves.len() <= MAX_LIST_ENTRIES;
     mistakes.unless(few, "/serves", "has too many entries");
@@ -85,6 +90,19 @@ fn is_header_value(value: &str) -> bool {
     value.len() <= MAX_HEADER_BYTES
         && value.trim() == value
         && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+}
+
+/// Looks at the shape only; whether the certificates can be used is asked before they come here.
+fn roots_problem(roots: &str) -> Option<&'static str> {
+    if roots.len() > MAX_ROOTS_BYTES || !roots.is_ascii() {
+        Some("must be at most 32768 ASCII characters")
+    } else if roots.contains("PRIVATE KEY") {
+        Some("must hold certificates only: a private key stays with its owner")
+    } else if !roots.contains(BEGIN_CERTIFICATE) {
+        Some("must hold a certificate in PEM; null for none")
+    } else {
+        None
+    }
 }
 
 /// Looks at the shape only; whether the address may be reached is the connector's question.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use turnpike_domain::admit::{self, Demand, Denial};
+use turnpike_domain::admit::{self, Demand, Denial, Obstacle};
 use turnpike_domain::command::{Command, KeyPatch, PlatformCommand};
 use turnpike_domain::event::{ModelSpec, PlanSpec};
 use turnpike_domain::id::ProviderId;
@@ -138,6 +138,7 @@ fn ways_come_in_order_and_skip_what_is_off() {
         provider: provider.into(),
         upstream_model: Some("renamed".into()),
         weight: 3,
+        prices: None,
     };
     price(&mut house, ModelSpec { routes: vec![route("second"), route("echo")], ..model() });
     assert_eq!(ways(&house, "echo-1"), Ok(vec![second, ECHO]));
@@ -151,6 +152,40 @@ fn ways_come_in_order_and_skip_what_is_off() {
     assert_eq!(ways(&house, "echo-1"), Ok(vec![own, ECHO]));
     scoped(&mut house, Scopes { providers: only(&["own"]), ..Scopes::default() });
     assert_eq!(ways(&house, "echo-1"), Ok(vec![own]));
+}
+
+#[test]
+fn a_way_costs_what_its_route_says_or_else_what_the_model_does() {
+    let mut house = House::furnished();
+    let dear = Prices { input: Price(9), ..Prices::default() };
+    let second = ProviderId(8);
+    let spec = Some(Box::new(provider("second")));
+    house.run(operator(), PlatformCommand::ChangeProvider { provider: second, spec });
+    let route = |provider: &str, prices| Route {
+        provider: provider.into(),
+        upstream_model: None,
+        weight: 1,
+        prices,
+    };
+    let routes = vec![route("echo", None), route("second", Some(dear))];
+    price(&mut house, ModelSpec { routes: routes.clone(), ..model() });
+    let costs = |house: &House| {
+        let key = &house.org.keys[&KEY];
+        let offer = admit::offer(&house.platform, &house.org, key, "echo-1", IpAddr::from(HERE));
+        offer.map(|offer| offer.ways().map(|way| way.prices.copied()).collect::<Vec<_>>())
+    };
+    assert_eq!(costs(&house), Ok(vec![model().prices, Some(dear)]));
+    price(&mut house, ModelSpec { prices: None, routes, ..model() });
+    assert_eq!(costs(&house), Ok(vec![None, Some(dear)]), "no budget asks what it costs");
+    limited(&mut house, capped(1));
+    assert_eq!(costs(&house), Ok(vec![Some(dear)]), "only what can be counted is left");
+    scoped(&mut house, Scopes { providers: only(&["echo"]), ..Scopes::default() });
+    assert_eq!(costs(&house), Err(Denial::ProviderNotAllowed));
+    let key = &house.org.keys[&KEY];
+    let spec = &house.platform.models["echo-1"].spec;
+    let all = admit::ways(&house.platform, &house.org, "echo-1", spec);
+    let obstacles: Vec<_> = all.map(|way| way.obstacle(key, true)).collect();
+    assert_eq!(obstacles, [Some(Obstacle::Unpriced), Some(Obstacle::NotAllowed)]);
 }
 
 #[test]

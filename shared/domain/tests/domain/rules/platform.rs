@@ -56,8 +56,10 @@ fn models_have_sane_figures_and_routes_that_lead_somewhere() {
         provider: provider.into(),
         upstream_model: upstream.map(Into::into),
         weight: 1,
+        prices: None,
     };
     let lost = vec![route("nobody", None), route("echo", Some("a b"))];
+    let dear = Route { prices: Some(absurd), ..route("echo", None) };
     house.platform_answers(vec![
         (price("echo-2", Some(model())), "ModelPriced"),
         (price("echo-1", Some(model())), "nothing"),
@@ -73,8 +75,9 @@ fn models_have_sane_figures_and_routes_that_lead_somewhere() {
             "/routes/0/provider /routes/1/upstream_model",
         ),
         (
-            price("echo-2", Some(ModelSpec { routes: vec![route("echo", None); 33], ..model() })),
-            "/routes",
+            price("echo-2", Some(ModelSpec { routes: vec![dear, route("echo", None)], ..model() })),
+            "/routes/0/prices/input /routes/0/prices/cached_input /routes/0/prices/request_fee \
+             /routes/1/provider",
         ),
         (price("echo-2", Some(ModelSpec { routes: Vec::new(), ..model() })), "ModelPriced"),
         (price("echo-1", None), "ModelPriced"),

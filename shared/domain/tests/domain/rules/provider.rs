@@ -129,14 +129,31 @@ fn sizes_and_times_are_bounded() {
         connect_timeout_ms: 0,
         answer_timeout_ms: u64::MAX,
         idle_timeout_ms: 0,
+        tls_roots: Some("x".repeat(32_769).into()),
         ..provider("own")
     };
     House::furnished().answers(vec![(
         admin(),
         change(spec),
-        "/name /credential /headers /serves/1 /connect_timeout_ms /answer_timeout_ms \
+        "/name /credential /tls_roots /headers /serves/1 /connect_timeout_ms /answer_timeout_ms \
          /idle_timeout_ms",
     )]);
+}
+
+#[test]
+fn roots_are_certificates_and_nothing_that_is_secret() {
+    let (begin, end) = ("-----BEGIN CERTIFICATE-----\nAA\n", "-----END CERTIFICATE-----\n");
+    let certificate = format!("{begin}{end}");
+    let key = format!("{certificate}-----BEGIN EC PRIVATE KEY-----\nAA\n");
+    for (roots, want) in [
+        (certificate.as_str(), "ProviderChanged"),
+        ("", "/tls_roots"),
+        ("AAAA", "/tls_roots"),
+        (&key, "/tls_roots"),
+    ] {
+        let spec = ProviderSpec { tls_roots: Some(roots.into()), ..provider("own") };
+        House::furnished().answers(vec![(admin(), change(spec), want)]);
+    }
 }
 
 #[test]
