@@ -1,12 +1,17 @@
 //! The languages that callers and providers speak: a closed set, one module each.
 
+mod anthropic;
+mod gemini;
 pub mod openai;
+mod place;
 
 use bytes::Bytes;
-use http::Method;
 use turnpike_domain::admit::Denial;
+use turnpike_domain::id::RequestId;
 use turnpike_domain::meter::Usage;
 use turnpike_domain::state::ProviderKind;
+
+pub use place::{Place, Sent, Target, place};
 
 use crate::peek::OutputField;
 use crate::sse::{Event, Fate};
@@ -16,6 +21,10 @@ use crate::sse::{Event, Fate};
 pub enum Dialect {
     /// OpenAI, and what is compatible with it.
     OpenAi,
+    /// Anthropic.
+    Anthropic,
+    /// Google's Gemini.
+    Gemini,
 }
 
 /// A call that costs: it goes to a provider.
@@ -23,19 +32,6 @@ pub enum Dialect {
 pub enum Call {
     /// One of OpenAI's.
     OpenAi(openai::Endpoint),
-}
-
-/// What a path means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target<'a> {
-    /// A call to a provider.
-    Call(Call),
-    /// The models that the key may call.
-    Models,
-    /// One of them.
-    Model(&'a str),
-    /// What the key itself is.
-    OwnKey,
 }
 
 /// What a meter saw.
@@ -61,30 +57,16 @@ pub enum StreamMeter {
 pub struct Problem<'a> {
     /// The rule.
     pub denial: Denial,
+    /// The status of the answer; that of a used-up budget is the organisation's choice.
+    pub status: u16,
     /// A sentence for a person.
     pub message: &'a str,
+    /// The request.
+    pub request: RequestId,
+    /// After how many seconds the same request may pass, if that is known.
+    pub retry_after_s: Option<u32>,
     /// The figures behind it, as a JSON object.
     pub metadata: serde_json::Value,
-}
-
-/// What a method and a path (without query) mean.
-///
-/// # Errors
-/// [`Denial::NotFound`] or [`Denial::MethodNotAllowed`].
-pub fn target<'a>(method: &Method, path: &'a str) -> Result<Target<'a>, Denial> {
-    let rest = path.strip_prefix("/v1/").ok_or(Denial::NotFound)?;
-    let (needed, target) = if let Some(endpoint) = openai::Endpoint::at(rest) {
-        (Method::POST, Target::Call(Call::OpenAi(endpoint)))
-    } else if rest == "models" {
-        (Method::GET, Target::Models)
-    } else if rest == "key" {
-        (Method::GET, Target::OwnKey)
-    } else if let Some(name) = rest.strip_prefix("models/").filter(|name| !name.is_empty()) {
-        (Method::GET, Target::Model(name))
-    } else {
-        return Err(Denial::NotFound);
-    };
-    if *method == needed { Ok(target) } else { Err(Denial::MethodNotAllowed) }
 }
 
 impl Dialect {
@@ -93,6 +75,8 @@ impl Dialect {
     pub const fn spoken_by(self) -> ProviderKind {
         match self {
             Self::OpenAi => ProviderKind::OpenAi,
+            Self::Anthropic => ProviderKind::Anthropic,
+            Self::Gemini => ProviderKind::Gemini,
         }
     }
 
@@ -101,6 +85,8 @@ impl Dialect {
     pub fn error_body(self, problem: &Problem<'_>) -> Bytes {
         match self {
             Self::OpenAi => openai::error_body(problem),
+            Self::Anthropic => anthropic::error_body(problem),
+            Self::Gemini => gemini::error_body(problem),
         }
     }
 }
@@ -207,24 +193,13 @@ impl StreamMeter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_and_methods_lead_to_their_targets() {
-        let chat = Target::Call(Call::OpenAi(openai::Endpoint::ChatCompletions));
-        let cases = [
-            (Method::POST, "/v1/chat/completions", Ok(chat)),
-            (Method::GET, "/v1/chat/completions", Err(Denial::MethodNotAllowed)),
-            (Method::GET, "/v1/models", Ok(Target::Models)),
-            (Method::GET, "/v1/models/a/b", Ok(Target::Model("a/b"))),
-            (Method::GET, "/v1/models/", Err(Denial::NotFound)),
-            (Method::GET, "/v1/key", Ok(Target::OwnKey)),
-            (Method::POST, "/v2/key", Err(Denial::NotFound)),
-            (Method::POST, "/v1/../v1/key", Err(Denial::NotFound)),
-        ];
-        for (method, path, want) in cases {
-            assert_eq!(target(&method, path), want, "{method} {path}");
-        }
+pub(crate) fn problem(denial: Denial, status: u16) -> Problem<'static> {
+    Problem {
+        denial,
+        status,
+        message: "a sentence",
+        request: RequestId(1),
+        retry_after_s: None,
+        metadata: serde_json::json!({"retryable": false, "limit": 7, "held": null}),
     }
 }

@@ -14,6 +14,13 @@ pub const COST_USD: HeaderName = HeaderName::from_static("x-turnpike-cost-usd");
 /// Tells the SDKs whether to try again, whatever the status (read by OpenAI's and Anthropic's).
 pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// Where Anthropic's clients put a key.
+pub const ANTHROPIC_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Sent by all of Anthropic's clients, and by no others.
+pub const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+/// Where Google's clients put a key.
+pub const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+
 /// What goes up. Not on the list, among others: every credential (`authorization`, `x-api-key`,
 /// `cookie` …), `openai-organization` and `openai-project` (they choose an account at the
 /// provider), `accept-encoding` (usage is read from plain bytes), whatever tells the client's

@@ -4,6 +4,7 @@ mod audit;
 #[cfg(test)]
 mod fake;
 mod mirror;
+mod query;
 mod receipts;
 mod silence;
 mod spool;

@@ -18,7 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use turnpike_domain::admit::Denial;
 use turnpike_domain::id::RequestId;
@@ -29,7 +29,7 @@ pub use observe::Observer;
 
 use crate::body::{self, Budget, ReadError, ReadLimits};
 use crate::core::{Core, Denied, Entry};
-use crate::dialect::{Dialect, Target, target};
+use crate::dialect::{Place, Sent, Target, place};
 use crate::headers;
 use crate::lane::Lane;
 use crate::lease::Leases;
@@ -71,13 +71,26 @@ pub async fn answer(
     peer: SocketAddr,
 ) -> Response<Outgoing> {
     let id = RequestId(entropy::id(site.core.now()));
+    let started_us = site.core.clock().boot_us();
     let trusted = &site.core.options().trusted_proxies;
     let address = identify::address(peer, request.headers(), trusted);
-    let handled = handle(&site, id, request, address).await;
+    let (mut head, body) = request.into_parts();
+    // Taken, so that nobody after this function sees a key in its query.
+    let uri = std::mem::take(&mut head.uri);
+    let sent = Sent { headers: &head.headers, query: uri.query().unwrap_or_default() };
+    let Place { dialect, target } = place(&head.method, uri.path(), sent);
+    let entry = identify::identify(&site.core, dialect, sent);
+    let handled = match entry {
+        Ok(entry) => {
+            let arrival = Arrival { request: id, started_us, entry, address };
+            handle(&site, arrival, target, head.headers, body).await
+        }
+        Err(denied) => Err(denied),
+    };
     let mut response = handled.unwrap_or_else(|denied| {
         site.lane.tally.denied(denied.denial);
         let decision = denied.decision(&site.core, id, address);
-        respond::denied(Dialect::OpenAi, &denied, &decision)
+        respond::denied(dialect, &denied, id, &decision)
     });
     site.lane.tally.answered(response.status().as_u16());
     response.headers_mut().insert(headers::REQUEST_ID, headers::value(id.to_string()));
@@ -86,17 +99,15 @@ pub async fn answer(
 
 async fn handle(
     site: &Rc<Site>,
-    id: RequestId,
-    request: Request<Incoming>,
-    address: IpAddr,
+    arrival: Arrival,
+    target: Result<Target<'_>, Denial>,
+    headers: HeaderMap,
+    body: Incoming,
 ) -> Result<Response<Outgoing>, Denied> {
     let core = &*site.core;
-    let started_us = core.clock().boot_us();
-    let (head, body) = request.into_parts();
-    let entry = identify::identify(core, &head.headers)?;
-    let arrival = Arrival { request: id, started_us, entry, address };
+    let address = arrival.address;
     let refused = |denial| arrival.entry.denied(denial, core.now());
-    match target(&head.method, head.uri.path()).map_err(refused)? {
+    match target.map_err(refused)? {
         Target::Models => Ok(respond::models(core, &arrival.entry, address)),
         Target::Model(name) => respond::model(core, &arrival.entry, address, name).map_err(refused),
         Target::OwnKey => Ok(respond::own_key(core, &site.leases, &arrival.entry).await),
@@ -106,10 +117,10 @@ async fn handle(
                 timeout_ms: core.options().body_timeout_ms,
             };
             let mut hold = site.bodies.hold();
-            let read = body::read(&head.headers, body, limits, &mut hold, &**core.clock()).await;
+            let read = body::read(&headers, body, limits, &mut hold, &**core.clock()).await;
             let body =
                 read.map_err(|error| refused(denial_of(&error)).with_message(error.to_string()))?;
-            let job = admit::admit(site, arrival, call, head.headers, (body, hold)).await?;
+            let job = admit::admit(site, arrival, call, headers, (body, hold)).await?;
             site.lane.written().await.map_err(|denial| job.denied(denial, core.now()))?;
             linger::linger(site, job).await
         }

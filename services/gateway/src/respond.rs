@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use turnpike_domain::admit::{Denial, Figures, offer};
+use turnpike_domain::id::RequestId;
 use turnpike_wire::api::key::{LimitsForm, ScopesForm};
 use turnpike_wire::decision::amount;
 use turnpike_wire::time::rfc3339;
@@ -77,14 +78,23 @@ impl Body for Outgoing {
     }
 }
 
-/// A refusal, in the words of the caller's dialect; `decision` is the id that explains it.
+/// A refusal of `request`, in the words of the caller's dialect; `decision` is the id that explains
+/// it.
 #[must_use]
-pub fn denied(dialect: Dialect, denied: &Denied, decision: &str) -> Response<Outgoing> {
+pub fn denied(
+    dialect: Dialect,
+    denied: &Denied,
+    request: RequestId,
+    decision: &str,
+) -> Response<Outgoing> {
     let status = denied.status();
     let retryable = denied.denial.retryable();
     let problem = Problem {
         denial: denied.denial,
+        status,
         message: &denied.message,
+        request,
+        retry_after_s: denied.retry_after_s,
         metadata: metadata(denied, decision),
     };
     let mut response = Response::new(Outgoing::whole(dialect.error_body(&problem)));
@@ -98,7 +108,7 @@ pub fn denied(dialect: Dialect, denied: &Denied, decision: &str) -> Response<Out
         map.insert(headers::SHOULD_RETRY, HeaderValue::from_static(again));
     }
     if let Some(quotas) = &denied.quotas {
-        quotas.tell(dialect, map);
+        quotas.tell(dialect, denied.at, map);
     }
     if let Some(seconds) = denied.retry_after_s {
         map.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -170,6 +170,7 @@ const fn error_type(denial: Denial) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::problem;
 
     #[test]
     fn every_path_leads_to_its_endpoint_and_no_other_does() {
@@ -183,16 +184,13 @@ mod tests {
 
     #[test]
     fn an_error_has_the_shape_that_the_sdks_read() {
-        let body = error_body(&Problem {
-            denial: Denial::ModelNotFound,
-            message: "there is no model \"x\"",
-            metadata: json!({"retryable": false}),
-        });
+        let body = error_body(&problem(Denial::ModelNotFound, 404));
         let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
             read,
-            json!({"error": {"message": "there is no model \"x\"", "type": "invalid_request_error",
-                "param": "model", "code": "model_not_found", "metadata": {"retryable": false}}})
+            json!({"error": {"message": "a sentence", "type": "invalid_request_error",
+                "param": "model", "code": "model_not_found",
+                "metadata": {"retryable": false, "limit": 7, "held": null}}})
         );
     }
 }

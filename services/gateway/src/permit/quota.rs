@@ -8,6 +8,8 @@ use std::fmt::Write;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use turnpike_domain::limit::Account;
 use turnpike_domain::rate::{Left, Rate, WINDOW_MS};
+use turnpike_domain::time::Timestamp;
+use turnpike_wire::time::rfc3339;
 
 use crate::dialect::Dialect;
 use crate::headers;
@@ -65,8 +67,8 @@ impl Quotas {
         Self(quotas)
     }
 
-    /// Tells what is left in the headers of an answer.
-    pub(crate) fn tell(&self, dialect: Dialect, map: &mut HeaderMap) {
+    /// Tells what is left in the headers of an answer that is given `now`.
+    pub(crate) fn tell(&self, dialect: Dialect, now: Timestamp, map: &mut HeaderMap) {
         let (mut policy, mut limit) = (String::new(), String::new());
         for (prefix, kind, meter) in self.meters() {
             let comma = if policy.is_empty() { "" } else { ", " };
@@ -88,7 +90,7 @@ impl Quotas {
             if let Some(Meter { limit, remaining, reset_s }) = tightest {
                 map.insert(names.limit, HeaderValue::from(limit));
                 map.insert(names.remaining, HeaderValue::from(remaining));
-                map.insert(names.reset, headers::value(format!("{reset_s}s")));
+                map.insert(names.reset, headers::value(reset(dialect, now, reset_s)));
             }
         }
     }
@@ -104,10 +106,31 @@ impl Quotas {
 const REQUESTS: &str = "requests";
 const TOKENS: &str = "tokens";
 
-/// The names that the dialect's SDKs know, for requests and for tokens.
+/// When all of a rate is there again: OpenAI counts, Anthropic names the moment.
+fn reset(dialect: Dialect, now: Timestamp, reset_s: u64) -> String {
+    match dialect {
+        Dialect::OpenAi | Dialect::Gemini => format!("{reset_s}s"),
+        Dialect::Anthropic => rfc3339(now.plus_ms(reset_s.saturating_mul(SECOND_MS))),
+    }
+}
+
+/// The names that the dialect's SDKs know, for requests and for tokens. Google has none: its
+/// callers get OpenAI's.
 const fn names(dialect: Dialect) -> [Names; 2] {
     match dialect {
-        Dialect::OpenAi => [
+        Dialect::Anthropic => [
+            Names {
+                limit: HeaderName::from_static("anthropic-ratelimit-requests-limit"),
+                remaining: HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
+                reset: HeaderName::from_static("anthropic-ratelimit-requests-reset"),
+            },
+            Names {
+                limit: HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
+                remaining: HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
+                reset: HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
+            },
+        ],
+        Dialect::OpenAi | Dialect::Gemini => [
             Names {
                 limit: HeaderName::from_static("x-ratelimit-limit-requests"),
                 remaining: HeaderName::from_static("x-ratelimit-remaining-requests"),
@@ -137,7 +160,7 @@ mod tests {
         let own = Quota::of(Account::Key(KeyId(1)), key, left(590, 0));
         let project = Quota::of(Account::Project(ProjectId(1)), project, left(7, 80_000));
         let mut map = HeaderMap::new();
-        Quotas::new([Some(own), Some(project)]).tell(Dialect::OpenAi, &mut map);
+        Quotas::new([Some(own), Some(project)]).tell(Dialect::OpenAi, Timestamp(0), &mut map);
         let expected = [
             (
                 "ratelimit-policy",
@@ -160,8 +183,19 @@ mod tests {
         for (name, value) in expected {
             assert_eq!(map.get(name).map(HeaderValue::as_bytes), Some(value.as_bytes()), "{name}");
         }
+        let mut anthropic = HeaderMap::new();
+        let now = Timestamp(1_795_000_000_000);
+        Quotas::new([Some(own), None]).tell(Dialect::Anthropic, now, &mut anthropic);
+        for (name, value) in [
+            ("anthropic-ratelimit-requests-limit", "600"),
+            ("anthropic-ratelimit-requests-remaining", "590"),
+            ("anthropic-ratelimit-requests-reset", "2026-11-18T11:07:40.000Z"),
+        ] {
+            assert_eq!(anthropic.get(name).map(HeaderValue::as_bytes), Some(value.as_bytes()));
+        }
+        assert_eq!(anthropic.len(), 5);
         let mut none = HeaderMap::new();
-        Quotas::default().tell(Dialect::OpenAi, &mut none);
+        Quotas::default().tell(Dialect::OpenAi, now, &mut none);
         assert!(none.is_empty());
     }
 }

@@ -1,46 +1,31 @@
 //! Who asks: the credential of a request, and the address that it comes from.
 
+mod credential;
+
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderName};
+use http::header::HeaderName;
 use ipnet::IpNet;
 use turnpike_domain::admit::Denial;
 use turnpike_wire::secret;
 
 use crate::core::{Core, Denied, Entry};
+use crate::dialect::{Dialect, Sent};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// RFC 9110, 11.1: the name of a scheme has no case.
-const SCHEME: &str = "bearer";
 
-/// The key of a request's credential.
+/// The key of a request's credential, which stands where the dialect's clients put it.
 ///
 /// # Errors
 /// [`Denial::Unauthorized`] for none, two different ones or what is no secret, and those of
 /// [`Core::identify`].
-pub(super) fn identify(core: &Core, headers: &HeaderMap) -> Result<Entry, Denied> {
-    let missing = |message| core.denied(Denial::Unauthorized).with_message(message);
-    let mut given = headers.get_all(AUTHORIZATION).iter();
-    let first = given.next().ok_or_else(|| {
-        missing("The API key is missing: send it as \"Authorization: Bearer sk-tp-…\".")
-    })?;
-    if given.any(|other| other != first) {
-        return Err(missing("Two different API keys were sent."));
-    }
-    let text = first.to_str().ok().and_then(bearer).ok_or_else(|| {
-        missing("The authorization header must have the form \"Bearer sk-tp-…\".")
-    })?;
-    let presented = secret::parse(text).map_err(|error| {
-        core.denied(Denial::Unauthorized)
-            .with_message(format!("The API key is malformed: {error}."))
-    })?;
+pub(super) fn identify(core: &Core, dialect: Dialect, sent: Sent<'_>) -> Result<Entry, Denied> {
+    let refused = |message| core.denied(Denial::Unauthorized).with_message(message);
+    let text = credential::credential(dialect, sent).map_err(|error| refused(error.to_string()))?;
+    let presented = secret::parse(&text)
+        .map_err(|error| refused(format!("The API key is malformed: {error}.")))?;
     core.identify(&presented)
-}
-
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim())
 }
 
 /// The caller's address: the peer's, or, where peers are proxies of ours, the first address from
@@ -100,15 +85,6 @@ mod tests {
             let headers: HeaderMap = headers.collect();
             let found = address(peer.parse().unwrap(), &headers, &trusted);
             assert_eq!(found, want.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
-        }
-    }
-
-    #[test]
-    fn a_bearer_token_is_found_whatever_the_case_of_its_scheme() {
-        assert_eq!(bearer("Bearer sk-tp-a"), Some("sk-tp-a"));
-        assert_eq!(bearer(" bearer  sk-tp-a "), Some("sk-tp-a"));
-        for value in ["", "Bearer", "Basic sk-tp-a", "sk-tp-a"] {
-            assert_eq!(bearer(value), None, "{value}");
         }
     }
 }

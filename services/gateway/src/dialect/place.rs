@@ -1,0 +1,166 @@
+//! What a method and a URL mean, and in whose language they are answered.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, Method};
+use turnpike_domain::admit::Denial;
+
+use super::{Call, Dialect, openai};
+use crate::{headers, query};
+
+/// What a path means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A call to a provider.
+    Call(Call),
+    /// The models that the key may call.
+    Models,
+    /// One of them.
+    Model(&'a str),
+    /// What the key itself is.
+    OwnKey,
+}
+
+/// A request's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// Whose credentials are looked at, and whose words the answer has; known of unknown paths too.
+    pub dialect: Dialect,
+    /// What is there.
+    pub target: Result<Target<'a>, Denial>,
+}
+
+/// What a method and a path (without query) mean. Paths that several dialects have, and those that
+/// nobody has, belong to the dialect whose headers were sent.
+#[must_use]
+pub fn place<'a>(method: &Method, path: &'a str, sent: Sent<'_>) -> Place<'a> {
+    if let Some(rest) = path.strip_prefix("/v1/") {
+        if let Some(endpoint) = openai::Endpoint::at(rest) {
+            let target = Target::Call(Call::OpenAi(endpoint));
+            return Place { dialect: Dialect::OpenAi, target: on(method, &Method::POST, target) };
+        }
+        if rest == "key" {
+            let target = on(method, &Method::GET, Target::OwnKey);
+            return Place { dialect: sent.dialect(), target };
+        }
+    }
+    let dialect = by_prefix(method, path).unwrap_or_else(|| sent.dialect());
+    let target = match models_below(path) {
+        Some("") => on(method, &Method::GET, Target::Models),
+        Some(name) => on(method, &Method::GET, Target::Model(name)),
+        None => Err(Denial::NotFound),
+    };
+    Place { dialect, target }
+}
+
+fn on<'a>(method: &Method, needed: &Method, target: Target<'a>) -> Result<Target<'a>, Denial> {
+    if method == needed { Ok(target) } else { Err(Denial::MethodNotAllowed) }
+}
+
+/// What stands behind the list of models: nothing, or a name.
+fn models_below(path: &str) -> Option<&str> {
+    let lists = ["/v1/models", "/v1beta/models", "/anthropic/v1/models"];
+    let rest = lists.into_iter().find_map(|list| path.strip_prefix(list))?;
+    if rest.is_empty() { Some("") } else { rest.strip_prefix('/').filter(|name| !name.is_empty()) }
+}
+
+/// The dialect that alone has paths that begin so.
+fn by_prefix(method: &Method, path: &str) -> Option<Dialect> {
+    let begins = |prefix: &str| {
+        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if begins("/v1/messages") || begins("/anthropic") {
+        Some(Dialect::Anthropic)
+    } else if begins("/v1beta") {
+        Some(Dialect::Gemini)
+    } else {
+        // A model's own name may have a colon; what is called on it is a POST.
+        let is_call = *method == Method::POST && path.contains(':');
+        (is_call && begins("/v1/models")).then_some(Dialect::Gemini)
+    }
+}
+
+/// What tells the dialect of a path that several have.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
+    /// Its query, without the question mark.
+    pub query: &'a str,
+}
+
+impl Sent<'_> {
+    fn dialect(self) -> Dialect {
+        let has = |name: HeaderName| self.headers.contains_key(name);
+        if has(headers::GOOGLE_KEY) || query::values(self.query, "key").next().is_some() {
+            Dialect::Gemini
+        } else if has(headers::ANTHROPIC_VERSION)
+            || (has(headers::ANTHROPIC_KEY) && !has(AUTHORIZATION))
+        {
+            Dialect::Anthropic
+        } else {
+            Dialect::OpenAi
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn at<'a>(method: &Method, path: &'a str, header: Option<&'static str>) -> Place<'a> {
+        let value = HeaderValue::from_static("x");
+        let pair = header.map(|name| (http::HeaderName::from_static(name), value));
+        place(method, path, Sent { headers: &HeaderMap::from_iter(pair), query: "" })
+    }
+
+    #[test]
+    fn paths_and_methods_lead_to_their_targets() {
+        let chat = Target::Call(Call::OpenAi(openai::Endpoint::ChatCompletions));
+        let cases = [
+            (Method::POST, "/v1/chat/completions", Ok(chat)),
+            (Method::GET, "/v1/chat/completions", Err(Denial::MethodNotAllowed)),
+            (Method::GET, "/v1/models", Ok(Target::Models)),
+            (Method::GET, "/v1/models/a/b", Ok(Target::Model("a/b"))),
+            (Method::GET, "/v1beta/models/a", Ok(Target::Model("a"))),
+            (Method::GET, "/anthropic/v1/models", Ok(Target::Models)),
+            (Method::GET, "/v1/models/", Err(Denial::NotFound)),
+            (Method::GET, "/v1/modelsx", Err(Denial::NotFound)),
+            (Method::GET, "/v1/key", Ok(Target::OwnKey)),
+            (Method::POST, "/v2/key", Err(Denial::NotFound)),
+            (Method::POST, "/v1/../v1/key", Err(Denial::NotFound)),
+        ];
+        for (method, path, want) in cases {
+            assert_eq!(at(&method, path, None).target, want, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_dialect_is_known_of_every_path() {
+        use Dialect::{Anthropic, Gemini, OpenAi};
+        let (get, post) = (Method::GET, Method::POST);
+        let google = Some("x-goog-api-key");
+        let cases = [
+            (&post, "/v1/chat/completions", google, OpenAi),
+            (&post, "/v1/messages", google, Anthropic),
+            (&post, "/v1/messages/nothing", None, Anthropic),
+            (&post, "/v1/messagesx", None, OpenAi),
+            (&get, "/anthropic/nothing", None, Anthropic),
+            (&post, "/v1beta/nothing", None, Gemini),
+            (&post, "/v1/models/a:nothing", None, Gemini),
+            (&get, "/v1/models/ft:a:b", None, OpenAi),
+            (&get, "/v1/models", google, Gemini),
+            (&get, "/v1/models", Some("anthropic-version"), Anthropic),
+            (&get, "/v1/models", Some("x-api-key"), Anthropic),
+            (&get, "/v1/models", None, OpenAi),
+            (&get, "/nothing", google, Gemini),
+            (&get, "/nothing", None, OpenAi),
+        ];
+        for (method, path, header, want) in cases {
+            assert_eq!(at(method, path, header).dialect, want, "{method} {path} {header:?}");
+        }
+        let by_query = Sent { headers: &HeaderMap::new(), query: "key=x" };
+        assert_eq!(place(&get, "/v1/models", by_query).dialect, Gemini);
+    }
+}
