@@ -62,8 +62,10 @@ pub struct ServeOptions {
     pub max_body_bytes: usize,
     /// The largest head of a request.
     pub max_head_bytes: usize,
-    /// The most milliseconds for the head of a request to arrive.
+    /// The most milliseconds for the head of a request to arrive, from its first byte.
     pub head_timeout_ms: u64,
+    /// The most milliseconds that a connection may rest between two requests.
+    pub idle_timeout_ms: u64,
     /// The most milliseconds for the body of a request to arrive.
     pub body_timeout_ms: u64,
     /// The most milliseconds that running requests have at shutdown.
@@ -129,9 +131,10 @@ impl Default for ServeOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 7080)),
             max_body_bytes: 32 << 20,
             max_head_bytes: 64 << 10,
-            // Also the longest rest between two requests of a connection: longer than the 60 s of
-            // usual load balancers, so that they end it and not we.
-            head_timeout_ms: 75_000,
+            // A head is one packet or two; who needs longer holds connections open on purpose.
+            head_timeout_ms: 10_000,
+            // Longer than the 60 s of usual load balancers, so that they end it and not we.
+            idle_timeout_ms: 75_000,
             body_timeout_ms: 60_000,
             drain_ms: 30_000,
             max_connections: 65_536,
@@ -216,9 +219,11 @@ impl ServeOptions {
         mistakes.unless(body, "max_body_bytes", "must be from 1 byte to 1 GiB");
         let head = (1_024..=1 << 20).contains(&self.max_head_bytes);
         mistakes.unless(head, "max_head_bytes", "must be from 1 KiB to 1 MiB");
-        for (option, value) in
-            [("head_timeout_ms", self.head_timeout_ms), ("body_timeout_ms", self.body_timeout_ms)]
-        {
+        for (option, value) in [
+            ("head_timeout_ms", self.head_timeout_ms),
+            ("idle_timeout_ms", self.idle_timeout_ms),
+            ("body_timeout_ms", self.body_timeout_ms),
+        ] {
             mistakes.unless(value > 0, option, "must not be 0: nothing would arrive in time");
         }
         mistakes.unless(self.max_connections > 0, "max_connections", "must not be 0");

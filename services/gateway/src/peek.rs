@@ -3,6 +3,7 @@
 //! Everything else is skipped without being built. Edits are spliced into the raw bytes, so that a
 //! body goes upstream exactly as it came but for the edited values.
 
+mod depth;
 mod form;
 
 use std::borrow::Cow;
@@ -14,6 +15,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+pub use depth::MAX_DEPTH;
+use depth::is_too_deep;
 pub use form::peek_form;
 
 /// Why a body cannot be forwarded. All are a 400 `invalid_request`.
@@ -23,6 +26,9 @@ pub enum NotARequest {
     /// body could disagree on which one counts).
     #[error("the body is not a valid request: {0}")]
     Json(#[from] serde_json::Error),
+    /// Arrays and objects within each other, more than anybody needs.
+    #[error("the body is nested more than {MAX_DEPTH} deep")]
+    TooDeep,
     /// Valid JSON, but not an object.
     #[error("the body must be a JSON object")]
     NotAnObject,
@@ -150,6 +156,9 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, NotARequest> {
     let Some(brace) = brace.filter(|place| body[*place] == b'{') else {
         return Err(NotARequest::NotAnObject);
     };
+    if is_too_deep(body) {
+        return Err(NotARequest::TooDeep);
+    }
     let fields: Fields<'_> = serde_json::from_slice(body)?;
     let model = fields.model.ok_or(NotARequest::NoModel)?;
     let name: Name<'_> = serde_json::from_str(model.get())?;

@@ -11,6 +11,7 @@ mod linger;
 mod observe;
 mod route;
 mod settle;
+mod strict;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use turnpike_domain::admit::Denial;
 use turnpike_domain::id::RequestId;
@@ -79,7 +81,11 @@ pub async fn answer(
     let uri = std::mem::take(&mut head.uri);
     let sent = Sent { headers: &head.headers, query: uri.query().unwrap_or_default() };
     let Place { dialect, target } = place(&head.method, uri.path(), sent);
-    let entry = identify::identify(&site.core, dialect, sent);
+    let problem = strict::problem(head.version, &head.headers);
+    let entry = match problem {
+        None => identify::identify(&site.core, dialect, sent),
+        Some(problem) => Err(site.core.denied(Denial::InvalidRequest).with_message(problem)),
+    };
     let handled = match entry {
         Ok(entry) => {
             let arrival = Arrival { request: id, started_us, entry, address };
@@ -92,6 +98,10 @@ pub async fn answer(
         let decision = denied.decision(&site.core, id, address);
         respond::denied(dialect, &denied, id, &decision)
     });
+    if problem.is_some() && head.version != Version::HTTP_2 {
+        // Where such a request ends is just what two readers could disagree about.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     site.lane.tally.answered(response.status().as_u16());
     response.headers_mut().insert(headers::REQUEST_ID, headers::value(id.to_string()));
     response

@@ -27,7 +27,7 @@ use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_runtime::serve::accept;
 use turnpike_runtime::tasks::{Tasks, unless_cancelled};
 
-use pace::{Heads, Pace, Paced};
+use pace::{HeadLimits, Heads, Pace, Paced};
 pub use run::serve_core;
 use stall::Stall;
 
@@ -56,9 +56,10 @@ pub struct Bounds {
     /// Bytes of a request's head. Hyper's own limit of 100 headers stands beside it; setting that
     /// one would cost an allocation a request.
     pub max_head_bytes: usize,
-    /// Milliseconds for the head of a request, counted from the end of the one before: an idle
-    /// connection is closed after the same time.
+    /// Milliseconds for the head of a request, from its first bytes to its last.
     pub head_timeout_ms: u64,
+    /// Milliseconds that a connection may rest between two requests.
+    pub idle_timeout_ms: u64,
 }
 
 /// What a listener needs from its core.
@@ -126,7 +127,11 @@ where
         until_stopped(connection, http2::Connection::graceful_shutdown, &stopping).await
     } else {
         let pace = Pace::new(means.clock.clone());
-        let heads = Heads::new(Rc::clone(&pace), means.bounds.head_timeout_ms);
+        let limits = HeadLimits {
+            idle_ms: means.bounds.idle_timeout_ms,
+            head_ms: means.bounds.head_timeout_ms,
+        };
+        let heads = Heads::new(Rc::clone(&pace), limits);
         let service = service_fn(move |request| {
             let (busy, answering) = (pace.begin(), handle(request, peer));
             async move { Ok::<_, Infallible>(answering.await.map(|body| Paced::new(body, busy))) }
@@ -174,7 +179,7 @@ fn http2_builder(means: &Means) -> http2::Builder<OnThisCore> {
     let max_head_bytes = u32::try_from(means.bounds.max_head_bytes).unwrap_or(u32::MAX);
     builder
         .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_millis(means.bounds.head_timeout_ms))
+        .keep_alive_interval(Duration::from_millis(means.bounds.idle_timeout_ms))
         .keep_alive_timeout(Duration::from_millis(FIRST_BYTES_TIMEOUT_MS))
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(max_head_bytes)

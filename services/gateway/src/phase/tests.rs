@@ -90,6 +90,7 @@ impl House {
                 max_connections: 100,
                 max_head_bytes: 16 * 1024,
                 head_timeout_ms: 10_000,
+                idle_timeout_ms: 75_000,
             },
             clock: system(),
             tasks: core.tasks.clone(),

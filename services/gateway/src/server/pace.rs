@@ -1,7 +1,6 @@
-//! How long a caller may take over the head of a request, measured without a timer a request.
+//! How long a caller may say nothing, or take over the head of a request, without a timer for each.
 //!
-//! Time runs from the end of one answer to the head of the next request. A timer that fires too
-//! early is set again, so one serves many requests.
+//! A timer that fires too early is set again, so one serves many requests.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -18,13 +17,35 @@ pub(super) struct Pace {
     clock: SharedClock,
     busy: Cell<bool>,
     idle_since_ms: Cell<u64>,
+    /// Heads that have arrived.
+    heads: Cell<u64>,
+}
+
+/// How long a connection may take when it is not at work, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeadLimits {
+    /// From the end of one answer to the head of the next request.
+    pub(super) idle_ms: u64,
+    /// From the first bytes of a head to its last.
+    pub(super) head_ms: u64,
 }
 
 /// Waits for heads.
 pub(super) struct Heads {
     pace: Rc<Pace>,
-    limit_ms: u64,
+    limits: HeadLimits,
+    /// Since when a head has been coming, and how many there were before it.
+    begun: Option<(u64, u64)>,
     silence: Silence,
+}
+
+/// What took too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    /// The caller said nothing.
+    Idle,
+    /// A head has begun and does not end.
+    Head,
 }
 
 /// A connection at work: dropped when its answer has been written.
@@ -40,12 +61,13 @@ impl Pace {
     /// Of a connection that begins now.
     pub(super) fn new(clock: SharedClock) -> Rc<Self> {
         let idle_since_ms = Cell::new(clock.boot_ms());
-        Rc::new(Self { clock, busy: Cell::new(false), idle_since_ms })
+        Rc::new(Self { clock, busy: Cell::new(false), idle_since_ms, heads: Cell::new(0) })
     }
 
     /// A head has arrived.
     pub(super) fn begin(self: &Rc<Self>) -> Busy {
         self.busy.set(true);
+        self.heads.set(self.heads.get().wrapping_add(1));
         Busy(Rc::clone(self))
     }
 }
@@ -58,18 +80,29 @@ impl Drop for Busy {
 }
 
 impl Heads {
-    /// A head may take `limit_ms` from the end of the answer before it.
-    pub(super) const fn new(pace: Rc<Pace>, limit_ms: u64) -> Self {
-        Self { pace, limit_ms, silence: Silence::since(0) }
+    /// Nothing has come yet.
+    pub(super) const fn new(pace: Rc<Pace>, limits: HeadLimits) -> Self {
+        Self { pace, limits, begun: None, silence: Silence::since(0) }
     }
 
-    /// Ready once the caller has taken too long. To be asked whenever nothing more has come.
-    pub(super) fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.pace.busy.get() {
+    /// Ready once the caller has taken too long. To be asked whenever nothing more has come;
+    /// `more`: something has come since it was last asked.
+    pub(super) fn poll_late(&mut self, more: bool, context: &mut Context<'_>) -> Poll<Late> {
+        let Pace { clock, busy, idle_since_ms, heads } = &*self.pace;
+        if busy.get() {
             return Poll::Pending;
         }
-        self.silence.end(self.pace.idle_since_ms.get());
-        self.silence.poll(&*self.pace.clock, self.limit_ms, context)
+        let heads = heads.get();
+        self.begun = self.begun.filter(|(_, before)| *before == heads);
+        if more && self.begun.is_none() {
+            self.begun = Some((clock.boot_ms(), heads));
+        }
+        let (late, since_ms, limit_ms) = match self.begun {
+            Some((begun_ms, _)) => (Late::Head, begun_ms, self.limits.head_ms),
+            None => (Late::Idle, idle_since_ms.get(), self.limits.idle_ms),
+        };
+        self.silence.end(since_ms);
+        self.silence.poll(&**clock, limit_ms, context).map(|()| late)
     }
 }
 

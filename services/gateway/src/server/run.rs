@@ -40,6 +40,7 @@ pub async fn serve_core(parts: CoreParts) -> Result<(), TlsError> {
             max_connections: options.max_connections.div_ceil(cores.get()),
             max_head_bytes: options.max_head_bytes,
             head_timeout_ms: options.head_timeout_ms,
+            idle_timeout_ms: options.idle_timeout_ms,
         },
         clock: clock.clone(),
         tasks: tasks.clone(),

@@ -7,7 +7,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turnpike_runtime::clock::{BoxFuture, SharedClock};
 
-use super::pace::Heads;
+use super::pace::{Heads, Late};
+
+/// What is said to a caller whose head does not end: which dialect he speaks is not known.
+const LATE_HEAD: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\
+    x-turnpike-error-code: request_timeout\r\ncontent-length: 0\r\n\r\n";
 
 /// A socket with limits for stalled writes and for heads.
 pub(super) struct Stall<S> {
@@ -18,11 +22,13 @@ pub(super) struct Stall<S> {
     timer: Option<BoxFuture<'static, ()>>,
     /// HTTP/2 has pings instead.
     heads: Option<Heads>,
+    /// Something has come since the heads were last asked.
+    more: bool,
 }
 
 impl<S: Unpin> Stall<S> {
     pub(super) fn new(inner: S, clock: SharedClock, limit_ms: u64) -> Self {
-        Self { inner, clock, limit_ms, timer: None, heads: None }
+        Self { inner, clock, limit_ms, timer: None, heads: None, more: false }
     }
 
     /// With a limit for heads.
@@ -48,7 +54,7 @@ impl<S: Unpin> Stall<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stall<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stall<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -56,10 +62,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stall<S> {
     ) -> Poll<io::Result<()>> {
         let stall = self.get_mut();
         let polled = Pin::new(&mut stall.inner).poll_read(context, into);
+        stall.more |= polled.is_ready();
         if polled.is_pending()
             && let Some(heads) = &mut stall.heads
-            && heads.poll_late(context).is_ready()
+            && let Poll::Ready(late) = heads.poll_late(std::mem::take(&mut stall.more), context)
         {
+            if late == Late::Head {
+                // Nothing else is being written: there is no request yet. Who does not take it
+                // learns from the end of the connection.
+                let _ = Pin::new(&mut stall.inner).poll_write(context, LATE_HEAD);
+            }
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         polled
