@@ -102,8 +102,9 @@ pub fn denied(
     let map = response.headers_mut();
     map.insert(CONTENT_TYPE, JSON);
     map.insert(headers::ERROR_CODE, HeaderValue::from_static(denied.denial.code()));
-    // Money: SDKs would never retry a 402 and always a 429, whichever the organisation chose.
-    if denied.denial.status() == StatusCode::PAYMENT_REQUIRED.as_u16() {
+    // SDKs go by the status: they would never retry a 402 and always a 429, whichever the
+    // organisation chose for money, and always a 408.
+    if matches!(denied.denial.status(), 402 | 408) {
         let again = if retryable { "true" } else { "false" };
         map.insert(headers::SHOULD_RETRY, HeaderValue::from_static(again));
     }

@@ -316,10 +316,11 @@ impl Denial {
         }
     }
 
-    /// Whether the same request may succeed later without anybody changing anything.
+    /// Whether the same request may succeed later without anybody changing anything. A body that
+    /// came too slowly would come so again.
     #[must_use]
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::InFlightBudgetExhausted) || matches!(self.status(), 408 | 429 | 500..)
+        matches!(self, Self::InFlightBudgetExhausted) || matches!(self.status(), 429 | 500..)
     }
 }
 

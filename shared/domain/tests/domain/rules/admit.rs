@@ -277,7 +277,7 @@ fn denials_have_the_contracts_status_and_advice() {
         (Denial::NotFound, 404, "not_found", false),
         (Denial::MethodNotAllowed, 405, "method_not_allowed", false),
         (Denial::RequestTooLarge, 413, "request_too_large", false),
-        (Denial::RequestTimeout, 408, "request_timeout", true),
+        (Denial::RequestTimeout, 408, "request_timeout", false),
         (Denial::InvalidRequest, 400, "invalid_request", false),
         (Denial::RateLimited, 429, "rate_limited", true),
         (Denial::ProviderError, 502, "provider_error", true),
