@@ -1,6 +1,16 @@
-"""Says the figures of the tests at the end of each run, passed or not."""
+"""What the tests share: one desk for all official SDKs; the figures, said at the end of each run."""
+
+import pytest
 
 import figures
+from desk import Desk
+
+
+@pytest.fixture(scope="session")
+def desk():
+    opened = Desk()
+    yield opened
+    opened.close()
 
 
 def pytest_terminal_summary(terminalreporter):

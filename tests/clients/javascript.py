@@ -32,9 +32,15 @@ class Javascript:
         self.child.stdout.close()
 
     def call(self, name, **options):
-        """Makes one call; what it returned, or `{"thrown": …}`."""
+        """Makes one call; its `value`, or what was `thrown`, and the `waits` between its tries."""
         self.child.stdin.write(json.dumps({"call": name, **options}) + "\n")
         self.child.stdin.flush()
         line = self.child.stdout.readline()
         assert line, f"{self.name} ended in {name}"
         return json.loads(line)
+
+    def value(self, name, **options):
+        """What a call that must succeed returns."""
+        answer = self.call(name, **options)
+        assert "thrown" not in answer, answer["thrown"]
+        return answer.get("value")

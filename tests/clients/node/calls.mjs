@@ -2,16 +2,42 @@
 
 import { createInterface } from "node:readline";
 
-/** Serves `calls`, functions by name, until standard input ends. `told` describes what is thrown. */
+// Whoever waits longer guards a request against never being answered.
+const LONGEST_WAIT_MS = 120_000;
+const waits = [];
+
+/** Lets no SDK wait between two tries: the waits are told instead. */
+function spendNoTime() {
+  const usual = globalThis.setTimeout;
+  globalThis.setTimeout = (done, wait, ...values) => {
+    if (wait > LONGEST_WAIT_MS) return usual(done, wait, ...values);
+    waits.push(wait / 1000);
+    return usual(done, 0, ...values);
+  };
+}
+
+/**
+ * Serves `calls`, functions by name, until standard input ends. An answer has the `value` that the
+ * function gave or what was `thrown`, described by `told`, and the `waits` in seconds.
+ */
 export async function serve(calls, told) {
+  spendNoTime();
   for await (const line of createInterface({ input: process.stdin })) {
     const { call, ...options } = JSON.parse(line);
-    let answer;
+    const answer = {};
     try {
-      answer = await calls[call](options);
+      answer.value = await calls[call](options);
     } catch (thrown) {
-      answer = { thrown: { kind: thrown?.constructor?.name, text: `${thrown}`, ...told(thrown) } };
+      answer.thrown = { kind: thrown?.constructor?.name, text: `${thrown}`, ...told(thrown) };
     }
-    process.stdout.write(`${JSON.stringify(answer ?? null)}\n`);
+    answer.waits = waits.splice(0);
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
   }
+}
+
+/** The elements of a stream, all of them. */
+export async function all(stream) {
+  const elements = [];
+  for await (const element of stream) elements.push(element);
+  return elements;
 }
