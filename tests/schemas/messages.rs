@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use turnpike_domain::admit::{Denial, Figures, LimitSource};
 use turnpike_domain::id::{
-    EphemeralId, EpochId, GatewayId, IncarnationId, KeyId, LeaseId, MemberId, OrgId, PlanId,
-    Position, ProjectId, ProviderId, RequestId, TokenId, TopUpId,
+    EphemeralId, EpochId, GatewayId, IncarnationId, KeyId, LeaseId, McpServerId, MemberId, OrgId,
+    PlanId, Position, ProjectId, ProviderId, RequestId, TokenId, TopUpId,
 };
 use turnpike_domain::ledger::{BudgetFigures, Refused, Word};
 use turnpike_domain::limit::{Account, Unit};
@@ -14,8 +14,9 @@ use turnpike_domain::money::{Multiplier, NanoUsd};
 use turnpike_domain::secret::{Sealed, SecretKind};
 use turnpike_domain::spend::{Source, Spend};
 use turnpike_domain::state::{
-    Cap, Gateway, Head, Hit, Key, Member, MemberState, Model, Organisation, Plan, Platform,
-    PreviousSecret, Project, Provider, RevokeReason, Role, Standing, Token, TopUp, Wallet,
+    Cap, Gateway, Head, Hit, Key, McpServer, Member, MemberState, Model, Organisation, Plan,
+    Platform, PreviousSecret, Project, Provider, RevokeReason, Role, Standing, Token, TopUp,
+    Wallet,
 };
 use turnpike_domain::time::{Reset, Timestamp, Window};
 use turnpike_wire::authority::{Call, EndRuns, LeaseAnswer, LeaseCall, Recall, RunsEnded};
@@ -49,6 +50,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let mut all = vec![
         ("spend.v1.cbor", batch(EPOCH, 8, &spends, true)),
         ("spend-refused.v1.cbor", turnpike_wire::spend::encode(&refused())),
+        ("spend-tool.v1.cbor", encode(&tool_call())),
         ("booked.v1.cbor", encode(&mark)),
         ("heartbeat.v1.cbor", heartbeat().sign(&key)),
         ("receipt.v1.cbor", encode(&least_receipt())),
@@ -60,7 +62,9 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("runs-ended.v1.cbor", encode(&RUNS_ENDED)),
         ("recall.v1.cbor", encode(&RECALL)),
         ("decision.v1.cbor", encode(&decision())),
+        ("decision-tool.v1.cbor", encode(&tool_decision())),
         ("snapshot-organisation.v1.frames", stream(organisation(&example(), TAKEN, &key))),
+        ("snapshot-mcp-server.v1.frames", stream(organisation(&with_tools(), TAKEN, &key))),
         ("snapshot-platform.v1.frames", stream(platform(&operator(), TAKEN, &key))),
     ];
     all.extend(rates::all());
@@ -79,6 +83,7 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
         "spend-refused.v1.cbor" => {
             assert_eq!(turnpike_wire::spend::decode(bytes), Ok(refused()));
         }
+        "spend-tool.v1.cbor" => assert_eq!(decode(bytes), Ok(tool_call())),
         "booked.v1.cbor" => assert_eq!(booked(bytes).unwrap().number, 9),
         "heartbeat.v1.cbor" => {
             assert_eq!(Heartbeat::verify(bytes, &signing_key().verifying_key()), Ok(heartbeat()))
@@ -92,8 +97,12 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
         "runs-ended.v1.cbor" => assert_eq!(decode(bytes), Ok(RUNS_ENDED)),
         "recall.v1.cbor" => assert_eq!(decode(bytes), Ok(RECALL)),
         "decision.v1.cbor" => assert_eq!(decode(bytes), Ok(decision())),
+        "decision-tool.v1.cbor" => assert_eq!(decode(bytes), Ok(tool_decision())),
         "snapshot-organisation.v1.frames" => {
             assert_eq!(state(bytes), State::Organisation(Box::new(example())));
+        }
+        "snapshot-mcp-server.v1.frames" => {
+            assert_eq!(state(bytes), State::Organisation(Box::new(with_tools())));
         }
         _ if rates::read(name, bytes) => {}
         _ => assert_eq!(state(bytes), State::Platform(Box::new(operator())), "{name}"),
@@ -152,6 +161,20 @@ fn spend() -> Spend {
         unmetered: false,
         repeats: 0,
         decision: None,
+        server: None,
+        tool: None,
+    }
+}
+
+fn tool_call() -> Spend {
+    Spend {
+        model: "mcp/files".into(),
+        usage: Usage::default(),
+        source: Source::Counted,
+        suspect: false,
+        server: Some("files".into()),
+        tool: Some("read".into()),
+        ..spend()
     }
 }
 
@@ -272,8 +295,16 @@ fn decision() -> Decision {
         key_seq: 5,
         model: Some("echo-1".into()),
         address: Some([192, 0, 2, 7].into()),
+        server: None,
+        tool: None,
         figures: Some(figures),
     }
+}
+
+fn tool_decision() -> Decision {
+    let denial = Denial::McpNotAllowed;
+    let (server, tool) = (Some("files".into()), Some("remove".into()));
+    Decision { denial, status: 403, model: None, figures: None, server, tool, ..decision() }
 }
 
 fn head() -> Head {
@@ -329,6 +360,14 @@ fn example() -> Organisation {
     let hit = Hit { window: Window(0), revision: 3, percent: 80, exhausted: false, settled: None };
     state.caps = [((Account::Key(KeyId(4)), Unit::Usd), cap)].into();
     state.hits = [((Account::Wallet, Unit::Tokens), hit)].into();
+    state
+}
+
+/// An organisation with an MCP server.
+fn with_tools() -> Organisation {
+    let mut state = Organisation::new(OrgId(1));
+    let server = McpServer { spec: samples::mcp_server(), seq: 9 };
+    state.mcp_servers = [(McpServerId(12), server)].into();
     state
 }
 

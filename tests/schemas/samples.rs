@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use turnpike_domain::event::{Actor, Event, KeyProfile, ModelSpec, PlanSpec, Record, Who};
 use turnpike_domain::id::{
-    CommandId, EventId, GatewayId, KeyId, MemberId, OrgId, PlanId, ProjectId, ProviderId, TokenId,
-    TopUpId,
+    CommandId, EventId, GatewayId, KeyId, McpServerId, MemberId, OrgId, PlanId, ProjectId,
+    ProviderId, TokenId, TopUpId,
 };
 use turnpike_domain::limit::{Account, Fit, Limits, Unit};
 use turnpike_domain::meter::Prices;
@@ -13,8 +13,8 @@ use turnpike_domain::money::{Multiplier, NanoUsd, Price};
 use turnpike_domain::scope::{Allow, McpMode, McpScope, Scopes};
 use turnpike_domain::secret::{Digest, PepperVersion, PublicId, Sealed, SecretKind, StoredSecret};
 use turnpike_domain::state::{
-    LimitStatus, ProviderKind, ProviderSpec, RateFallback, RevokeReason, Role, Route, SecretReveal,
-    Settings, WalletMode,
+    LimitStatus, McpCatalogue, McpServerSpec, McpTool, ProviderKind, ProviderSpec, RateFallback,
+    RevokeReason, Role, Route, SecretReveal, Settings, WalletMode,
 };
 use turnpike_domain::time::{Reset, Timestamp, Window};
 
@@ -41,6 +41,7 @@ pub(crate) fn all() -> Vec<(String, Record)> {
     let mut events = full();
     events.extend(least());
     events.extend(legacy());
+    events.extend(mcp_servers());
     let mut records = Vec::new();
     for (seq, (case, event)) in (1..).zip(events) {
         let org = if is_platform(&event) { OrgId::PLATFORM } else { ORG };
@@ -246,6 +247,47 @@ fn legacy() -> Vec<(&'static str, Event)> {
         ("", Event::KeyMigrated { key, secret: ours, recoverable: Some(Sealed([8; 113].into())) }),
         ("finished", Event::KeyMigrated { key, secret: None, recoverable: None }),
     ]
+}
+
+fn mcp_servers() -> Vec<(&'static str, Event)> {
+    let server = McpServerId(id(11));
+    let plain = McpServerSpec {
+        credential: None,
+        credential_header: None,
+        headers: Vec::new(),
+        request_fee: NanoUsd(0),
+        disabled: false,
+        catalogue: None,
+        ..mcp_server()
+    };
+    vec![
+        ("", Event::McpServerChanged { server, spec: Some(Box::new(mcp_server())) }),
+        ("least", Event::McpServerChanged { server, spec: Some(Box::new(plain)) }),
+        ("removed", Event::McpServerChanged { server, spec: None }),
+    ]
+}
+
+pub(crate) fn mcp_server() -> McpServerSpec {
+    let tool = |name: &str, description: &str| McpTool {
+        name: name.into(),
+        description: description.into(),
+    };
+    McpServerSpec {
+        name: "files".into(),
+        url: "https://mcp.example.com/mcp".into(),
+        credential: Some(Sealed([9; 64].into())),
+        credential_header: Some("x-api-key".into()),
+        headers: vec![("x-team".into(), "search".into())],
+        connect_timeout_ms: 5_000,
+        answer_timeout_ms: 60_000,
+        idle_timeout_ms: 300_000,
+        request_fee: NanoUsd(1_000_000),
+        disabled: true,
+        catalogue: Some(McpCatalogue {
+            at: AT,
+            tools: vec![tool("read", "Reads a file."), tool("stat", "")],
+        }),
+    }
 }
 
 pub(crate) fn settings() -> Settings {

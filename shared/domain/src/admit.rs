@@ -5,6 +5,7 @@
 //! gateway that these rules hand their figures to.
 
 mod figures;
+mod mcp;
 mod sentence;
 mod ways;
 
@@ -12,6 +13,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use figures::{Figures, LimitSource};
+pub use mcp::{call_prices, call_reservation, mcp_server, mcp_tool, plan_multiplier};
 pub use ways::{Obstacle, Way, ways};
 
 use crate::event::ModelSpec;

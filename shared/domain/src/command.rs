@@ -10,12 +10,13 @@ pub use draft::{FreshSecret, ImportedKey, KeyDraft, KeyPatch};
 use crate::authority::Requester;
 use crate::event::{ModelSpec, PlanSpec};
 use crate::id::{
-    CommandId, GatewayId, KeyId, MemberId, PlanId, ProjectId, ProviderId, TokenId, TopUpId,
+    CommandId, GatewayId, KeyId, McpServerId, MemberId, PlanId, ProjectId, ProviderId, TokenId,
+    TopUpId,
 };
 use crate::limit::{Account, Limits, Unit};
 use crate::money::NanoUsd;
 use crate::secret::{Sealed, SecretKind, StoredSecret};
-use crate::state::{ProviderSpec, RevokeReason, Role, Settings};
+use crate::state::{McpServerSpec, ProviderSpec, RevokeReason, Role, Settings};
 use crate::time::{Timestamp, Window};
 
 /// The longest overlap of two secrets after a rotation.
@@ -285,6 +286,13 @@ pub enum Command {
         provider: ProviderId,
         /// All of it.
         spec: Option<Box<ProviderSpec>>,
+    },
+    /// Register or change (`Some`) or remove (`None`) an MCP server (admin).
+    ChangeMcpServer {
+        /// Which.
+        server: McpServerId,
+        /// All of it.
+        spec: Option<Box<McpServerSpec>>,
     },
 }
 

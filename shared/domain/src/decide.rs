@@ -9,6 +9,7 @@ mod gateway;
 mod import;
 mod key;
 mod limits;
+mod mcp;
 mod member;
 mod migrate;
 mod mistakes;
@@ -111,6 +112,9 @@ pub fn organisation(world: World<'_>, order: &Order<Command>) -> Decision {
         Command::FenceGateway { gateway } => gateway::fence(by, &state.gateways, *gateway),
         Command::ChangeProvider { provider, spec } => {
             provider::change_own(world, by, *provider, spec.as_deref())
+        }
+        Command::ChangeMcpServer { server, spec } => {
+            mcp::change(world, by, *server, spec.as_deref())
         }
     }
 }

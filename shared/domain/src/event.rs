@@ -7,13 +7,13 @@ pub use spec::{KeyProfile, ModelSpec, PlanSpec};
 use std::net::IpAddr;
 
 use crate::id::{
-    CommandId, EventId, GatewayId, KeyId, MemberId, OrgId, PlanId, ProjectId, ProviderId, TokenId,
-    TopUpId,
+    CommandId, EventId, GatewayId, KeyId, McpServerId, MemberId, OrgId, PlanId, ProjectId,
+    ProviderId, TokenId, TopUpId,
 };
 use crate::limit::{Account, Limits, Unit};
 use crate::money::NanoUsd;
 use crate::secret::{Sealed, SecretKind, StoredSecret};
-use crate::state::{ProviderSpec, RevokeReason, Role, Settings};
+use crate::state::{McpServerSpec, ProviderSpec, RevokeReason, Role, Settings};
 use crate::time::{Timestamp, Window};
 
 /// Who caused an event.
@@ -325,6 +325,13 @@ pub enum Event {
         /// All of it from now on.
         spec: Option<Box<ProviderSpec>>,
     },
+    /// An MCP server was registered or changed (`Some`), or removed (`None`).
+    McpServerChanged {
+        /// Which.
+        server: McpServerId,
+        /// All of it from now on.
+        spec: Option<Box<McpServerSpec>>,
+    },
     /// Platform: a plan was added or changed (`Some`), or removed (`None`).
     PlanChanged {
         /// Which.
@@ -379,6 +386,7 @@ impl Event {
             Self::GatewayFenced { .. } => "GatewayFenced",
             Self::LeaseAbandoned { .. } => "LeaseAbandoned",
             Self::ProviderChanged { .. } => "ProviderChanged",
+            Self::McpServerChanged { .. } => "McpServerChanged",
             Self::PlanChanged { .. } => "PlanChanged",
             Self::ModelPriced { .. } => "ModelPriced",
         }

@@ -21,7 +21,7 @@ pub use legacy::legacy_after;
 use crate::event::{Event, Record};
 use crate::id::{KeyId, Position, ProjectId};
 use crate::limit::Account;
-use crate::state::{Head, Model, Organisation, Plan, Platform};
+use crate::state::{Head, McpServer, Model, Organisation, Plan, Platform};
 
 /// What an event touched, so that indexes beside the state can follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum Touched {
     Project(ProjectId),
     /// Tokens of management or joining.
     Tokens,
-    /// Providers, plans or models: routes and prices.
+    /// Providers, MCP servers, plans or models: routes and prices.
     Routing,
     /// Anything else.
     Other,
@@ -98,6 +98,10 @@ pub fn organisation(
         Event::ProviderChanged { provider, spec } => {
             provider::changed(&mut state.providers, *provider, spec.as_deref(), seq);
         }
+        Event::McpServerChanged { server, spec } => {
+            let made = spec.as_deref().map(|spec| McpServer { spec: spec.clone(), seq });
+            provider::put(&mut state.mcp_servers, *server, made);
+        }
         // Read by the audit log and the ledgers; nothing here follows from them.
         Event::SecretRevealed { .. } | Event::LeaseAbandoned { .. } => {}
         // Of the platform's stream.
@@ -162,7 +166,8 @@ pub fn platform(
         | Event::WalletToppedUp { .. }
         | Event::WalletExhausted { .. }
         | Event::WalletRestored { .. }
-        | Event::LeaseAbandoned { .. } => {}
+        | Event::LeaseAbandoned { .. }
+        | Event::McpServerChanged { .. } => {}
     }
     state.head = Head { seq, hash, position };
     touched(&record.event)
@@ -186,9 +191,10 @@ pub const fn touched(event: &Event) -> Touched {
         | Event::ProjectChanged { project, .. }
         | Event::ProjectDeleted { project } => Touched::Project(*project),
         Event::TokenCreated { .. } | Event::TokenDeleted { .. } => Touched::Tokens,
-        Event::ProviderChanged { .. } | Event::PlanChanged { .. } | Event::ModelPriced { .. } => {
-            Touched::Routing
-        }
+        Event::ProviderChanged { .. }
+        | Event::McpServerChanged { .. }
+        | Event::PlanChanged { .. }
+        | Event::ModelPriced { .. } => Touched::Routing,
         Event::QuotaHit { account, .. } => match account {
             Account::Key(key) => Touched::Key(*key),
             Account::Project(project) => Touched::Project(*project),

@@ -30,7 +30,8 @@ pub struct Spend {
     pub key_seq: u64,
     /// The ephemeral token, if one was used.
     pub token: Option<EphemeralId>,
-    /// The model as the caller wrote it; empty if it asked for none, or was refused before.
+    /// The model as the caller wrote it; of a tool call `mcp/` and the server's name; empty if it
+    /// asked for none, or was refused before.
     pub model: Box<str>,
     /// Who served it, or was to; `None`: nobody was.
     pub provider: Option<ProviderId>,
@@ -42,7 +43,8 @@ pub struct Spend {
     pub source: Source,
     /// The provider's usage made no sense and was bounded or replaced.
     pub suspect: bool,
-    /// The version of the model's price that it was admitted and settled at; 0: unpriced.
+    /// The version of the model's price, or the event that set the MCP server's fee, that it was
+    /// admitted and settled at; 0: unpriced.
     pub price_version: u64,
     /// The plan's multiplier at admission.
     pub multiplier: Multiplier,
@@ -68,6 +70,10 @@ pub struct Spend {
     pub repeats: u32,
     /// The id that explains the refusal, as the caller was told it.
     pub decision: Option<Box<str>>,
+    /// The MCP server's name, of a tool call.
+    pub server: Option<Box<str>>,
+    /// The tool's name, of a tool call.
+    pub tool: Option<Box<str>>,
 }
 
 impl Spend {

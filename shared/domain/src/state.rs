@@ -1,11 +1,16 @@
 //! State: what the events of one stream add up to. It changes in `evolve` only.
 
 mod key;
+mod mcp;
 mod model;
 mod organisation;
 mod platform;
 
 pub use key::{Key, PreviousSecret, RevokeReason, Standing, Status};
+pub use mcp::{
+    MAX_CATALOGUE_BYTES, MAX_MCP_SERVERS, MAX_MCP_TOOLS, MAX_TOOL_DESCRIPTION_BYTES, McpCatalogue,
+    McpServer, McpServerSpec, McpTool,
+};
 pub use model::{ProviderKind, ProviderSpec, Route};
 pub use organisation::{
     Cap, Gateway, Hit, LimitStatus, Member, MemberState, Organisation, Project, RateFallback, Role,

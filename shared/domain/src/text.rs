@@ -6,6 +6,8 @@ pub const MAX_NAME_CHARS: usize = 100;
 pub const MAX_METADATA_BYTES: usize = 4_096;
 /// The most characters of a note beside a top-up: an invoice number and a sentence.
 pub const MAX_NOTE_CHARS: usize = 500;
+/// The most characters of a tool's name (MCP 2025-11-25, "Tool Names").
+pub const MAX_TOOL_CHARS: usize = 128;
 /// The most entries of one allow-list: it is walked on the request path.
 pub const MAX_LIST_ENTRIES: usize = 1_000;
 
@@ -40,6 +42,29 @@ pub fn slug_problem(slug: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Says what is wrong with the name of an MCP server, if anything is: it is one segment of a path.
+#[must_use]
+pub fn path_name_problem(name: &str) -> Option<&'static str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.is_empty() {
+        Some("must not be empty")
+    } else if name.len() > MAX_NAME_CHARS {
+        Some("must have at most 100 characters")
+    } else if !name.bytes().all(allowed) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        Some("may contain only ASCII letters, digits and - _ . and begins with none of the three")
+    } else {
+        None
+    }
+}
+
+/// Says what is wrong with the name of an MCP tool, if anything is.
+#[must_use]
+pub fn tool_name_problem(tool: &str) -> Option<&'static str> {
+    let sound =
+        (1..=MAX_TOOL_CHARS).contains(&tool.chars().count()) && !tool.chars().any(char::is_control);
+    (!sound).then_some("must be a tool's name of 1 to 128 characters")
 }
 
 /// Says what is wrong with an e-mail address, if it cannot be one. Whether it can be reached shows

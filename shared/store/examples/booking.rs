@@ -161,5 +161,7 @@ fn record(clock: &SharedClock) -> Spend {
         unmetered: false,
         repeats: 0,
         decision: None,
+        server: None,
+        tool: None,
     }
 }

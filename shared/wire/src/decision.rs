@@ -50,6 +50,12 @@ pub struct Decision {
     pub model: Option<Box<str>>,
     /// The client's address.
     pub address: Option<IpAddr>,
+    /// The MCP server that was asked for.
+    pub server: Option<Box<str>>,
+    /// The tool that was asked for, at most [`MAX_TOOL_CHARS`] of its name.
+    ///
+    /// [`MAX_TOOL_CHARS`]: turnpike_domain::text::MAX_TOOL_CHARS
+    pub tool: Option<Box<str>>,
     /// The limit and how it stood, where a limit refused.
     pub figures: Option<Figures>,
 }
@@ -91,6 +97,8 @@ crate::form!(Decision {
     11 model,
     12 address,
     13 figures,
+    14 server,
+    15 tool,
 });
 
 const COST: u64 = 1;
@@ -197,6 +205,8 @@ mod tests {
             key_seq: 69_000,
             model: Some("echo-1".into()),
             address: Some([192, 0, 2, 7].into()),
+            server: None,
+            tool: None,
             figures: Some(figures),
         }
     }

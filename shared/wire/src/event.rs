@@ -125,6 +125,7 @@ events! {
         1 gateway "gateway_id", 2 account "account", 3 unit "unit", 4 amount "amount",
     }
     "ProviderChanged" 1 ProviderChanged { 1 provider "provider_id", 2 spec "spec" }
+    "McpServerChanged" 1 McpServerChanged { 1 server "server_id", 2 spec "spec" }
     "PlanChanged" 1 PlanChanged { 1 plan "plan_id", 2 spec "spec" }
     "ModelPriced" 1 ModelPriced { 1 model "model", 2 spec "spec" }
 }

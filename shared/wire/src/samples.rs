@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use turnpike_domain::admit::Denial;
 use turnpike_domain::event::{Actor, Event, KeyProfile, ModelSpec, PlanSpec, Record, Who};
 use turnpike_domain::id::{
-    CommandId, EphemeralId, EpochId, EventId, GatewayId, KeyId, LeaseId, MemberId, OrgId, PlanId,
-    ProjectId, ProviderId, RequestId, TokenId, TopUpId,
+    CommandId, EphemeralId, EpochId, EventId, GatewayId, KeyId, LeaseId, McpServerId, MemberId,
+    OrgId, PlanId, ProjectId, ProviderId, RequestId, TokenId, TopUpId,
 };
 use turnpike_domain::limit::{Account, Fit, Limits, Unit};
 use turnpike_domain::meter::{Prices, Usage};
@@ -24,8 +24,8 @@ use turnpike_domain::scope::{Allow, Cidr, McpMode, McpScope, Scopes};
 use turnpike_domain::secret::{Digest, PepperVersion, PublicId, Sealed, SecretKind, StoredSecret};
 use turnpike_domain::spend::{Source, Spend};
 use turnpike_domain::state::{
-    LimitStatus, ProviderKind, ProviderSpec, RateFallback, RevokeReason, Role, Route, SecretReveal,
-    Settings, WalletMode,
+    LimitStatus, McpCatalogue, McpServerSpec, McpTool, ProviderKind, ProviderSpec, RateFallback,
+    RevokeReason, Role, Route, SecretReveal, Settings, WalletMode,
 };
 use turnpike_domain::time::{Reset, Timestamp, Window};
 
@@ -69,8 +69,10 @@ pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
     let ids = (any::<[u128; 2]>(), any::<[Option<u128>; 3]>());
     let counts = (any::<[u64; 4]>(), any::<[u64; 9]>(), any::<[i64; 2]>(), any::<[u32; 2]>());
     let end = (option::of(any_denial()), any::<u32>(), option::of(any_text()));
-    (ids, counts, any_text(), any::<u16>(), source, any::<[bool; 3]>(), end).prop_map(
-        |(ids, counts, model, status, source, [suspect, unmetered, legacy], end)| {
+    let texts = (any_text(), option::of(any_text()), option::of(any_text()));
+    (ids, counts, texts, any::<u16>(), source, any::<[bool; 3]>(), end).prop_map(
+        |(ids, counts, (model, server, tool), status, source, flags, end)| {
+            let [suspect, unmetered, legacy] = flags;
             let ([request, key], [token, lease, provider]) = ids;
             let (denial, repeats, decision) = end;
             let ([at, key_seq, price_version, reserved_tokens], usage, cost, small) = counts;
@@ -98,6 +100,8 @@ pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
                 unmetered,
                 repeats,
                 decision,
+                server,
+                tool,
             }
         },
     )
@@ -315,6 +319,34 @@ fn any_provider() -> impl Strategy<Value = ProviderSpec> {
                 disabled,
                 tls_roots,
                 max_failures,
+            }
+        },
+    )
+}
+
+fn any_mcp_server() -> impl Strategy<Value = McpServerSpec> {
+    let tool =
+        (any_text(), any_text()).prop_map(|(name, description)| McpTool { name, description });
+    let catalogue =
+        (any_time(), vec(tool, 0..4)).prop_map(|(at, tools)| McpCatalogue { at, tools });
+    let headers = (option::of(any_text()), vec((any_text(), any_text()), 0..3));
+    let numbers = (any::<[u64; 3]>(), any::<i64>(), any::<bool>());
+    let rest = (option::of(any_sealed()), option::of(catalogue));
+    ([any_text(), any_text()], headers, rest, numbers).prop_map(
+        |([name, url], (credential_header, headers), (credential, catalogue), numbers)| {
+            let ([connect_timeout_ms, answer_timeout_ms, idle_timeout_ms], fee, disabled) = numbers;
+            McpServerSpec {
+                name,
+                url,
+                credential,
+                credential_header,
+                headers,
+                connect_timeout_ms,
+                answer_timeout_ms,
+                idle_timeout_ms,
+                request_fee: NanoUsd(fee),
+                disabled,
+                catalogue,
             }
         },
     )

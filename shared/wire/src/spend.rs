@@ -91,6 +91,8 @@ form!(Spend {
     21 repeats [default] "repeats",
     22 decision "decision_id",
     23 legacy [default] "legacy",
+    24 server "server",
+    25 tool "tool",
 });
 
 impl Form for Encoded {
@@ -205,6 +207,8 @@ mod tests {
             unmetered: false,
             repeats: 0,
             decision: None,
+            server: None,
+            tool: None,
         }
     }
 

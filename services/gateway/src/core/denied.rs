@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use turnpike_domain::admit::{Denial, Figures};
 use turnpike_domain::id::{DecisionId, KeyId, OrgId, RequestId};
 use turnpike_domain::state::{Key, LimitStatus, Organisation};
+use turnpike_domain::text::MAX_TOOL_CHARS;
 use turnpike_domain::time::{SECOND_MS, Timestamp};
 use turnpike_runtime::entropy;
 use turnpike_wire::decision::Decision;
@@ -53,6 +54,10 @@ pub struct Subject {
     pub key_seq: u64,
     /// The model that was asked for, once that is known.
     pub model: Option<Box<str>>,
+    /// The MCP server that was asked for, once that is known.
+    pub server: Option<Box<str>>,
+    /// The tool that was asked for, once that is known.
+    pub tool: Option<Box<str>>,
 }
 
 impl Denied {
@@ -83,8 +88,15 @@ impl Denied {
     pub fn of(mut self, org: &OrgView, key: &Key, seq: u64) -> Self {
         let Organisation { id, head, settings, .. } = &org.organisation;
         // What is shared is swapped when it changes; events about keys do not.
-        let (org, seq, key_seq, model) = (*id, head.seq.max(seq), key.seq, None);
-        self.subject = Some(Box::new(Subject { org, key: key.id, seq, key_seq, model }));
+        self.subject = Some(Box::new(Subject {
+            org: *id,
+            key: key.id,
+            seq: head.seq.max(seq),
+            key_seq: key.seq,
+            model: None,
+            server: None,
+            tool: None,
+        }));
         self.limit_status = settings.limit_status;
         self
     }
@@ -94,6 +106,17 @@ impl Denied {
     pub fn on(mut self, model: &str) -> Self {
         if let Some(subject) = &mut self.subject {
             subject.model = Some(model.into());
+        }
+        self
+    }
+
+    /// With the MCP server and the tool that were asked for.
+    #[must_use]
+    pub fn on_tool(mut self, server: &str, tool: Option<&str>) -> Self {
+        if let Some(subject) = &mut self.subject {
+            subject.server = Some(server.into());
+            let cut = |tool: &str| tool.chars().take(MAX_TOOL_CHARS).collect::<String>().into();
+            subject.tool = tool.map(cut);
         }
         self
     }
@@ -119,6 +142,8 @@ impl Denied {
             key_seq,
             model: subject.model.clone(),
             address: Some(address),
+            server: subject.server.clone(),
+            tool: subject.tool.clone(),
             figures: self.figures.as_deref().copied(),
         };
         let mut nonce = [0; NONCE_BYTES];

@@ -36,8 +36,12 @@ pub struct Opening {
     pub legacy: bool,
     /// The model as the caller wrote it: at most a model name's 100 characters.
     pub model: Box<str>,
-    /// Who is to serve it.
-    pub provider: ProviderId,
+    /// The MCP server's name, of a tool call.
+    pub server: Option<Box<str>>,
+    /// The tool's name, of a tool call.
+    pub tool: Option<Box<str>>,
+    /// Who is to serve it; `None`: an MCP server.
+    pub provider: Option<ProviderId>,
     /// The version of `prices`; 0: unpriced.
     pub price_version: u64,
     /// The prices of the admission.
@@ -77,7 +81,7 @@ pub struct Holds {
 pub struct Ticket {
     lane: Rc<Lane>,
     opening: Opening,
-    provider: Cell<ProviderId>,
+    provider: Cell<Option<ProviderId>>,
     sent: Cell<bool>,
     settled: Cell<bool>,
     holds: Cell<Holds>,
@@ -107,7 +111,7 @@ impl Ticket {
 
     /// Another provider serves it.
     pub fn reroute(&self, provider: ProviderId) {
-        self.provider.set(provider);
+        self.provider.set(Some(provider));
     }
 
     /// The provider has the whole request: from here on it may cost.
@@ -158,7 +162,7 @@ impl Opening {
 
     fn record(
         &self,
-        provider: ProviderId,
+        provider: Option<ProviderId>,
         status: u16,
         latency_ms: u32,
         settlement: &Settlement,
@@ -170,7 +174,7 @@ impl Opening {
             key_seq: self.key_seq,
             token: self.token,
             model: self.model.clone(),
-            provider: Some(provider),
+            provider,
             status,
             usage: settlement.usage,
             source: settlement.source,
@@ -187,6 +191,8 @@ impl Opening {
             unmetered: false,
             repeats: 0,
             decision: None,
+            server: self.server.clone(),
+            tool: self.tool.clone(),
         }
     }
 }

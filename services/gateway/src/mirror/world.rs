@@ -6,7 +6,7 @@ use std::sync::Arc;
 use turnpike_domain::event::Event;
 use turnpike_domain::evolve::{self, Touched};
 use turnpike_domain::id::{IncarnationId, KeyId, OrgId};
-use turnpike_domain::state::{Head, Key, Organisation, Platform, Provider};
+use turnpike_domain::state::{Head, Key, McpServer, Organisation, Platform, Provider};
 use turnpike_wire::record::{FIRST_HASH, Received, Unreadable};
 use turnpike_wire::seal::SealingKeys;
 use turnpike_wire::snapshot::{Snapshot, State};
@@ -289,14 +289,18 @@ impl World {
         self.core.set_platform(self.platform.clone());
     }
 
-    /// Opens the credentials of all providers that are not open yet. Routing changes seldom;
+    /// Opens the credentials of all providers and MCP servers that are not open yet. Routing changes seldom;
     /// requests find them open.
     fn publish_credentials(&self) {
         let owned = self.orgs.values().flat_map(|org| org.state.providers.values());
+        let providers = self.platform.providers.values().chain(owned);
+        let providers = providers.map(|Provider { spec, .. }| (&spec.name, &spec.credential));
+        let servers = self.orgs.values().flat_map(|org| org.state.mcp_servers.values());
+        let servers = servers.map(|McpServer { spec, .. }| (&spec.name, &spec.credential));
         let before = self.core.credentials();
         let mut opened = HashMap::new();
-        for Provider { spec, .. } in self.platform.providers.values().chain(owned) {
-            let Some(sealed) = &spec.credential else { continue };
+        for (name, sealed) in providers.chain(servers) {
+            let Some(sealed) = sealed else { continue };
             if let Some(open) = before.get(&sealed.0) {
                 opened.insert(sealed.0.clone(), open.clone());
                 continue;
@@ -306,9 +310,9 @@ impl World {
                 Ok(Ok(text)) => {
                     opened.insert(sealed.0.clone(), ProviderCredential::new(text));
                 }
-                Ok(Err(_)) => tracing::error!(provider = %spec.name, "the credential is no text"),
+                Ok(Err(_)) => tracing::error!(%name, "the credential is no text"),
                 Err(error) => {
-                    tracing::error!(provider = %spec.name, %error, "a credential does not open");
+                    tracing::error!(%name, %error, "a credential does not open");
                 }
             }
         }

@@ -90,6 +90,8 @@ fn records(epoch: EpochId, count: usize) -> Vec<Vec<u8>> {
         unmetered: false,
         repeats: 0,
         decision: None,
+        server: None,
+        tool: None,
     };
     (1..=u128::try_from(count).unwrap()).map(|number| spend::encode(&record(number))).collect()
 }

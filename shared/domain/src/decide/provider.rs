@@ -1,6 +1,6 @@
 //! Providers: where models are served, for one organisation or for all.
 
-mod form;
+pub(super) mod form;
 
 use std::collections::BTreeMap;
 

@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use super::mistakes::{EMPTY_LIST, Mistakes, step};
 use crate::scope::{Allow, McpMode, McpScope, Scopes};
-use crate::text::{MAX_LIST_ENTRIES, slug_problem};
-
-/// The most characters of a tool's name (MCP 2025-11-25, "Tool Names").
-const MAX_TOOL_CHARS: usize = 128;
+use crate::text::{MAX_LIST_ENTRIES, slug_problem, tool_name_problem};
 
 pub(super) fn check(scopes: &Scopes, mistakes: &mut Mistakes) {
     allow(&scopes.models, "/scopes/models", mistakes);
@@ -70,10 +67,10 @@ fn mcp(scope: &McpScope, mistakes: &mut Mistakes) {
 }
 
 fn tool_names(tools: &BTreeSet<Box<str>>, pointer: &str, mistakes: &mut Mistakes) {
-    let sound = |tool: &str| {
-        (1..=MAX_TOOL_CHARS).contains(&tool.chars().count()) && !tool.chars().any(char::is_control)
-    };
-    if let Some(place) = tools.iter().position(|tool| !sound(tool)) {
-        mistakes.add(format!("{pointer}/{place}"), "must be a tool's name of 1 to 128 characters");
+    for (place, tool) in tools.iter().enumerate() {
+        if let Some(problem) = tool_name_problem(tool) {
+            mistakes.add(format!("{pointer}/{place}"), problem);
+            return;
+        }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Head, Key, Provider};
+use super::{Head, Key, McpServer, Provider};
 use crate::id::{
-    GatewayId, KeyId, MemberId, OrgId, PlanId, ProjectId, ProviderId, TokenId, TopUpId,
+    GatewayId, KeyId, McpServerId, MemberId, OrgId, PlanId, ProjectId, ProviderId, TokenId, TopUpId,
 };
 use crate::limit::{Account, Limits, Unit, WALLET_ALERT_PERCENT};
 use crate::money::NanoUsd;
@@ -258,6 +258,8 @@ pub struct Organisation {
     pub tokens: BTreeMap<TokenId, Token>,
     /// Its own providers.
     pub providers: BTreeMap<ProviderId, Provider>,
+    /// MCP servers that its keys may reach.
+    pub mcp_servers: BTreeMap<McpServerId, McpServer>,
     /// Gateways that ever joined.
     pub gateways: BTreeMap<GatewayId, Gateway>,
     /// Its own money.
@@ -287,6 +289,7 @@ impl Organisation {
             key_names: BTreeMap::new(),
             tokens: BTreeMap::new(),
             providers: BTreeMap::new(),
+            mcp_servers: BTreeMap::new(),
             gateways: BTreeMap::new(),
             wallet: Wallet::default(),
             caps: BTreeMap::new(),
@@ -307,6 +310,12 @@ impl Organisation {
             && hit.exhausted
             && hit.revision == cap.revision
             && hit.window == cap.reset.window(now)
+    }
+
+    /// The MCP server of this name, whether or not it is switched on.
+    #[must_use]
+    pub fn mcp_server(&self, name: &str) -> Option<&McpServer> {
+        self.mcp_servers.values().find(|server| &*server.spec.name == name)
     }
 
     /// Whether one of the key's own budgets is used up at `now`.

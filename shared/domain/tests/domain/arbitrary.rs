@@ -10,7 +10,8 @@ use turnpike_domain::authority::Requester;
 use turnpike_domain::command::{Command, KeyDraft, KeyPatch};
 use turnpike_domain::event::{Event, KeyProfile};
 use turnpike_domain::id::{
-    EphemeralId, GatewayId, KeyId, MemberId, PlanId, ProjectId, ProviderId, TokenId, TopUpId,
+    EphemeralId, GatewayId, KeyId, McpServerId, MemberId, PlanId, ProjectId, ProviderId, TokenId,
+    TopUpId,
 };
 use turnpike_domain::limit::{Account, Limits, Unit};
 use turnpike_domain::money::NanoUsd;
@@ -20,8 +21,8 @@ use turnpike_domain::state::{RevokeReason, Role, SecretReveal, Settings, WalletM
 use turnpike_domain::time::{DAY_MS, Reset, Timestamp, Window};
 
 use crate::house::{
-    NOW, admin, fresh, gateway, imported, invitation, legacy, member, operator, other, owner,
-    provider, secret, viewer,
+    NOW, admin, fresh, gateway, imported, invitation, legacy, mcp_server, member, operator, other,
+    owner, provider, secret, viewer,
 };
 
 /// How many cases a law is tried on. A failing one becomes a rule with a name, not a file of seeds.
@@ -283,6 +284,10 @@ fn other_event() -> impl Strategy<Value = Event> {
             provider: ProviderId(provider),
             spec,
         }),
+        (id(), option::of(name())).prop_map(|(server, name)| Event::McpServerChanged {
+            server: McpServerId(server),
+            spec: name.map(|name| Box::new(mcp_server(&name))),
+        }),
         id().prop_map(|plan| Event::PlanChanged { plan: PlanId(plan), spec: None }),
         name().prop_map(|model| Event::ModelPriced { model, spec: None }),
     ]
@@ -406,6 +411,10 @@ fn other_command() -> impl Strategy<Value = Command> {
         (id(), option::of(name())).prop_map(|(id, name)| Command::ChangeProvider {
             provider: ProviderId(id),
             spec: name.map(|name| Box::new(provider(&name))),
+        }),
+        (id(), option::of(name())).prop_map(|(id, name)| Command::ChangeMcpServer {
+            server: McpServerId(id),
+            spec: name.map(|name| Box::new(mcp_server(&name))),
         }),
     ]
 }

@@ -18,7 +18,7 @@ use turnpike_domain::refusal::Refusal;
 use turnpike_domain::scope::Allow;
 use turnpike_domain::secret::{Digest, PepperVersion, PublicId, Sealed, SecretKind, StoredSecret};
 use turnpike_domain::state::{
-    Organisation, Platform, ProviderKind, ProviderSpec, Role, Route, Settings,
+    McpServerSpec, Organisation, Platform, ProviderKind, ProviderSpec, Role, Route, Settings,
 };
 use turnpike_domain::time::{DAY_MS, Timestamp};
 
@@ -311,4 +311,20 @@ pub(crate) fn model() -> ModelSpec {
     let route = Route { provider: "echo".into(), upstream_model: None, weight: 1, prices: None };
     let (context_window, max_output) = (128_000, 4_096);
     ModelSpec { prices: Some(prices), context_window, max_output, routes: vec![route] }
+}
+
+pub(crate) fn mcp_server(name: &str) -> McpServerSpec {
+    McpServerSpec {
+        name: name.into(),
+        url: "http://127.0.0.1:7091/mcp".into(),
+        credential: None,
+        credential_header: None,
+        headers: Vec::new(),
+        connect_timeout_ms: 5_000,
+        answer_timeout_ms: 60_000,
+        idle_timeout_ms: 300_000,
+        request_fee: NanoUsd(0),
+        disabled: false,
+        catalogue: None,
+    }
 }

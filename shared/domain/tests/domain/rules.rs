@@ -6,6 +6,7 @@ mod evolve;
 mod gateway;
 mod key;
 mod ledger;
+mod mcp;
 mod member;
 mod organisation;
 mod platform;

@@ -55,6 +55,8 @@ fn record(request: u128) -> Spend {
         unmetered: false,
         repeats: 0,
         decision: None,
+        server: None,
+        tool: None,
     }
 }
 

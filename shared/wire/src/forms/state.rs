@@ -2,8 +2,8 @@
 
 use turnpike_domain::secret::{Sealed, StoredSecret};
 use turnpike_domain::state::{
-    Cap, Gateway, Head, Hit, Key, Member, MemberState, Model, Plan, PreviousSecret, Project,
-    Provider, Standing, Token, TopUp,
+    Cap, Gateway, Head, Hit, Key, McpServer, Member, MemberState, Model, Plan, PreviousSecret,
+    Project, Provider, Standing, Token, TopUp,
 };
 
 use crate::cbor::{Malformed, Reader, Writer};
@@ -43,6 +43,7 @@ form!(Token {
 
 form!(Gateway { 1 name, 2 token, 3 joined_at, 4 left, 5 fenced, 6 seq });
 form!(Provider { 1 spec, 2 seq });
+form!(McpServer { 1 spec, 2 seq });
 form!(Plan { 1 spec, 2 seq });
 form!(Model { 1 spec, 2 price_version });
 form!(TopUp { 1 id, 2 at, 3 amount, 4 note });

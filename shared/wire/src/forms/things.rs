@@ -8,7 +8,7 @@ use turnpike_domain::limit::{Account, Limits};
 use turnpike_domain::meter::{Prices, Usage};
 use turnpike_domain::scope::{McpScope, Scopes};
 use turnpike_domain::secret::StoredSecret;
-use turnpike_domain::state::{ProviderSpec, Route, Settings};
+use turnpike_domain::state::{McpCatalogue, McpServerSpec, McpTool, ProviderSpec, Route, Settings};
 use turnpike_domain::time::SECOND_MS;
 
 use crate::api::org::{LimitCode, Staleness};
@@ -211,5 +211,42 @@ impl Json for ProviderSpec {
             shown["max_failures"] = self.max_failures.json();
         }
         shown
+    }
+}
+
+form!(McpTool { 1 name "name", 2 description [default] "description" });
+form!(McpCatalogue { 1 at "at", 2 tools [default] "tools" });
+
+form!(McpServerSpec {
+    1 name,
+    2 url,
+    3 credential,
+    4 credential_header,
+    5 headers [default],
+    6 connect_timeout_ms,
+    7 answer_timeout_ms,
+    8 idle_timeout_ms,
+    9 request_fee [default],
+    10 disabled [default],
+    11 catalogue,
+});
+
+/// Headers are an object, as in the management API; the credential stays sealed.
+impl Json for McpServerSpec {
+    fn json(&self) -> Value {
+        let headers: BTreeMap<_, _> = self.headers.iter().map(|(name, it)| (name, it)).collect();
+        json!({
+            "name": self.name.json(),
+            "url": self.url.json(),
+            "credential": self.credential.json(),
+            "credential_header": self.credential_header.json(),
+            "headers": headers,
+            "connect_timeout_ms": self.connect_timeout_ms,
+            "answer_timeout_ms": self.answer_timeout_ms,
+            "idle_timeout_ms": self.idle_timeout_ms,
+            "request_fee_usd": self.request_fee.json(),
+            "disabled": self.disabled,
+            "catalogue": self.catalogue.json(),
+        })
     }
 }

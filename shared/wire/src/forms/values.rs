@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 use turnpike_domain::id::{
-    CommandId, EphemeralId, EpochId, EventId, GatewayId, IncarnationId, KeyId, LeaseId, MemberId,
-    OrgId, PlanId, Position, ProjectId, ProviderId, RequestId, TokenId, TopUpId,
+    CommandId, EphemeralId, EpochId, EventId, GatewayId, IncarnationId, KeyId, LeaseId,
+    McpServerId, MemberId, OrgId, PlanId, Position, ProjectId, ProviderId, RequestId, TokenId,
+    TopUpId,
 };
 use turnpike_domain::money::{Multiplier, NanoUsd, PARTS_PER_ONE, Price};
 use turnpike_domain::scope::{Allow, Cidr};
@@ -38,8 +39,8 @@ macro_rules! ids {
 }
 
 ids!(
-    CommandId EphemeralId EpochId EventId GatewayId IncarnationId KeyId LeaseId MemberId OrgId
-    PlanId ProjectId ProviderId RequestId TokenId TopUpId
+    CommandId EphemeralId EpochId EventId GatewayId IncarnationId KeyId LeaseId McpServerId
+    MemberId OrgId PlanId ProjectId ProviderId RequestId TokenId TopUpId
 );
 
 macro_rules! newtypes {

@@ -113,11 +113,14 @@ fn gateways() -> impl Strategy<Value = Event> {
 }
 
 fn routing() -> impl Strategy<Value = Event> {
-    let specs = (option::of(any_provider()), option::of(any_plan()), option::of(any_model()));
+    let mcp_server = option::of(any_mcp_server());
+    let specs =
+        (option::of(any_provider()), option::of(any_plan()), option::of(any_model()), mcp_server);
     (any::<u128>(), any::<u8>(), any_text(), specs).prop_map(
-        |(id, case, model, (provider, plan, spec))| match case % 3 {
+        |(id, case, model, (provider, plan, spec, server))| match case % 4 {
             0 => Event::ProviderChanged { provider: ProviderId(id), spec: provider.map(Box::new) },
-            1 => Event::PlanChanged { plan: PlanId(id), spec: plan },
+            1 => Event::McpServerChanged { server: McpServerId(id), spec: server.map(Box::new) },
+            2 => Event::PlanChanged { plan: PlanId(id), spec: plan },
             _ => Event::ModelPriced { model, spec: spec.map(Box::new) },
         },
     )

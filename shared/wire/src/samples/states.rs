@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use turnpike_domain::id::Position;
 use turnpike_domain::state::{
-    Cap, Gateway, Head, Hit, Key, Member, MemberState, Model, Organisation, Plan, Platform,
-    PreviousSecret, Project, Provider, Standing, Token, TopUp, Wallet,
+    Cap, Gateway, Head, Hit, Key, McpServer, Member, MemberState, Model, Organisation, Plan,
+    Platform, PreviousSecret, Project, Provider, Standing, Token, TopUp, Wallet,
 };
 
 use super::*;
@@ -15,7 +15,7 @@ pub(crate) fn any_organisation() -> impl Strategy<Value = Organisation> {
     let people =
         (btree_map(any_id(), any_member(), 0..3), btree_map(any_id(), any_project(), 0..3));
     let keys = vec(any_key(), 0..5);
-    let rest = (any_tokens(), any_providers(), any_gateways(), any_wallet());
+    let rest = (any_tokens(), any_providers(), any_gateways(), any_wallet(), any_mcp_servers());
     let account = || (any_account(), any_unit());
     let budgets = (btree_map(account(), any_cap(), 0..3), btree_map(account(), any_hit(), 0..3));
     (1..u128::MAX, any_head(), about, people, keys, rest, budgets).prop_map(
@@ -43,7 +43,7 @@ pub(crate) fn any_organisation() -> impl Strategy<Value = Organisation> {
                 state.key_names.insert(key.profile.name.clone(), key.id);
                 state.keys.insert(key.id, Arc::new(key));
             }
-            (state.tokens, state.providers, state.gateways, state.wallet) = rest;
+            (state.tokens, state.providers, state.gateways, state.wallet, state.mcp_servers) = rest;
             (state.caps, state.hits) = budgets;
             state
         },
@@ -148,6 +148,11 @@ fn any_tokens() -> impl Strategy<Value = std::collections::BTreeMap<TokenId, Tok
 fn any_providers() -> impl Strategy<Value = std::collections::BTreeMap<ProviderId, Provider>> {
     let provider = (any_provider(), any::<u64>()).prop_map(|(spec, seq)| Provider { spec, seq });
     btree_map(any_id().prop_map(ProviderId), provider, 0..3)
+}
+
+fn any_mcp_servers() -> impl Strategy<Value = std::collections::BTreeMap<McpServerId, McpServer>> {
+    let server = (any_mcp_server(), any::<u64>()).prop_map(|(spec, seq)| McpServer { spec, seq });
+    btree_map(any_id().prop_map(McpServerId), server, 0..3)
 }
 
 fn any_gateways() -> impl Strategy<Value = std::collections::BTreeMap<GatewayId, Gateway>> {

@@ -6,7 +6,8 @@ use turnpike_domain::state::{Key, Organisation, Platform};
 
 use super::State;
 use super::entities::{
-    ABOUT, About, CAP, GATEWAY, HIT, KEY, MEMBER, MODEL, PLAN, PROJECT, PROVIDER, TOKEN, TOP_UP,
+    ABOUT, About, CAP, GATEWAY, HIT, KEY, MCP_SERVER, MEMBER, MODEL, PLAN, PROJECT, PROVIDER,
+    TOKEN, TOP_UP,
 };
 use crate::cbor::{Malformed, Reader};
 use crate::form::Form;
@@ -39,6 +40,7 @@ fn organisation(
         }
         (TOKEN, 3) => drop(state.tokens.insert(Form::read(from)?, Form::read(from)?)),
         (PROVIDER, 3) => drop(state.providers.insert(Form::read(from)?, Form::read(from)?)),
+        (MCP_SERVER, 3) => drop(state.mcp_servers.insert(Form::read(from)?, Form::read(from)?)),
         (GATEWAY, 3) => drop(state.gateways.insert(Form::read(from)?, Form::read(from)?)),
         (TOP_UP, 2) => state.wallet.top_ups.push(Form::read(from)?),
         (CAP, 3) => drop(state.caps.insert(Form::read(from)?, Form::read(from)?)),

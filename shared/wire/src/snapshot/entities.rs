@@ -21,6 +21,7 @@ pub(super) const CAP: u64 = 9;
 pub(super) const HIT: u64 = 10;
 pub(super) const PLAN: u64 = 11;
 pub(super) const MODEL: u64 = 12;
+pub(super) const MCP_SERVER: u64 = 13;
 
 /// What an organisation has one of.
 pub(super) struct About {
@@ -63,6 +64,7 @@ pub(super) fn organisation(state: &Organisation) -> impl Iterator<Item = Vec<u8>
         .chain(state.keys.values().map(|key| alone(KEY, key)))
         .chain(state.tokens.iter().map(|(id, token)| pair(TOKEN, id, token)))
         .chain(state.providers.iter().map(|(id, provider)| pair(PROVIDER, id, provider)))
+        .chain(state.mcp_servers.iter().map(|(id, server)| pair(MCP_SERVER, id, server)))
         .chain(state.gateways.iter().map(|(id, gateway)| pair(GATEWAY, id, gateway)))
         .chain(state.wallet.top_ups.iter().map(|top_up| alone(TOP_UP, top_up)))
         .chain(state.caps.iter().map(|(account, cap)| pair(CAP, account, cap)))

@@ -34,6 +34,8 @@ pub(super) async fn decision(house: &House, key: &str, denial: Denial) -> Decisi
         key_seq,
         model: None,
         address: Some([192, 0, 2, 7].into()),
+        server: None,
+        tool: None,
         figures: None,
     }
 }

@@ -39,6 +39,8 @@ fn spend(number: u128, key: KeyId, model: &str, at: u64, status: u16) -> Spend {
         unmetered: false,
         repeats: 0,
         decision: None,
+        server: None,
+        tool: None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::time::{HOUR_MS, MINUTE_MS};
 /// The most bytes of a base URL.
 const MAX_URL_BYTES: usize = 2_048;
 /// The most bytes of a sealed credential: keys are short, some are a whole service account in JSON.
-const MAX_CREDENTIAL_BYTES: usize = 8_192;
+pub(in crate::decide) const MAX_CREDENTIAL_BYTES: usize = 8_192;
 /// The most bytes of roots: a whole chain of a house's own authority and its successor fit.
 const MAX_ROOTS_BYTES: usize = 32_768;
 /// What begins each certificate (RFC 7468, section 5.1).
@@ -48,23 +48,30 @@ pub(super) fn check(spec: &ProviderSpec) -> Result<(), Refusal> {
     let length = spec.credential.as_ref().map_or(0, |sealed| sealed.0.len());
     mistakes.unless(length <= MAX_CREDENTIAL_BYTES, "/credential", "is too long");
     mistakes.note("/tls_roots", spec.tls_roots.as_deref().and_then(roots_problem));
-    check_headers(spec, &mut mistakes);
+    check_headers(&spec.headers, &mut mistakes);
     let few = spec.serves.len() <= MAX_LIST_ENTRIES;
     mistakes.unless(few, "/serves", "has too many entries");
     slugs(spec.serves.iter().map(|model| &**model), "/serves", &mut mistakes);
-    let connect = (1..=MAX_CONNECT_MS).contains(&spec.connect_timeout_ms);
-    mistakes.unless(connect, "/connect_timeout_ms", "must be from 1 ms to one minute");
-    let answer = (1..=MAX_ANSWER_MS).contains(&spec.answer_timeout_ms);
-    mistakes.unless(answer, "/answer_timeout_ms", "must be from 1 ms to one hour");
-    let idle = (1..=MAX_ANSWER_MS).contains(&spec.idle_timeout_ms);
-    mistakes.unless(idle, "/idle_timeout_ms", "must be from 1 ms to one hour");
+    let waits = [spec.connect_timeout_ms, spec.answer_timeout_ms, spec.idle_timeout_ms];
+    check_waits(waits, &mut mistakes);
     mistakes.finish()
 }
 
-fn check_headers(spec: &ProviderSpec, mistakes: &mut Mistakes) {
-    mistakes.unless(spec.headers.len() <= MAX_HEADERS, "/headers", "must be at most 32");
-    for (place, (name, value)) in spec.headers.iter().enumerate() {
-        let earlier = &spec.headers[..place];
+/// The waits for a connection, for the head of the answer and between two pieces of it.
+pub(in crate::decide) fn check_waits([connect, answer, idle]: [u64; 3], mistakes: &mut Mistakes) {
+    let connect = (1..=MAX_CONNECT_MS).contains(&connect);
+    mistakes.unless(connect, "/connect_timeout_ms", "must be from 1 ms to one minute");
+    let answer = (1..=MAX_ANSWER_MS).contains(&answer);
+    mistakes.unless(answer, "/answer_timeout_ms", "must be from 1 ms to one hour");
+    let idle = (1..=MAX_ANSWER_MS).contains(&idle);
+    mistakes.unless(idle, "/idle_timeout_ms", "must be from 1 ms to one hour");
+}
+
+/// Headers that are added to every request.
+pub(in crate::decide) fn check_headers(headers: &[(Box<str>, Box<str>)], mistakes: &mut Mistakes) {
+    mistakes.unless(headers.len() <= MAX_HEADERS, "/headers", "must be at most 32");
+    for (place, (name, value)) in headers.iter().enumerate() {
+        let earlier = &headers[..place];
         let problem = if !is_header_name(name) {
             Some("must be a header's name")
         } else if RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
@@ -81,7 +88,7 @@ fn check_headers(spec: &ProviderSpec, mistakes: &mut Mistakes) {
 }
 
 /// A token of RFC 9110 §5.6.2.
-fn is_header_name(name: &str) -> bool {
+pub(in crate::decide) fn is_header_name(name: &str) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     (1..=MAX_HEADER_BYTES).contains(&name.len()) && name.bytes().all(token)
 }
@@ -106,7 +113,7 @@ fn roots_problem(roots: &str) -> Option<&'static str> {
 }
 
 /// Looks at the shape only; whether the address may be reached is the connector's question.
-fn url_problem(url: &str) -> Option<&'static str> {
+pub(in crate::decide) fn url_problem(url: &str) -> Option<&'static str> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let Some(rest) = rest else {
         return Some("must begin with https:// or http://");
