@@ -160,6 +160,7 @@ fn opening(
         prompts: 1,
         choices: house.dice.between(1, 2),
         no_output: house.dice.happens(500),
+        free: false,
     };
     let at = serving.core.now();
     Some(Opening {

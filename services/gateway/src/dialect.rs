@@ -1,11 +1,15 @@
 //! The languages that callers and providers speak: a closed set, one module each.
 
-mod anthropic;
-mod gemini;
+pub mod anthropic;
+mod figures;
+pub mod gemini;
 pub mod openai;
 mod place;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use http::HeaderMap;
 use turnpike_domain::admit::Denial;
 use turnpike_domain::id::RequestId;
 use turnpike_domain::meter::Usage;
@@ -13,7 +17,8 @@ use turnpike_domain::state::ProviderKind;
 
 pub use place::{Place, Sent, Target, place};
 
-use crate::peek::OutputField;
+use crate::field::Finder;
+use crate::peek::{self, NotARequest, OutputField, Peek};
 use crate::sse::{Event, Fate};
 
 /// A language of requests, answers and errors.
@@ -27,11 +32,15 @@ pub enum Dialect {
     Gemini,
 }
 
-/// A call that costs: it goes to a provider.
+/// A call that goes to a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// One of OpenAI's.
     OpenAi(openai::Endpoint),
+    /// One of Anthropic's.
+    Anthropic(anthropic::Call),
+    /// One of Gemini's.
+    Gemini(gemini::Call),
 }
 
 /// What a meter saw.
@@ -50,6 +59,10 @@ pub struct Report {
 pub enum StreamMeter {
     /// OpenAI's events.
     OpenAi(openai::StreamMeter),
+    /// Anthropic's events.
+    Anthropic(anthropic::StreamMeter),
+    /// Gemini's events.
+    Gemini(gemini::StreamMeter),
 }
 
 /// A refusal or failure as the caller is told of it.
@@ -70,6 +83,16 @@ pub struct Problem<'a> {
 }
 
 impl Dialect {
+    /// Its name for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAi => "OpenAI",
+            Self::Anthropic => "Anthropic",
+            Self::Gemini => "Gemini",
+        }
+    }
+
     /// The kind of provider that speaks it.
     #[must_use]
     pub const fn spoken_by(self) -> ProviderKind {
@@ -77,6 +100,15 @@ impl Dialect {
             Self::OpenAi => ProviderKind::OpenAi,
             Self::Anthropic => ProviderKind::Anthropic,
             Self::Gemini => ProviderKind::Gemini,
+        }
+    }
+
+    /// Whether its SDKs pass over a comment in a stream, as the standard asks of them.
+    #[must_use]
+    pub const fn takes_comments(self) -> bool {
+        match self {
+            Self::OpenAi | Self::Anthropic => true,
+            Self::Gemini => false,
         }
     }
 
@@ -97,14 +129,39 @@ impl Call {
     pub const fn dialect(self) -> Dialect {
         match self {
             Self::OpenAi(_) => Dialect::OpenAi,
+            Self::Anthropic(_) => Dialect::Anthropic,
+            Self::Gemini(_) => Dialect::Gemini,
         }
     }
 
-    /// The path at the provider, below its base URL.
+    /// The path and query at the provider, below its base URL, for the model that is called
+    /// `model` there.
     #[must_use]
-    pub const fn upstream_path(self) -> &'static str {
+    pub fn upstream_path(self, model: &str) -> Cow<'static, str> {
         match self {
-            Self::OpenAi(endpoint) => endpoint.path(),
+            Self::OpenAi(endpoint) => Cow::Borrowed(endpoint.path()),
+            Self::Anthropic(call) => Cow::Borrowed(call.path()),
+            Self::Gemini(call) => Cow::Owned(call.path(model)),
+        }
+    }
+
+    /// Reads what matters of a request; `model` is the one that its path names, if it does.
+    ///
+    /// # Errors
+    /// [`NotARequest`].
+    pub fn peek<'a>(
+        self,
+        model: Option<&'a str>,
+        headers: &HeaderMap,
+        body: &'a [u8],
+    ) -> Result<Peek<'a>, NotARequest> {
+        match self {
+            Self::OpenAi(endpoint) if endpoint.takes_form() => peek::peek_form(headers, body),
+            Self::OpenAi(_) => peek::peek(body),
+            Self::Anthropic(_) => peek::anthropic(body),
+            Self::Gemini(call) => {
+                peek::gemini(model.ok_or(NotARequest::NoModel)?, call.streams(), body)
+            }
         }
     }
 
@@ -113,22 +170,30 @@ impl Call {
     pub const fn makes_output(self) -> bool {
         match self {
             Self::OpenAi(endpoint) => endpoint.makes_output(),
+            Self::Anthropic(call) => !call.is_free(),
+            Self::Gemini(call) => call.makes_output(),
         }
     }
 
-    /// The field of its body that says the most output tokens of an answer, if it has one.
+    /// Whether providers take nothing for it: it is counted as a request, and costs nothing.
+    #[must_use]
+    pub const fn is_free(self) -> bool {
+        match self {
+            Self::OpenAi(_) => false,
+            Self::Anthropic(call) => call.is_free(),
+            Self::Gemini(call) => call.is_free(),
+        }
+    }
+
+    /// The field of its body that says the most output tokens of an answer, if it has one that may
+    /// be left out.
     #[must_use]
     pub const fn output_field(self) -> Option<OutputField> {
         match self {
             Self::OpenAi(endpoint) => endpoint.output_field(),
-        }
-    }
-
-    /// Whether its body is a form instead of JSON.
-    #[must_use]
-    pub const fn takes_form(self) -> bool {
-        match self {
-            Self::OpenAi(endpoint) => endpoint.takes_form(),
+            Self::Anthropic(_) => None,
+            Self::Gemini(call) if call.makes_output() => Some(OutputField::GenerationConfig),
+            Self::Gemini(_) => None,
         }
     }
 
@@ -137,22 +202,43 @@ impl Call {
     pub const fn takes_include_usage(self) -> bool {
         match self {
             Self::OpenAi(endpoint) => endpoint.streams_chunks(),
+            Self::Anthropic(_) | Self::Gemini(_) => false,
         }
     }
 
-    /// The top-level field of a whole answer that holds its usage.
+    /// Whether its JSON comes piece by piece, as it is made.
     #[must_use]
-    pub const fn usage_field(self) -> &'static str {
+    pub const fn streams_json(self) -> bool {
         match self {
-            Self::OpenAi(_) => "usage",
+            Self::OpenAi(_) | Self::Anthropic(_) => false,
+            Self::Gemini(call) => call.streams_json(),
         }
     }
 
-    /// Reads the usage of a whole answer.
+    /// Looks for the field of a JSON answer that holds its usage.
     #[must_use]
-    pub fn read_answer(self, usage_field: Option<&[u8]>) -> Report {
+    pub fn usage_finder(self) -> Finder {
         match self {
-            Self::OpenAi(endpoint) => openai::read_answer(endpoint, usage_field),
+            Self::OpenAi(_) | Self::Anthropic(_) => Finder::new("usage"),
+            Self::Gemini(call) if call.streams_json() => Finder::in_list(gemini::USAGE_FIELD),
+            Self::Gemini(_) => Finder::new(gemini::USAGE_FIELD),
+        }
+    }
+
+    /// Reads the usage of a JSON answer from the value of its field. `is_whole`: the answer came to
+    /// its end.
+    #[must_use]
+    pub fn read_answer(self, usage_field: Option<&[u8]>, is_whole: bool) -> Report {
+        if self.is_free() {
+            return Report { counted_output: Some(0), ..Report::default() };
+        }
+        let Some(raw) = usage_field.filter(|raw| *raw != b"null") else {
+            return Report::default();
+        };
+        match self {
+            Self::OpenAi(endpoint) => openai::read_usage(endpoint, raw),
+            Self::Anthropic(_) => anthropic::read_usage(raw),
+            Self::Gemini(call) => gemini::read_usage(call, raw, is_whole),
         }
     }
 
@@ -163,6 +249,8 @@ impl Call {
             Self::OpenAi(endpoint) => {
                 StreamMeter::OpenAi(openai::StreamMeter::new(endpoint, hides_usage))
             }
+            Self::Anthropic(_) => StreamMeter::Anthropic(anthropic::StreamMeter::default()),
+            Self::Gemini(_) => StreamMeter::Gemini(gemini::StreamMeter::default()),
         }
     }
 }
@@ -173,6 +261,7 @@ impl StreamMeter {
     pub const fn drops_events(&self) -> bool {
         match self {
             Self::OpenAi(meter) => meter.drops_events(),
+            Self::Anthropic(_) | Self::Gemini(_) => false,
         }
     }
 
@@ -180,6 +269,8 @@ impl StreamMeter {
     pub fn judge(&mut self, event: &Event<'_>) -> Fate {
         match self {
             Self::OpenAi(meter) => meter.judge(event),
+            Self::Anthropic(meter) => meter.judge(event),
+            Self::Gemini(meter) => meter.judge(event),
         }
     }
 
@@ -188,6 +279,8 @@ impl StreamMeter {
     pub fn report(&self) -> Report {
         match self {
             Self::OpenAi(meter) => meter.report(),
+            Self::Anthropic(meter) => meter.report(),
+            Self::Gemini(meter) => meter.report(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Finds one top-level field of a JSON object that arrives in pieces, without keeping the rest.
+//! Finds one field of a JSON object, or of the objects of a list, that arrives in pieces, without
+//! keeping the rest.
 
 /// The most that is kept of the field's value, in bytes: a usage object has a few hundred.
 pub const MAX_VALUE_BYTES: usize = 64 * 1024;
@@ -23,16 +24,22 @@ enum State {
 #[derive(Debug)]
 pub struct Finder {
     name: &'static [u8],
+    /// How deep the names stand among which the one looked for is: 1, or 2 in a list.
+    home: u32,
     state: State,
     /// Open braces and brackets.
     depth: u32,
-    /// Whether the next string at depth 1 is a name.
+    /// Whether one was opened.
+    begun: bool,
+    /// Whether the next string at home is a name.
     expects_name: bool,
     /// How many bytes of the name looked for have been seen, if what passes is a name like it.
     matched: Option<usize>,
     /// Whether what passes is the value looked for.
     inside: bool,
     value: Vec<u8>,
+    /// In a list: the last value that came to its end.
+    last: Vec<u8>,
     /// How often the name came.
     times: u32,
 }
@@ -41,14 +48,27 @@ impl Finder {
     /// Looks for the field called `name`, which must need no escapes.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
+        Self::at(name, 1)
+    }
+
+    /// Looks in each object of a list, and keeps the last value that it finds.
+    #[must_use]
+    pub fn in_list(name: &'static str) -> Self {
+        Self::at(name, 2)
+    }
+
+    fn at(name: &'static str, home: u32) -> Self {
         Self {
             name: name.as_bytes(),
+            home,
             state: State::Between,
             depth: 0,
+            begun: false,
             expects_name: false,
             matched: None,
             inside: false,
             value: Vec::new(),
+            last: Vec::new(),
             times: 0,
         }
     }
@@ -74,21 +94,33 @@ impl Finder {
         }
     }
 
-    /// The raw value, if the field came.
+    /// The raw value, if the field came; in a list the last whole one.
     ///
     /// # Errors
     /// [`Unusable`]: no answer is better than one of two.
     pub fn finish(self) -> Result<Option<Vec<u8>>, Unusable> {
-        match self.times {
+        let (value, times) = match self.home {
+            1 if self.inside => return Err(Unusable),
+            1 => (self.value, self.times),
+            _ => (self.last, 1),
+        };
+        match times {
             0 => Ok(None),
-            1 if !self.inside && self.value.len() <= MAX_VALUE_BYTES => Ok(Some(self.value)),
+            1 if value.is_empty() => Ok(None),
+            1 if value.len() <= MAX_VALUE_BYTES => Ok(Some(value)),
             _ => Err(Unusable),
         }
     }
 
+    /// Whether what has passed is a whole object or list.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.depth == 0 && self.begun
+    }
+
     /// Takes a byte of structure, or what stands before the next one; answers how many bytes.
     fn between(&mut self, piece: &[u8]) -> usize {
-        if self.depth > 1 {
+        if self.depth > self.home {
             let calm = calm(piece);
             if calm > 0 {
                 return calm;
@@ -102,22 +134,31 @@ impl Finder {
         }
         let byte = piece[0];
         match byte {
-            b'{' | b'[' => self.depth += 1,
+            b'{' | b'[' => (self.depth, self.begun) = (self.depth.saturating_add(1), true),
             b'}' | b']' => self.depth = self.depth.saturating_sub(1),
             b'"' => {
                 self.state = State::Text;
-                self.matched = (self.depth == 1 && self.expects_name).then_some(0);
+                self.matched = (self.depth == self.home && self.expects_name).then_some(0);
             }
             _ => {}
         }
-        match (self.depth, byte) {
-            (0, _) => self.inside = false,
-            (1, b',') => {
-                self.inside = false;
+        if self.depth < self.home {
+            self.end_value();
+        } else if self.depth == self.home {
+            self.at_home(byte);
+        }
+        1
+    }
+
+    /// Takes a byte of structure of the objects that are looked at.
+    fn at_home(&mut self, byte: u8) {
+        match byte {
+            b',' => {
+                self.end_value();
                 self.expects_name = true;
             }
-            (1, b'{') => self.expects_name = true,
-            (1, b':') => {
+            b'{' => self.expects_name = true,
+            b':' => {
                 self.expects_name = false;
                 if self.matched.take() == Some(self.name.len()) {
                     self.inside = true;
@@ -127,7 +168,13 @@ impl Finder {
             }
             _ => {}
         }
-        1
+    }
+
+    fn end_value(&mut self) {
+        let ended = std::mem::take(&mut self.inside);
+        if ended && self.home > 1 {
+            std::mem::swap(&mut self.value, &mut self.last);
+        }
     }
 
     /// Takes bytes of a string, up to and with its end or a backslash; answers how many.
@@ -200,6 +247,30 @@ mod tests {
         for text in [r#"{"usage":1,"usage":2}"#, r#"{"usage":{"a":1}"#, &long] {
             assert_eq!(find(&[text.as_bytes()]), Err(Unusable));
         }
+    }
+
+    #[test]
+    fn in_a_list_the_last_whole_value_counts() {
+        let last = |text: &str| {
+            let mut finder = Finder::in_list("usage");
+            finder.push(text.as_bytes());
+            let is_whole = finder.is_whole();
+            let found = finder.finish().map(|it| it.map(|it| String::from_utf8(it).unwrap()));
+            (found, is_whole)
+        };
+        let cases = [
+            (r#"[{"usage":{"a":1},"x":[1]},{"usage":{"a":2}}]"#, Some(r#"{"a":2}"#), true),
+            (r#"[{"usage":{"a":1},"x":{"usage":7}},{"y":2}]"#, Some(r#"{"a":1}"#), true),
+            (r#"[{"usage":{"a":1}},{"usage":{"a""#, Some(r#"{"a":1}"#), false),
+            (r#"[{"x":"usage"},["usage"]]"#, None, true),
+            (r#"[{"usage":{"a""#, None, false),
+            ("", None, false),
+        ];
+        for (text, want, whole) in cases {
+            assert_eq!(last(text), (Ok(want.map(str::to_owned)), whole), "{text}");
+        }
+        let long = format!(r#"[{{"usage":"{}"}}]"#, "x".repeat(MAX_VALUE_BYTES));
+        assert_eq!(last(&long).0, Err(Unusable));
     }
 
     proptest! {

@@ -5,6 +5,8 @@ use http::header::{
     HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
 
+use crate::dialect::Dialect;
+
 /// Names the request, on every answer.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-turnpike-request-id");
 /// The stable code of a refusal or failure.
@@ -33,19 +35,44 @@ const UP: [HeaderName; 5] = [
     HeaderName::from_static("x-client-request-id"),
 ];
 
+/// What Google's clients say of themselves and of their patience.
+const GOOGLE_UP: [HeaderName; 2] =
+    [HeaderName::from_static("x-goog-api-client"), HeaderName::from_static("x-server-timeout")];
+/// How the names of Anthropic's own headers begin: version, beta features and whatever else they
+/// add. None of them is a credential.
+const ANTHROPIC_UP: &str = "anthropic-";
+
 /// What comes down. Not on the list, among others: `set-cookie`, `server`, the provider's rate
 /// limits, and the names of its account and of its own request.
 const DOWN: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_DISPOSITION, CACHE_CONTROL];
 
-/// The caller's headers that a provider gets.
+/// The header in which a dialect's SDKs look for the name of a request.
 #[must_use]
-pub fn upward(from: &HeaderMap) -> HeaderMap {
+pub const fn sdk_request_id(dialect: Dialect) -> HeaderName {
+    match dialect {
+        Dialect::OpenAi | Dialect::Gemini => HeaderName::from_static("x-request-id"),
+        Dialect::Anthropic => HeaderName::from_static("request-id"),
+    }
+}
+
+/// The caller's headers that a provider of the dialect gets.
+#[must_use]
+pub fn upward(dialect: Dialect, from: &HeaderMap) -> HeaderMap {
     // Room for what the gateway adds; a map of this size is one allocation.
     let mut to = HeaderMap::with_capacity(UP.len() + 4);
-    for name in &UP {
+    let mut pass = |name: &HeaderName| {
         for value in from.get_all(name) {
             to.append(name, value.clone());
         }
+    };
+    UP.iter().for_each(&mut pass);
+    match dialect {
+        Dialect::OpenAi => {}
+        Dialect::Anthropic => {
+            let own = from.keys().filter(|name| name.as_str().starts_with(ANTHROPIC_UP));
+            own.for_each(&mut pass);
+        }
+        Dialect::Gemini => GOOGLE_UP.iter().for_each(&mut pass),
     }
     from.get_all(CONNECTION).iter().for_each(|listed| remove_listed(&mut to, listed));
     to
@@ -130,11 +157,33 @@ mod tests {
             ("openai-beta", "assistants=v2"),
             ("connection", "close, OpenAI-Beta"),
         ]);
-        let to = upward(&from);
-        assert_eq!(
-            to,
-            map(&[("content-type", "application/json"), ("user-agent", "OpenAI/Python")])
+        let plain = [("content-type", "application/json"), ("user-agent", "OpenAI/Python")];
+        for dialect in [Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemini] {
+            assert_eq!(upward(dialect, &from), map(&plain));
+        }
+    }
+
+    #[test]
+    fn a_dialects_own_headers_go_up_in_that_dialect_alone() {
+        let (anthropic, google) = (
+            [("anthropic-version", "2023-06-01"), ("anthropic-beta", "a"), ("anthropic-x", "b")],
+            [("x-goog-api-client", "c"), ("x-server-timeout", "5")],
         );
+        let mut from = map(&anthropic);
+        from.append("anthropic-beta", HeaderValue::from_static("more"));
+        let with_both: Vec<_> = from
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .chain(map(&google).iter().map(|(name, value)| (name.clone(), value.clone())))
+            .collect();
+        let mut all = HeaderMap::new();
+        for (name, value) in with_both {
+            all.append(name, value);
+        }
+        all.insert("x-goog-user-project", HeaderValue::from_static("account"));
+        assert_eq!(upward(Dialect::Anthropic, &all), from);
+        assert_eq!(upward(Dialect::Gemini, &all), map(&google));
+        assert_eq!(upward(Dialect::OpenAi, &all), HeaderMap::new());
     }
 
     #[test]

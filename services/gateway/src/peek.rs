@@ -1,10 +1,13 @@
-//! What the gateway reads of an OpenAI request body: a few fields and where they stand.
+//! What the gateway reads of a request body: a few fields and where they stand.
 //!
 //! Everything else is skipped without being built. Edits are spliced into the raw bytes, so that a
 //! body goes upstream exactly as it came but for the edited values.
 
+mod anthropic;
 mod depth;
 mod form;
+mod gemini;
+mod nested;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,9 +18,13 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+pub use anthropic::anthropic;
 pub use depth::MAX_DEPTH;
-use depth::is_too_deep;
 pub use form::peek_form;
+pub use gemini::gemini;
+
+use depth::is_too_deep;
+use nested::Nested;
 
 /// Why a body cannot be forwarded. All are a 400 `invalid_request`.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +45,12 @@ pub enum NotARequest {
     /// Not a form, or one whose fields are not plain.
     #[error("the body is not a valid form: {0}")]
     Form(&'static str),
-    /// `stream_options` is neither an object nor null.
-    #[error("stream_options must be an object")]
-    StreamOptions,
+    /// A field that must be an object, or null, is something else.
+    #[error("{0} must be an object")]
+    NoObject(&'static str),
+    /// The body names another model than the path.
+    #[error("the body names another model than the path")]
+    OtherModel,
 }
 
 /// The raw fields. `RawValue` keeps their places in the body, also of a `null`.
@@ -83,21 +93,6 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, 
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// Where `include_usage: true` has to be written, found while peeking.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum UsageEdit {
-    /// The client asked for it already.
-    Nothing,
-    /// Replace this range by `true`.
-    Value(Range<usize>),
-    /// Write the field at this place, with a comma if other fields follow.
-    Field { at: usize, comma: bool },
-    /// Replace this `null` by an object.
-    Object(Range<usize>),
-    /// Write `stream_options` as the first field of the body.
-    Options,
-}
-
 /// What was read, borrowed from the body.
 #[derive(Clone, Debug)]
 pub struct Peek<'a> {
@@ -113,15 +108,32 @@ pub struct Peek<'a> {
     pub prompts: u64,
     /// How many answers are made: `n`, or `best_of`, for each prompt; at least 1.
     pub answers: u64,
-    /// Whether a top-level field refers to content that the provider holds.
+    /// Whether a field that was read refers to content that the provider holds.
     refers_elsewhere: bool,
-    /// Values stand in it as they are, not as JSON.
-    is_form: bool,
+    /// Parts of typed values that stand for such content elsewhere in the body.
+    needles: &'static [&'static [u8]],
+    /// How the model's name is written where it stands.
+    spelling: Spelling,
     model_at: Range<usize>,
-    usage_edit: UsageEdit,
+    /// Where else the model's name stands.
+    more_models_at: Vec<Range<usize>>,
+    /// The nested field that may have to be written: OpenAI's `include_usage`, Gemini's output
+    /// maximum.
+    nested: Nested,
     /// Where output maxima stand that are `null`.
     empty_maxima: Vec<(OutputField, Range<usize>)>,
     opening: usize,
+}
+
+/// How a body writes a model's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spelling {
+    /// As JSON.
+    Json,
+    /// As it is: in a form.
+    Plain,
+    /// As JSON, below `models/`: in Gemini's bodies, whose path has the name that counts.
+    Resource,
 }
 
 /// A field that says the most output tokens of an answer.
@@ -133,6 +145,8 @@ pub enum OutputField {
     MaxCompletionTokens,
     /// Of responses.
     MaxOutputTokens,
+    /// Of Gemini's `generationConfig`: `maxOutputTokens`.
+    GenerationConfig,
 }
 
 impl OutputField {
@@ -143,37 +157,29 @@ impl OutputField {
             Self::MaxTokens => "max_tokens",
             Self::MaxCompletionTokens => "max_completion_tokens",
             Self::MaxOutputTokens => "max_output_tokens",
+            Self::GenerationConfig => "generationConfig.maxOutputTokens",
         }
     }
 }
 
-/// Reads a body.
+/// Reads a body of OpenAI's.
 ///
 /// # Errors
 /// Names what makes it unusable, in a sentence for the caller.
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, NotARequest> {
-    let brace = body.iter().position(|byte| !byte.is_ascii_whitespace());
-    let Some(brace) = brace.filter(|place| body[*place] == b'{') else {
-        return Err(NotARequest::NotAnObject);
-    };
-    if is_too_deep(body) {
-        return Err(NotARequest::TooDeep);
-    }
+    let opening = opening(body)?;
     let fields: Fields<'_> = serde_json::from_slice(body)?;
     let model = fields.model.ok_or(NotARequest::NoModel)?;
-    let name: Name<'_> = serde_json::from_str(model.get())?;
-    if name.0.is_empty() {
-        return Err(NotARequest::NoModel);
-    }
-    let usage_edit = usage_edit(body, fields.stream_options)?;
+    let name = named(model)?;
+    let nested = include_usage(body, fields.stream_options)?;
     // A prompt that is an object is a template held by the provider; a string or list is content.
     let template = fields.prompt.is_some_and(|prompt| prompt.get().starts_with('{'));
     let prompts = fields.prompt.map_or(Ok(1), prompts)?.max(1);
     let maxima = maxima(body, &fields)?;
     Ok(Peek {
-        model: name.0,
+        model: name,
         stream: fields.stream.unwrap_or(false),
-        wants_usage: usage_edit == UsageEdit::Nothing,
+        wants_usage: nested == Nested::Nowhere,
         max_output_tokens: maxima.largest,
         prompts,
         answers: fields.n.max(fields.best_of).unwrap_or(1).max(1).saturating_mul(prompts),
@@ -181,12 +187,30 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, NotARequest> {
             || fields.conversation.is_some()
             || fields.web_search_options.is_some()
             || template,
-        is_form: false,
+        needles: &OUTSIDE_NEEDLES,
+        spelling: Spelling::Json,
         model_at: place(body, model),
-        usage_edit,
+        more_models_at: Vec::new(),
+        nested,
         empty_maxima: maxima.empty,
-        opening: brace + 1,
+        opening,
     })
+}
+
+/// The place behind the brace that opens a body. What is nested too deeply is not read further.
+fn opening(body: &[u8]) -> Result<usize, NotARequest> {
+    let brace = body.iter().position(|byte| !byte.is_ascii_whitespace());
+    let brace = brace.filter(|place| body[*place] == b'{').ok_or(NotARequest::NotAnObject)?;
+    if is_too_deep(body) {
+        return Err(NotARequest::TooDeep);
+    }
+    Ok(brace + 1)
+}
+
+/// A model's name, which borrows from the body unless it has escapes.
+fn named(raw: &RawValue) -> Result<Cow<'_, str>, NotARequest> {
+    let name: Name<'_> = serde_json::from_str(raw.get())?;
+    if name.0.is_empty() { Err(NotARequest::NoModel) } else { Ok(name.0) }
 }
 
 /// The output maxima of a body.
@@ -236,23 +260,21 @@ fn prompts(prompt: &RawValue) -> Result<u64, serde_json::Error> {
     Ok(u64::try_from(list.len()).unwrap_or(u64::MAX))
 }
 
-fn usage_edit(body: &[u8], options: Option<&RawValue>) -> Result<UsageEdit, NotARequest> {
-    let Some(raw) = options else { return Ok(UsageEdit::Options) };
+/// Where `include_usage: true` has to be written.
+fn include_usage(body: &[u8], options: Option<&RawValue>) -> Result<Nested, NotARequest> {
+    let Some(raw) = options else { return Ok(Nested::Whole) };
     let text = raw.get();
     if text == "null" {
-        return Ok(UsageEdit::Object(place(body, raw)));
+        return Ok(Nested::Object(place(body, raw)));
     }
     if !text.starts_with('{') {
-        return Err(NotARequest::StreamOptions);
+        return Err(NotARequest::NoObject("stream_options"));
     }
     let options: StreamOptions<'_> = serde_json::from_str(text)?;
     Ok(match options.include_usage {
-        Some(value) if value.get() == "true" => UsageEdit::Nothing,
-        Some(value) => UsageEdit::Value(place(body, value)),
-        None => UsageEdit::Field {
-            at: place(body, raw).start + 1,
-            comma: text.bytes().skip(1).find(|byte| !byte.is_ascii_whitespace()) != Some(b'}'),
-        },
+        Some(value) if value.get() == "true" => Nested::Nowhere,
+        Some(value) => Nested::Value(place(body, value)),
+        None => Nested::first_of(body, raw),
     })
 }
 
@@ -272,40 +294,36 @@ impl Peek<'_> {
     #[must_use]
     pub fn edited(&self, body: &Bytes, edits: Edits<'_>) -> Bytes {
         let mut splices: Vec<(Range<usize>, String)> = Vec::new();
-        let opening = self.opening..self.opening;
+        let opening = self.opening;
         if edits.include_usage {
-            match &self.usage_edit {
-                UsageEdit::Nothing => {}
-                UsageEdit::Value(at) => splices.push((at.clone(), "true".to_owned())),
-                UsageEdit::Field { at, comma } => splices.push((
-                    *at..*at,
-                    format!("\"include_usage\":true{}", if *comma { "," } else { "" }),
-                )),
-                UsageEdit::Object(at) => {
-                    splices.push((at.clone(), "{\"include_usage\":true}".to_owned()));
-                }
-                UsageEdit::Options => splices.push((
-                    opening.clone(),
-                    "\"stream_options\":{\"include_usage\":true},".to_owned(),
-                )),
-            }
+            let field = ("stream_options", "include_usage");
+            splices.extend(self.nested.written(opening, field, "true"));
         }
         if let Some((field, tokens)) = edits.max_output {
-            let empty = self.empty_maxima.iter().find(|(empty, _)| *empty == field);
-            splices.push(match empty {
-                Some((_, at)) => (at.clone(), tokens.to_string()),
-                None => (opening, format!("\"{}\":{tokens},", field.name())),
-            });
+            splices.extend(self.maximum(field, tokens));
         }
         if let Some(name) = edits.model {
-            let written = if self.is_form {
-                name.to_owned()
-            } else {
-                serde_json::Value::from(name).to_string()
-            };
-            splices.push((self.model_at.clone(), written));
+            let written = self.spelling.write(name);
+            for at in &self.more_models_at {
+                splices.push((at.clone(), written.clone()));
+            }
+            if self.spelling != Spelling::Resource {
+                splices.push((self.model_at.clone(), written));
+            }
         }
         splice(body, splices)
+    }
+
+    fn maximum(&self, field: OutputField, tokens: u64) -> Option<(Range<usize>, String)> {
+        if field == OutputField::GenerationConfig {
+            let field = ("generationConfig", "maxOutputTokens");
+            return self.nested.written(self.opening, field, &tokens.to_string());
+        }
+        let empty = self.empty_maxima.iter().find(|(empty, _)| *empty == field);
+        Some(match empty {
+            Some((_, at)) => (at.clone(), tokens.to_string()),
+            None => (self.opening..self.opening, format!("\"{}\":{tokens},", field.name())),
+        })
     }
 
     /// Whether the body names content that it does not hold, or whose tokens its bytes do not
@@ -314,8 +332,19 @@ impl Peek<'_> {
     pub fn names_outside_content(&self, body: &[u8]) -> bool {
         self.refers_elsewhere
             || (memmem::find(body, b"\"type\"").is_some()
-                && OUTSIDE_NEEDLES.iter().any(|needle| memmem::find(body, needle).is_some()))
+                && self.needles.iter().any(|needle| memmem::find(body, needle).is_some()))
             || escapes_a_letter(body)
+    }
+}
+
+impl Spelling {
+    fn write(self, name: &str) -> String {
+        match self {
+            Self::Json => serde_json::Value::from(name).to_string(),
+            Self::Plain => name.to_owned(),
+            Self::Resource if name.starts_with("tunedModels/") => Self::Json.write(name),
+            Self::Resource => Self::Json.write(&format!("models/{name}")),
+        }
     }
 }
 
@@ -434,7 +463,7 @@ mod tests {
         assert!(matches!(peek(br#"{"model":""}"#), Err(NotARequest::NoModel)));
         assert!(matches!(
             peek(br#"{"model":"a","stream_options":[]}"#),
-            Err(NotARequest::StreamOptions)
+            Err(NotARequest::NoObject(_))
         ));
     }
 

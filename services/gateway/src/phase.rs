@@ -31,12 +31,12 @@ pub use observe::Observer;
 
 use crate::body::{self, Budget, ReadError, ReadLimits};
 use crate::core::{Core, Denied, Entry};
-use crate::dialect::{Place, Sent, Target, place};
+use crate::dialect::{Dialect, Place, Sent, Target, place};
 use crate::headers;
 use crate::lane::Lane;
 use crate::lease::Leases;
 use crate::permit::Permits;
-use crate::respond::{self, Outgoing};
+use crate::respond::{self, Catalogue, Outgoing};
 use crate::upstream::Pool;
 
 /// What the requests of one core share; no other thread touches it.
@@ -64,6 +64,15 @@ struct Arrival {
     started_us: u64,
     entry: Entry,
     address: IpAddr,
+    /// The model, where the path names it.
+    model: Option<Box<str>>,
+}
+
+/// What a request asks for.
+struct Asked<'a> {
+    dialect: Dialect,
+    target: Result<Target<'a>, Denial>,
+    query: &'a str,
 }
 
 /// Answers one request. Every way out has an answer.
@@ -88,8 +97,9 @@ pub async fn answer(
     };
     let handled = match entry {
         Ok(entry) => {
-            let arrival = Arrival { request: id, started_us, entry, address };
-            handle(&site, arrival, target, head.headers, body).await
+            let arrival = Arrival { request: id, started_us, entry, address, model: None };
+            let asked = Asked { dialect, target, query: uri.query().unwrap_or_default() };
+            handle(&site, arrival, asked, head.headers, body).await
         }
         Err(denied) => Err(denied),
     };
@@ -103,25 +113,32 @@ pub async fn answer(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     site.lane.tally.answered(response.status().as_u16());
-    response.headers_mut().insert(headers::REQUEST_ID, headers::value(id.to_string()));
+    let named = headers::value(id.to_string());
+    response.headers_mut().insert(headers::sdk_request_id(dialect), named.clone());
+    response.headers_mut().insert(headers::REQUEST_ID, named);
     response
 }
 
 async fn handle(
     site: &Rc<Site>,
-    arrival: Arrival,
-    target: Result<Target<'_>, Denial>,
+    mut arrival: Arrival,
+    asked: Asked<'_>,
     headers: HeaderMap,
     body: Incoming,
 ) -> Result<Response<Outgoing>, Denied> {
     let core = &*site.core;
-    let address = arrival.address;
+    let Asked { dialect, target, query } = asked;
+    let target = target.map_err(|denial| arrival.entry.denied(denial, core.now()))?;
+    if let Target::Call(_, Some(model)) = &target {
+        arrival.model = Some(model.as_ref().into());
+    }
     let refused = |denial| arrival.entry.denied(denial, core.now());
-    match target.map_err(refused)? {
-        Target::Models => Ok(respond::models(core, &arrival.entry, address)),
-        Target::Model(name) => respond::model(core, &arrival.entry, address, name).map_err(refused),
+    let catalogue = || Catalogue { core, entry: &arrival.entry, address: arrival.address, dialect };
+    match target {
+        Target::Models => Ok(catalogue().list(query)),
+        Target::Model(name) => catalogue().one(&name).map_err(refused),
         Target::OwnKey => Ok(respond::own_key(core, &site.leases, &arrival.entry).await),
-        Target::Call(call) => {
+        Target::Call(call, _) => {
             let limits = ReadLimits {
                 max_bytes: core.options().max_body_bytes,
                 timeout_ms: core.options().body_timeout_ms,

@@ -1,6 +1,7 @@
 //! What the gateway itself answers: refusals, the models of a key, the key.
 
-use std::net::IpAddr;
+mod models;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,11 +11,13 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use turnpike_domain::admit::{Denial, Figures, offer};
+use turnpike_domain::admit::Figures;
 use turnpike_domain::id::RequestId;
 use turnpike_wire::api::key::{LimitsForm, ScopesForm};
 use turnpike_wire::decision::amount;
 use turnpike_wire::time::rfc3339;
+
+pub use models::Catalogue;
 
 use crate::body::{Cut, Relay};
 use crate::core::{Core, Denied, Entry};
@@ -131,37 +134,6 @@ fn metadata(denied: &Denied, decision: &str) -> Value {
     metadata["held"] = amount(figures.held);
     metadata["resets_at"] = Value::from(figures.resets_at.map(rfc3339));
     metadata
-}
-
-/// The models that the key may call, in OpenAI's shape.
-#[must_use]
-pub fn models(core: &Core, entry: &Entry, address: IpAddr) -> Response<Outgoing> {
-    let platform = core.platform();
-    let callable =
-        |name: &str| offer(&platform, &entry.org.organisation, &entry.key, name, address).is_ok();
-    let names = platform.models.keys().filter(|name| callable(name));
-    let data: Vec<Value> = names.map(|name| model_object(name)).collect();
-    success(&json!({"object": "list", "data": data}))
-}
-
-/// One model, if the key may call it.
-///
-/// # Errors
-/// [`Denial::ModelNotFound`]: a model that the key may not call is none to it.
-pub fn model(
-    core: &Core,
-    entry: &Entry,
-    address: IpAddr,
-    name: &str,
-) -> Result<Response<Outgoing>, Denial> {
-    offer(&core.platform(), &entry.org.organisation, &entry.key, name, address)
-        .map_err(|_| Denial::ModelNotFound)?;
-    Ok(success(&model_object(name)))
-}
-
-/// OpenAI's model object. When a model was made is the operator's business.
-fn model_object(name: &str) -> Value {
-    json!({"id": name, "object": "model", "created": 0, "owned_by": "turnpike"})
 }
 
 /// What the key is, what limits it and what is left.

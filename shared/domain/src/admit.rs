@@ -22,7 +22,7 @@ use crate::meter::{Prices, upper_bound};
 use crate::money::Multiplier;
 use crate::secret::PublicId;
 use crate::settle::Reservation;
-use crate::state::{Key, Organisation, Platform, Status, WalletMode};
+use crate::state::{Key, Organisation, Platform, ProviderKind, Status, WalletMode};
 use crate::time::Timestamp;
 
 /// No request is clamped to fewer output tokens than this: the least that OpenAI's Responses API
@@ -113,6 +113,8 @@ pub struct Demand {
     pub choices: u64,
     /// The dialect's call makes no output tokens (embeddings, moderations).
     pub no_output: bool,
+    /// The dialect's call costs nothing at any provider (counts of tokens).
+    pub free: bool,
 }
 
 /// Whether the secret that was found under `public_id` still opens this key, and the key works.
@@ -177,6 +179,20 @@ impl<'a> Offer<'a> {
         let all = ways(platform, organisation, model, spec);
         all.filter(move |way| way.obstacle(key, needs_price).is_none())
     }
+
+    /// Whether the model can be asked for in the dialect of providers of this kind.
+    ///
+    /// # Errors
+    /// [`Denial::ModelNotFound`]: in that dialect there is no such model;
+    /// [`Denial::ProviderNotAllowed`]: there is, but nobody whom the key may ask.
+    pub fn speaks(&self, kind: ProviderKind) -> Result<(), Denial> {
+        let is_of = |way: Way<'_>| way.provider.spec.kind == kind;
+        if self.ways().any(is_of) {
+            return Ok(());
+        }
+        let mut all = ways(self.platform, self.organisation, self.model, self.spec);
+        Err(if all.any(is_of) { Denial::ProviderNotAllowed } else { Denial::ModelNotFound })
+    }
 }
 
 /// Whether only ways with a price of their own can be taken: the model has none, and a budget in
@@ -208,7 +224,8 @@ pub fn may_call(platform: &Platform, key: &Key, model: &str) -> Option<Multiplie
 /// Input: no tokenizer makes more tokens than bytes, and no model reads more than its context
 /// window, for each prompt anew; content that the body only names may fill the window. A call
 /// without output (embeddings) may hold many inputs, each as large as the window, so there only the
-/// bytes bound it. Output: the body's own maximum for each answer, or the model's.
+/// bytes bound it. Output: the body's own maximum for each answer, or the model's. A free call
+/// takes nothing, not even the fee.
 #[must_use]
 pub fn reservation(
     spec: &ModelSpec,
@@ -216,6 +233,9 @@ pub fn reservation(
     multiplier: Multiplier,
     demand: &Demand,
 ) -> Reservation {
+    if demand.free {
+        return Reservation::default();
+    }
     let windows = spec.context_window.saturating_mul(demand.prompts.max(1));
     let input = match (demand.external_content, demand.no_output) {
         (false, false) => demand.body_bytes.min(windows),
@@ -232,7 +252,8 @@ pub fn reservation(
 /// Whether a request that set no output maximum may be lowered to what is left.
 #[must_use]
 pub fn may_clamp(key: &Key, demand: &Demand) -> bool {
-    demand.max_output.is_none() && !demand.no_output && key.profile.limits.fit == Fit::Clamp
+    let makes_output = !demand.no_output && !demand.free;
+    demand.max_output.is_none() && makes_output && key.profile.limits.fit == Fit::Clamp
 }
 
 /// The largest output maximum, for each answer, with which a request would need no more than `most`

@@ -9,7 +9,7 @@ use crate::spend::Source;
 pub const MAX_BELIEVED_TOKENS: u64 = 1_000_000_000;
 
 /// What a gateway holds for one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Reservation {
     /// The most input tokens that it can use.
     pub input: u64,

@@ -34,7 +34,8 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    const ALL: [Self; 8] = [
+    /// All of them.
+    pub const ALL: [Self; 8] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Responses,
@@ -116,12 +117,9 @@ impl Endpoint {
     }
 }
 
-/// Reads the usage of a whole answer from the raw value of its `usage`.
-pub(super) fn read_answer(endpoint: Endpoint, usage_field: Option<&[u8]>) -> Report {
-    match usage_field {
-        None | Some(b"null") => Report::default(),
-        Some(raw) => usage::read(endpoint, raw),
-    }
+/// Reads the raw usage of a whole answer.
+pub(super) fn read_usage(endpoint: Endpoint, raw: &[u8]) -> Report {
+    usage::read(endpoint, raw)
 }
 
 /// OpenAI's envelope.

@@ -1,21 +1,23 @@
 //! What a method and a URL mean, and in whose language they are answered.
 
+use std::borrow::Cow;
+
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Method};
 use turnpike_domain::admit::Denial;
 
-use super::{Call, Dialect, openai};
+use super::{Call, Dialect, anthropic, gemini, openai};
 use crate::{headers, query};
 
 /// What a path means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// A call to a provider.
-    Call(Call),
+    /// A call to a provider, and the model where the path names it.
+    Call(Call, Option<Cow<'a, str>>),
     /// The models that the key may call.
     Models,
     /// One of them.
-    Model(&'a str),
+    Model(Cow<'a, str>),
     /// What the key itself is.
     OwnKey,
 }
@@ -33,27 +35,31 @@ pub struct Place<'a> {
 /// nobody has, belong to the dialect whose headers were sent.
 #[must_use]
 pub fn place<'a>(method: &Method, path: &'a str, sent: Sent<'_>) -> Place<'a> {
-    if let Some(rest) = path.strip_prefix("/v1/") {
-        if let Some(endpoint) = openai::Endpoint::at(rest) {
-            let target = Target::Call(Call::OpenAi(endpoint));
-            return Place { dialect: Dialect::OpenAi, target: on(method, &Method::POST, target) };
-        }
-        if rest == "key" {
-            let target = on(method, &Method::GET, Target::OwnKey);
-            return Place { dialect: sent.dialect(), target };
-        }
+    let at = |dialect, needed: &Method, target| {
+        let target = if method == needed { Ok(target) } else { Err(Denial::MethodNotAllowed) };
+        Place { dialect, target }
+    };
+    if let Some(endpoint) = path.strip_prefix("/v1/").and_then(openai::Endpoint::at) {
+        let target = Target::Call(Call::OpenAi(endpoint), None);
+        return at(Dialect::OpenAi, &Method::POST, target);
+    }
+    if let Some(call) = anthropic::Call::at(path, sent.query) {
+        let target = Target::Call(Call::Anthropic(call), None);
+        return at(Dialect::Anthropic, &Method::POST, target);
+    }
+    if let Some((call, model)) = gemini::Call::at(path, sent.query) {
+        let target = Target::Call(Call::Gemini(call), Some(model));
+        return at(Dialect::Gemini, &Method::POST, target);
     }
     let dialect = by_prefix(method, path).unwrap_or_else(|| sent.dialect());
-    let target = match models_below(path) {
-        Some("") => on(method, &Method::GET, Target::Models),
-        Some(name) => on(method, &Method::GET, Target::Model(name)),
-        None => Err(Denial::NotFound),
-    };
-    Place { dialect, target }
-}
-
-fn on<'a>(method: &Method, needed: &Method, target: Target<'a>) -> Result<Target<'a>, Denial> {
-    if method == needed { Ok(target) } else { Err(Denial::MethodNotAllowed) }
+    match models_below(path) {
+        // Something called on a model, but nothing that is known.
+        Some(name) if is_called(method, name) => Place { dialect, target: Err(Denial::NotFound) },
+        Some("") => at(dialect, &Method::GET, Target::Models),
+        Some(name) => at(dialect, &Method::GET, Target::Model(query::decoded(name, false))),
+        None if path == "/v1/key" => at(dialect, &Method::GET, Target::OwnKey),
+        None => Place { dialect, target: Err(Denial::NotFound) },
+    }
 }
 
 /// What stands behind the list of models: nothing, or a name.
@@ -73,10 +79,13 @@ fn by_prefix(method: &Method, path: &str) -> Option<Dialect> {
     } else if begins("/v1beta") {
         Some(Dialect::Gemini)
     } else {
-        // A model's own name may have a colon; what is called on it is a POST.
-        let is_call = *method == Method::POST && path.contains(':');
-        (is_call && begins("/v1/models")).then_some(Dialect::Gemini)
+        (begins("/v1/models") && is_called(method, path)).then_some(Dialect::Gemini)
     }
+}
+
+/// A model's own name may have a colon; what is called on it is a POST.
+fn is_called(method: &Method, path: &str) -> bool {
+    *method == Method::POST && path.contains(':')
 }
 
 /// What tells the dialect of a path that several have.
@@ -117,13 +126,25 @@ mod tests {
 
     #[test]
     fn paths_and_methods_lead_to_their_targets() {
-        let chat = Target::Call(Call::OpenAi(openai::Endpoint::ChatCompletions));
+        let chat = Target::Call(Call::OpenAi(openai::Endpoint::ChatCompletions), None);
+        let messages = anthropic::Call::at("/v1/messages", "").unwrap();
+        let (generate, _) = gemini::Call::at("/v1/models/m:generateContent", "").unwrap();
+        let generate = Target::Call(Call::Gemini(generate), Some("m".into()));
         let cases = [
             (Method::POST, "/v1/chat/completions", Ok(chat)),
             (Method::GET, "/v1/chat/completions", Err(Denial::MethodNotAllowed)),
+            (
+                Method::POST,
+                "/anthropic/v1/messages",
+                Ok(Target::Call(Call::Anthropic(messages), None)),
+            ),
+            (Method::GET, "/v1/messages", Err(Denial::MethodNotAllowed)),
+            (Method::POST, "/v1/models/m:generateContent", Ok(generate)),
+            (Method::POST, "/v1/models/m:fly", Err(Denial::NotFound)),
             (Method::GET, "/v1/models", Ok(Target::Models)),
-            (Method::GET, "/v1/models/a/b", Ok(Target::Model("a/b"))),
-            (Method::GET, "/v1beta/models/a", Ok(Target::Model("a"))),
+            (Method::GET, "/v1/models/a/b", Ok(Target::Model("a/b".into()))),
+            (Method::GET, "/v1/models/a%2Fb", Ok(Target::Model("a/b".into()))),
+            (Method::GET, "/v1beta/models/a", Ok(Target::Model("a".into()))),
             (Method::GET, "/anthropic/v1/models", Ok(Target::Models)),
             (Method::GET, "/v1/models/", Err(Denial::NotFound)),
             (Method::GET, "/v1/modelsx", Err(Denial::NotFound)),

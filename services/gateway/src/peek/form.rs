@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use memchr::memmem;
 
-use super::{NotARequest, Peek, UsageEdit};
+use super::{Nested, NotARequest, Peek, Spelling};
 
 /// Parts in one form: the endpoints have about ten fields.
 const MAX_PARTS: usize = 64;
@@ -45,9 +45,11 @@ pub fn peek_form<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Peek<'a>, No
         prompts: 1,
         answers: 1,
         refers_elsewhere: false,
-        is_form: true,
+        needles: &[],
+        spelling: Spelling::Plain,
         model_at,
-        usage_edit: UsageEdit::Nothing,
+        more_models_at: Vec::new(),
+        nested: Nested::Nowhere,
         empty_maxima: Vec::new(),
         opening: 0,
     })

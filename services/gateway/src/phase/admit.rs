@@ -16,7 +16,7 @@ use crate::body::Hold;
 use crate::core::Denied;
 use crate::dialect::Call;
 use crate::lane::{Holds, Opening, Ticket};
-use crate::peek::{NotARequest, Peek, peek, peek_form};
+use crate::peek::Peek;
 use crate::permit::Quotas;
 
 /// The right to one upstream call. Only [`admit`] makes it; it settles when it is dropped.
@@ -64,13 +64,20 @@ pub(super) async fn admit(
     let (core, now) = (&*site.core, site.core.now());
     let entry = &arrival.entry;
     let refused = |denial| entry.denied(denial, now);
-    let read = read(call, &headers, &body)
+    let read = call
+        .peek(arrival.model.as_deref(), &headers, &body)
         .map_err(|error| refused(Denial::InvalidRequest).with_message(error.to_string()))?;
     let platform = core.platform();
     let organisation = &entry.org.organisation;
     let refused = |denial| entry.denied(denial, now).on(&read.model);
     let offer = offer(&platform, organisation, &entry.key, &read.model, arrival.address)
         .map_err(refused)?;
+    // A model may be there for some dialects only.
+    offer.speaks(call.dialect().spoken_by()).map_err(|denial| {
+        let name = call.dialect().name();
+        let message = format!("No provider of this model that could be asked speaks {name}.");
+        refused(denial).with_message(message)
+    })?;
     let (clamps, demand) = (call.output_field().is_some(), demand(call, &read, &body));
     let on_model = |denied: Denied| denied.on(&read.model);
     // Before money: whoever is refused for want of it gives the permit back.
@@ -83,7 +90,7 @@ pub(super) async fn admit(
     let id = arrival.request;
     let parcel = Parcel { id, call, read: &read, clamp, headers: &headers, body: &body };
     let route = parcel.route(site, &offer, &mut Vec::new()).map_err(refused)?;
-    let prices = offer.spec.prices;
+    let prices = offer.spec.prices.filter(|_| !call.is_free());
     let opening = Opening {
         request: arrival.request,
         at: now,
@@ -113,10 +120,6 @@ pub(super) async fn admit(
     Ok(Box::new(job))
 }
 
-fn read<'a>(call: Call, headers: &HeaderMap, body: &'a [u8]) -> Result<Peek<'a>, NotARequest> {
-    if call.takes_form() { peek_form(headers, body) } else { peek(body) }
-}
-
 fn demand(call: Call, read: &Peek<'_>, body: &[u8]) -> Demand {
     Demand {
         body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
@@ -125,6 +128,7 @@ fn demand(call: Call, read: &Peek<'_>, body: &[u8]) -> Demand {
         prompts: read.prompts,
         choices: read.answers,
         no_output: !call.makes_output(),
+        free: call.is_free(),
     }
 }
 
@@ -180,7 +184,8 @@ impl Job {
     pub(super) fn turn(&mut self, site: &Site, tried: &mut Vec<ProviderId>) -> bool {
         let Arrival { entry, address, request: id, .. } = &self.arrival;
         let platform = site.core.platform();
-        let Ok(read) = read(self.call, &self.headers, &self.body) else { return false };
+        let model = self.arrival.model.as_deref();
+        let Ok(read) = self.call.peek(model, &self.headers, &self.body) else { return false };
         let offer = offer(&platform, &entry.org.organisation, &entry.key, &read.model, *address);
         let (call, clamp, headers, body) = (self.call, self.clamp, &self.headers, &self.body);
         let parcel = Parcel { id: *id, call, read: &read, clamp, headers, body };

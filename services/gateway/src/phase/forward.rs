@@ -32,8 +32,8 @@ pub(super) async fn forward(
     let mut tried = Vec::new();
     loop {
         let request = std::mem::take(&mut job.route.request);
-        let path = job.call.upstream_path();
-        let sent = job.route.remote.send(&job.admitted, path, request, job.route.bounds).await;
+        let sent =
+            job.route.remote.send(&job.admitted, &job.route.path, request, job.route.bounds).await;
         let setback = match sent {
             Ok(answer) if !is_refusal(answer.status()) => {
                 return observe::observe(&site, job, answer).await;

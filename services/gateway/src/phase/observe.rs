@@ -49,6 +49,8 @@ pub(super) async fn observe(
     let reading = if is_events {
         let meter = job.call.stream_meter(job.hides_usage);
         Reading::Events { scanner: Scanner::new(meter.drops_events()), meter }
+    } else if is_json && job.call.streams_json() {
+        Reading::Json(job.call.usage_finder())
     } else if is_json {
         return whole(site, job, head, body).await;
     } else {
@@ -64,7 +66,7 @@ async fn whole(
     mut head: Parts,
     mut body: AnswerBody,
 ) -> Result<Response<Outgoing>, Denied> {
-    let mut finder = Finder::new(job.call.usage_field());
+    let mut finder = job.call.usage_finder();
     let mut pieces = VecDeque::new();
     let mut held = 0;
     loop {
@@ -129,8 +131,9 @@ fn joined(mut pieces: VecDeque<Bytes>, bytes: usize) -> Bytes {
 }
 
 fn read(call: Call, finder: Finder) -> Report {
+    let is_whole = finder.is_whole();
     match finder.finish() {
-        Ok(field) => call.read_answer(field.as_deref()),
+        Ok(field) => call.read_answer(field.as_deref(), is_whole),
         Err(_) => Report { malformed: true, ..Report::default() },
     }
 }
@@ -187,7 +190,7 @@ impl Tap for Observer {
     fn complete(&mut self, out: &mut VecDeque<Bytes>) {
         let mut takes_comment = false;
         if let Reading::Events { scanner, meter } = &mut self.reading {
-            takes_comment = scanner.is_between_events();
+            takes_comment = self.call.dialect().takes_comments() && scanner.is_between_events();
             scanner.finish(|event| meter.judge(event), |kept| out.push_back(kept));
         }
         let cost = self.settle();

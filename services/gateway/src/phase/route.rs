@@ -1,5 +1,6 @@
 //! Which way a request takes: the best of those that the rules leave and that can be taken.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -7,9 +8,11 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use turnpike_domain::admit::{Denial, Offer, Way};
 use turnpike_domain::id::{ProviderId, RequestId};
+use turnpike_domain::state::ProviderKind;
 use turnpike_runtime::entropy;
 
 use super::Site;
+use crate::core::ProviderCredential;
 use crate::dialect::Call;
 use crate::headers;
 use crate::peek::{Edits, Peek};
@@ -21,6 +24,8 @@ pub(super) struct Route {
     pub(super) remote: Rc<Remote>,
     pub(super) bounds: Bounds,
     pub(super) idle_timeout_ms: u64,
+    /// The path and query at the provider.
+    pub(super) path: Cow<'static, str>,
     pub(super) request: Request<Bytes>,
 }
 
@@ -74,7 +79,7 @@ impl Parcel<'_> {
             },
         );
         let mut request = Request::new(body);
-        *request.headers_mut() = headers::upward(self.headers);
+        *request.headers_mut() = headers::upward(self.call.dialect(), self.headers);
         for (name, value) in &spec.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
             request.headers_mut().insert(name, HeaderValue::from_str(value).ok()?);
@@ -86,19 +91,38 @@ impl Parcel<'_> {
                 tracing::warn!(provider = %spec.name, "a provider's credential cannot be opened");
                 return None;
             };
-            let bearer = format!("Bearer {}", credential.expose());
-            let mut value = HeaderValue::try_from(bearer).ok()?;
-            value.set_sensitive(true);
-            request.headers_mut().insert(AUTHORIZATION, value);
+            let (name, value) = presented(spec.kind, &credential)?;
+            request.headers_mut().insert(name, value);
         }
         Some(Route {
             provider: way.provider_id,
             remote: remote.ok()?,
             bounds: Bounds::from(spec),
             idle_timeout_ms: spec.idle_timeout_ms,
+            path: self.call.upstream_path(way.upstream_model.unwrap_or(&self.read.model)),
             request,
         })
     }
+}
+
+/// A provider's credential as its kind expects it.
+fn presented(
+    kind: ProviderKind,
+    credential: &ProviderCredential,
+) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = match kind {
+        ProviderKind::OpenAi => {
+            let bearer = format!("Bearer {}", credential.expose());
+            (AUTHORIZATION, HeaderValue::try_from(bearer))
+        }
+        ProviderKind::Anthropic => {
+            (headers::ANTHROPIC_KEY, HeaderValue::try_from(credential.expose()))
+        }
+        ProviderKind::Gemini => (headers::GOOGLE_KEY, HeaderValue::try_from(credential.expose())),
+    };
+    let mut value = value.ok()?;
+    value.set_sensitive(true);
+    Some((name, value))
 }
 
 /// The best way that was not tried and speaks the call's language. Neighbours with weights share

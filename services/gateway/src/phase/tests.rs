@@ -1,6 +1,7 @@
 //! Requests from end to end: a caller, the gateway and a scripted provider on real sockets.
 
 mod budget;
+mod dialects;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -38,7 +39,7 @@ use crate::testing::{Connection, Provider, TestCore, on_a_core};
 use crate::view::{OrgCell, OrgView};
 use crate::{lease, permit};
 
-/// A gateway with one key, two providers and three models.
+/// A gateway with one key, two providers of all dialects and some models.
 struct House {
     address: SocketAddr,
     core: Arc<Core>,
@@ -180,10 +181,17 @@ fn platform(providers: &[Provider; 2]) -> Platform {
     let spec =
         PlanSpec { name: "all".into(), models: Allow::All, multiplier: Multiplier::default() };
     platform.plans.insert(PlanId(1), Plan { spec, seq: 1 });
-    for (number, provider) in (1..).zip(providers) {
+    let [first, second] = providers;
+    let kinds = [
+        (1, "p1", ProviderKind::OpenAi, first),
+        (2, "p2", ProviderKind::OpenAi, second),
+        (11, "anthropic", ProviderKind::Anthropic, first),
+        (12, "gemini", ProviderKind::Gemini, first),
+    ];
+    for (number, name, kind, provider) in kinds {
         let spec = ProviderSpec {
-            name: format!("p{number}").into(),
-            kind: ProviderKind::OpenAi,
+            name: name.into(),
+            kind,
             base_url: format!("http://{}", provider.address).into(),
             credential: Some(Sealed(Box::from(&b"sealed"[..]))),
             headers: vec![("x-account".into(), "7".into())],
@@ -208,10 +216,19 @@ fn platform(providers: &[Provider; 2]) -> Platform {
         ("plain", vec![route("p1", None)]),
         ("renamed", vec![route("p1", Some("their/model"))]),
         ("doubled", vec![route("p1", Some("first")), route("p2", None)]),
+        ("claude", vec![route("anthropic", None)]),
+        ("gem", vec![route("gemini", Some("their-gem"))]),
+        ("both", vec![route("p1", None), route("anthropic", None), route("gemini", None)]),
     ];
-    let prices =
+    let plain =
         Prices { input: Price(1_000_000_000), output: Price(2_000_000_000), ..Prices::default() };
+    let cached = Prices {
+        cached_input: Some(Price(100_000_000)),
+        cache_write: Some(Price(1_250_000_000)),
+        ..plain
+    };
     for (name, routes) in models {
+        let prices = if name == "claude" { cached } else { plain };
         let spec =
             ModelSpec { prices: Some(prices), context_window: 1_000, max_output: 100, routes };
         platform.models.insert(name.into(), Model { spec, price_version: 3 });

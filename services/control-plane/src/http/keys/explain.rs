@@ -107,6 +107,7 @@ impl Hypothesis {
             choices: ask.number("choices", 1, u64::MAX)?.unwrap_or(1),
             prompts: 1,
             no_output: false,
+            free: false,
         };
         Ok(Self { model: model.to_owned(), demand, address })
     }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{Endpoint, usage};
 use crate::dialect::Report;
+use crate::dialect::figures::object;
 use crate::sse::{Event, Fate};
 
 /// Reads one stream.
@@ -83,7 +84,7 @@ impl StreamMeter {
     }
 
     fn chunk(&mut self, event: &Event<'_>) -> Fate {
-        let Some(chunk) = usage::object::<Chunk<'_>>(&event.data) else { return Fate::Forward };
+        let Some(chunk) = object::<Chunk<'_>>(&event.data) else { return Fate::Forward };
         let choices = chunk.choices.unwrap_or_default();
         let outputs = choices
             .iter()
@@ -98,7 +99,7 @@ impl StreamMeter {
         if is_delta(event) {
             self.deltas = self.deltas.saturating_add(1);
         } else if memmem::find(&event.data, b"\"usage\"").is_some() {
-            let typed = usage::object::<Typed<'_>>(&event.data);
+            let typed = object::<Typed<'_>>(&event.data);
             let raw = typed.and_then(|typed| {
                 typed.usage.or_else(|| typed.response.and_then(|response| response.usage))
             });
@@ -118,7 +119,7 @@ fn is_delta(event: &Event<'_>) -> bool {
         kind: Option<&'a str>,
     }
     if event.name.is_empty() {
-        let kind = usage::object::<Kind<'_>>(&event.data).and_then(|kind| kind.kind);
+        let kind = object::<Kind<'_>>(&event.data).and_then(|kind| kind.kind);
         return kind.is_some_and(|kind| kind.ends_with(".delta"));
     }
     event.name.ends_with(b".delta")

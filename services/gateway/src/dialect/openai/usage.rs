@@ -6,6 +6,7 @@ use turnpike_domain::meter::Usage;
 
 use super::Endpoint;
 use crate::dialect::Report;
+use crate::dialect::figures::{count, object};
 
 /// The object, in the forms of chat completions (`prompt_tokens`), of responses and images
 /// (`input_tokens`) and of transcriptions (`input_token_details`).
@@ -33,12 +34,23 @@ struct Details<'a> {
     reasoning_tokens: Option<&'a RawValue>,
 }
 
+/// The form of transcriptions that are charged by the length of the recording.
+#[derive(Deserialize)]
+struct Duration<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+}
+
 /// Reads a raw usage object.
 ///
-/// Input and output must both be there where the endpoint makes output; else the report counts as
-/// malformed and says nothing. A bad finer figure is taken as 0, which charges its tokens at the
-/// plain rate.
+/// One that tells seconds tells no tokens, and makes sense all the same. Otherwise input and
+/// output must both be there where the endpoint makes output; else the report counts as malformed
+/// and says nothing. A bad finer figure is taken as 0, which charges its tokens at the plain rate.
 pub(super) fn read(endpoint: Endpoint, raw: &[u8]) -> Report {
+    let is_duration = |kind: &Duration<'_>| kind.kind == "duration";
+    if endpoint == Endpoint::Transcriptions && object(raw).as_ref().is_some_and(is_duration) {
+        return Report::default();
+    }
     let mut malformed = false;
     let usage = object::<Fields<'_>>(raw).and_then(|fields| {
         let input = fields.prompt_tokens.and_then(count)?;
@@ -85,23 +97,6 @@ pub(super) fn read(endpoint: Endpoint, raw: &[u8]) -> Report {
     Report { usage, malformed: malformed || usage.is_none(), counted_output: None }
 }
 
-/// Reads an object, never an array that serde would take for one.
-pub(super) fn object<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Option<T> {
-    let opens = raw.iter().find(|byte| !byte.is_ascii_whitespace());
-    if opens != Some(&b'{') {
-        return None;
-    }
-    serde_json::from_slice(raw).ok()
-}
-
-/// A count of tokens: digits, and no more than anybody can use. More digits than fit are the
-/// largest number, which settlement bounds and flags.
-fn count(raw: &RawValue) -> Option<u64> {
-    let digits = raw.get();
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +127,13 @@ mod tests {
         let report = read(Endpoint::Images, image.as_bytes());
         let usage = Usage { input: 7, output: 9, image_input: 3, ..Usage::default() };
         assert_eq!(report.usage, Some(usage));
+
+        let sound = br#"{"type":"tokens","input_tokens":14,"output_tokens":4,"total_tokens":18,
+            "input_token_details":{"text_tokens":0,"audio_tokens":14}}"#;
+        let usage = Usage { input: 14, output: 4, audio_input: 14, ..Usage::default() };
+        assert_eq!(read(Endpoint::Transcriptions, sound).usage, Some(usage));
+        let seconds = br#"{"type":"duration","seconds":27}"#;
+        assert_eq!(read(Endpoint::Transcriptions, seconds), Report::default());
 
         let report = read(Endpoint::Embeddings, br#"{"prompt_tokens":8,"total_tokens":8}"#);
         assert_eq!(report.usage, Some(Usage { input: 8, ..Usage::default() }));

@@ -13,7 +13,9 @@ use turnpike_domain::money::{Multiplier, NanoUsd, Price};
 use turnpike_domain::scope::{Allow, Scopes};
 use turnpike_domain::secret::PublicId;
 use turnpike_domain::settle::Reservation;
-use turnpike_domain::state::{ProviderSpec, RevokeReason, Route, Settings, WalletMode};
+use turnpike_domain::state::{
+    ProviderKind, ProviderSpec, RevokeReason, Route, Settings, WalletMode,
+};
 
 use crate::house::{
     ECHO, House, KEY, STANDARD, admin, capped, fresh, member, model, operator, patched, provider,
@@ -155,6 +157,31 @@ fn ways_come_in_order_and_skip_what_is_off() {
 }
 
 #[test]
+fn a_model_is_there_in_the_dialects_of_its_providers_alone() {
+    let mut house = House::furnished();
+    let second = ProviderSpec { kind: ProviderKind::Gemini, ..provider("second") };
+    let spec = Some(Box::new(second));
+    house.run(operator(), PlatformCommand::ChangeProvider { provider: ProviderId(8), spec });
+    let route = |provider: &str| Route {
+        provider: provider.into(),
+        upstream_model: None,
+        weight: 1,
+        prices: None,
+    };
+    price(&mut house, ModelSpec { routes: vec![route("echo"), route("second")], ..model() });
+    let speaks = |house: &House, kind| {
+        let key = &house.org.keys[&KEY];
+        let offer = admit::offer(&house.platform, &house.org, key, "echo-1", IpAddr::from(HERE));
+        offer.and_then(|offer| offer.speaks(kind))
+    };
+    assert_eq!(speaks(&house, ProviderKind::OpenAi), Ok(()));
+    assert_eq!(speaks(&house, ProviderKind::Gemini), Ok(()));
+    assert_eq!(speaks(&house, ProviderKind::Anthropic), Err(Denial::ModelNotFound));
+    scoped(&mut house, Scopes { providers: only(&["echo"]), ..Scopes::default() });
+    assert_eq!(speaks(&house, ProviderKind::Gemini), Err(Denial::ProviderNotAllowed));
+}
+
+#[test]
 fn a_way_costs_what_its_route_says_or_else_what_the_model_does() {
     let mut house = House::furnished();
     let dear = Prices { input: Price(9), ..Prices::default() };
@@ -206,6 +233,7 @@ fn a_reservation_bounds_what_a_request_can_cost() {
         (Demand { no_output: true, ..full }, (300, 0)),
         (Demand { no_output: true, body_bytes: 5_000, ..full }, (5_000, 0)),
         (Demand { no_output: true, external_content: true, ..full }, (1_000, 0)),
+        (Demand { free: true, external_content: true, ..full }, (0, 0)),
     ];
     for (demand, (input, output)) in cases {
         let held = admit::reservation(&spec, None, Multiplier::default(), &demand);
@@ -256,6 +284,7 @@ fn only_what_set_no_maximum_is_clamped_and_only_where_the_key_says_so() {
     assert!(clamps(&house, Demand::default()));
     assert!(!clamps(&house, Demand { max_output: Some(5), ..Demand::default() }));
     assert!(!clamps(&house, Demand { no_output: true, ..Demand::default() }));
+    assert!(!clamps(&house, Demand { free: true, ..Demand::default() }));
 }
 
 #[test]
