@@ -163,6 +163,7 @@ fn spend() -> Spend {
         decision: None,
         server: None,
         tool: None,
+        streamed: false,
     }
 }
 
@@ -203,6 +204,7 @@ fn refused() -> Spend {
         unmetered: true,
         repeats: 2,
         decision: Some("dec_1".into()),
+        streamed: true,
         ..least()
     }
 }

@@ -179,6 +179,7 @@ fn opening(
         prices,
         multiplier: offer.multiplier,
         reservation: reservation(offer.spec, prices.as_ref(), offer.multiplier, &demand),
+        streamed: false,
         lease: None,
         started_us: serving.core.clock().boot_us(),
     })

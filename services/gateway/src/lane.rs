@@ -4,6 +4,7 @@ mod epoch;
 mod released;
 mod tally;
 mod ticket;
+mod unmetered;
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use turnpike_domain::admit::Denial;
-use turnpike_domain::id::EpochId;
+use turnpike_domain::id::{EpochId, OrgId};
 use turnpike_domain::settle::Settlement;
 use turnpike_domain::spend::Spend;
 use turnpike_domain::time::Timestamp;
@@ -29,6 +30,7 @@ pub use ticket::{Holds, Opening, Outcome, Ticket};
 
 use crate::lease::Grip;
 use released::Released;
+use unmetered::{Fate, Unmetered};
 
 /// Numbers and keeps the requests of one core.
 pub struct Lane {
@@ -43,6 +45,7 @@ pub struct Lane {
     /// Where records are written before they are kept in memory of their own size.
     paper: RefCell<Vec<u8>>,
     released: RefCell<Released>,
+    unmetered: RefCell<Unmetered>,
 }
 
 /// What one lane may keep on disk: its share of what older epochs have left.
@@ -87,7 +90,8 @@ impl Lane {
         let epoch = RefCell::new(Epoch::create(folder, epoch, room.lane_bytes())?);
         let (told_at, tally, records) = (Cell::default(), tally::Tally::default(), Notify::new());
         let (paper, released) = (RefCell::default(), RefCell::default());
-        Ok(Self { clock, room, epoch, told_at, tally, records, paper, released })
+        let unmetered = RefCell::default();
+        Ok(Self { clock, room, epoch, told_at, tally, records, paper, released, unmetered })
     }
 
     /// This lane's epoch.
@@ -116,6 +120,44 @@ impl Lane {
         let opened = self.epoch.borrow_mut().open(of, estimate, limit);
         opened.map_err(|_| Denial::Overloaded)?;
         Ok(Ticket::new(Rc::clone(self), opening, holds))
+    }
+
+    /// Puts a request into the request log that was never admitted, if there is room for it: what
+    /// is metered never waits for those, and their bounds are those of [`unmetered`].
+    pub(crate) fn note(&self, org: OrgId, record: Spend) {
+        self.turn_second();
+        let fate = self.unmetered.borrow_mut().take(org, record);
+        match fate {
+            Fate::Own(record) => self.number(org, *record),
+            Fate::Shared => {}
+            Fate::Counted => self.tally.unlogged(1),
+        }
+    }
+
+    /// Writes what requests of the second before this one share.
+    pub(crate) fn turn_second(&self) {
+        let over = self.unmetered.borrow_mut().turn(self.clock.boot_ms());
+        over.into_iter().for_each(|(org, record)| self.number(org, record));
+    }
+
+    /// Writes what requests of this second share: the lane is about to end.
+    pub(crate) fn end_second(&self) {
+        let over = self.unmetered.borrow_mut().end();
+        over.into_iter().for_each(|(org, record)| self.number(org, record));
+    }
+
+    /// Numbers the record of requests that were not admitted. It has no opening line: the room
+    /// that those leave is for what costs, so half of the spool stays free of it.
+    fn number(&self, org: OrgId, mut record: Spend) {
+        record.at = record.at.max(self.told_at.get());
+        let bytes = self.encoded(&record, Bytes::copy_from_slice);
+        let mut epoch = self.epoch.borrow_mut();
+        if epoch.may_note(bytes.len(), self.room.lane_bytes() / 2) {
+            epoch.close(org, record.request, bytes);
+            self.records.notify_one();
+        } else {
+            self.tally.unlogged(u64::from(record.repeats).saturating_add(1));
+        }
     }
 
     /// Resolves when every opening line queued so far is in the file. Requests that are admitted

@@ -159,6 +159,7 @@ impl Outbox {
     }
 
     async fn send(&mut self) {
+        self.lane.turn_second();
         let now_ms = self.clock.boot_ms();
         let metrics = self.metrics.clone();
         let prepare = |epoch: &mut Epoch| {
@@ -242,6 +243,7 @@ impl Outbox {
     }
 
     async fn finish(&mut self) {
+        self.lane.end_second();
         if self.lane.open_requests() > 0 {
             tracing::warn!("requests are still open: the next start will end this epoch");
             warn_if_left(self.lane.with_epoch(Epoch::flush));

@@ -8,6 +8,7 @@ mod budget;
 mod forward;
 mod identify;
 mod linger;
+mod note;
 mod observe;
 mod route;
 mod settle;
@@ -106,6 +107,7 @@ pub async fn answer(
     let mut response = handled.unwrap_or_else(|denied| {
         site.lane.tally.denied(denied.denial);
         let decision = denied.decision(&site.core, id, address);
+        note::refused(&site, (id, started_us), &denied, &decision);
         respond::denied(dialect, &denied, id, &decision)
     });
     if problem.is_some() && head.version != Version::HTTP_2 {
@@ -135,9 +137,15 @@ async fn handle(
     let refused = |denial| arrival.entry.denied(denial, core.now());
     let catalogue = || Catalogue { core, entry: &arrival.entry, address: arrival.address, dialect };
     match target {
-        Target::Models => Ok(catalogue().list(query)),
-        Target::Model(name) => catalogue().one(&name).map_err(refused),
-        Target::OwnKey => Ok(respond::own_key(core, &site.leases, &arrival.entry).await),
+        Target::Models => Ok(note::answered(site, &arrival, catalogue().list(query))),
+        Target::Model(name) => {
+            let found = catalogue().one(&name).map_err(refused)?;
+            Ok(note::answered(site, &arrival, found))
+        }
+        Target::OwnKey => {
+            let own = respond::own_key(core, &site.leases, &arrival.entry).await;
+            Ok(note::answered(site, &arrival, own))
+        }
         Target::Call(call, _) => {
             let limits = ReadLimits {
                 max_bytes: core.options().max_body_bytes,
@@ -148,7 +156,11 @@ async fn handle(
             let body =
                 read.map_err(|error| refused(denial_of(&error)).with_message(error.to_string()))?;
             let job = admit::admit(site, arrival, call, headers, (body, hold)).await?;
-            site.lane.written().await.map_err(|denial| job.denied(denial, core.now()))?;
+            if let Err(denial) = site.lane.written().await {
+                let denied = job.denied(denial, core.now());
+                settle::fail(job.admitted, &denied, true);
+                return Err(denied);
+            }
             linger::linger(site, job).await
         }
     }

@@ -31,6 +31,8 @@ const SMALLEST_SHARE: u64 = 16;
 /// Room that is kept for the closing line of every open request: a name of 100 characters and every
 /// number at its largest stay under it.
 pub(crate) const CLOSE_ROOM_BYTES: u64 = 640;
+/// The longest record: a line holds it with its ids and to spare.
+const MAX_RECORD_BYTES: usize = line::MAX_CONTENT_BYTES / 2;
 
 /// The line does not fit, or the disk refused the last one: no new request may be admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +118,14 @@ impl Spool {
         files.saturating_add(long(self.pending.len())).saturating_add(room)
     }
 
+    /// Whether a record of `length` bytes and `more` that is to be kept for it fit into `limit`,
+    /// and the disk took the last one.
+    pub(crate) fn has_room(&self, length: usize, more: u64, limit: u64) -> bool {
+        let line = long(length.saturating_add(line::HEAD_BYTES + line::IDS_BYTES));
+        let needed = self.used_bytes().saturating_add(line).saturating_add(more);
+        !self.failed && needed <= limit && length <= MAX_RECORD_BYTES
+    }
+
     /// Queues an opening line, if it and its closing line fit into `limit`.
     pub(crate) fn open(
         &mut self,
@@ -123,9 +133,7 @@ impl Spool {
         record: Box<[u8]>,
         limit: u64,
     ) -> Result<(), SpoolFull> {
-        let line = long(record.len().saturating_add(line::HEAD_BYTES));
-        let needed = self.used_bytes().saturating_add(line).saturating_add(CLOSE_ROOM_BYTES);
-        if self.failed || needed > limit || record.len() > line::MAX_CONTENT_BYTES / 2 {
+        if !self.has_room(record.len(), CLOSE_ROOM_BYTES, limit) {
             return Err(SpoolFull);
         }
         self.push(&Line::Open { org, request, record: &record });

@@ -153,6 +153,7 @@ impl TestCore {
             prices: None,
             multiplier: Multiplier::default(),
             reservation: Reservation { input: 1, output: 1, cost: NanoUsd::ZERO },
+            streamed: false,
             lease: None,
             started_us: 0,
         };

@@ -74,6 +74,8 @@ pub struct Spend {
     pub server: Option<Box<str>>,
     /// The tool's name, of a tool call.
     pub tool: Option<Box<str>>,
+    /// The caller asked for a stream.
+    pub streamed: bool,
 }
 
 impl Spend {

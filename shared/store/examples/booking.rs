@@ -163,5 +163,6 @@ fn record(clock: &SharedClock) -> Spend {
         decision: None,
         server: None,
         tool: None,
+        streamed: false,
     }
 }

@@ -70,9 +70,9 @@ pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
     let counts = (any::<[u64; 4]>(), any::<[u64; 9]>(), any::<[i64; 2]>(), any::<[u32; 2]>());
     let end = (option::of(any_denial()), any::<u32>(), option::of(any_text()));
     let texts = (any_text(), option::of(any_text()), option::of(any_text()));
-    (ids, counts, texts, any::<u16>(), source, any::<[bool; 3]>(), end).prop_map(
+    (ids, counts, texts, any::<u16>(), source, any::<[bool; 4]>(), end).prop_map(
         |(ids, counts, (model, server, tool), status, source, flags, end)| {
-            let [suspect, unmetered, legacy] = flags;
+            let [suspect, unmetered, legacy, streamed] = flags;
             let ([request, key], [token, lease, provider]) = ids;
             let (denial, repeats, decision) = end;
             let ([at, key_seq, price_version, reserved_tokens], usage, cost, small) = counts;
@@ -102,6 +102,7 @@ pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
                 decision,
                 server,
                 tool,
+                streamed,
             }
         },
     )

@@ -93,6 +93,7 @@ form!(Spend {
     23 legacy [default] "legacy",
     24 server "server",
     25 tool "tool",
+    26 streamed [default] "streamed",
 });
 
 impl Form for Encoded {
@@ -209,6 +210,7 @@ mod tests {
             decision: None,
             server: None,
             tool: None,
+            streamed: false,
         }
     }
 

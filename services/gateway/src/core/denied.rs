@@ -19,6 +19,9 @@ use crate::view::OrgView;
 /// After how many seconds an overloaded gateway may be asked again: room comes back within moments,
 /// and who is told nothing asks again at once.
 const OVERLOADED_RETRY_S: u32 = 1;
+/// What is kept of the name of a model that was asked for: one character more than any model's name
+/// has, so that what was cut is not taken for a model.
+const MAX_MODEL_CHARS: usize = 101;
 
 /// Why a request was refused, and what its answer says of it. Each dialect gives it its envelope.
 #[derive(Clone, Debug)]
@@ -39,6 +42,8 @@ pub struct Denied {
     pub figures: Option<Box<Figures>>,
     /// What is left of the rates that the request was counted on.
     pub(crate) quotas: Option<Box<Quotas>>,
+    /// The request was admitted before: it is booked, and so it is in the request log.
+    pub(crate) booked: bool,
 }
 
 /// Whose key was refused, and up to where its gateway knew of it.
@@ -73,6 +78,7 @@ impl Denied {
             retry_after_s: (denial == Denial::Overloaded).then_some(OVERLOADED_RETRY_S),
             figures: None,
             quotas: None,
+            booked: false,
         }
     }
 
@@ -105,7 +111,8 @@ impl Denied {
     #[must_use]
     pub fn on(mut self, model: &str) -> Self {
         if let Some(subject) = &mut self.subject {
-            subject.model = Some(model.into());
+            let end = model.char_indices().nth(MAX_MODEL_CHARS).map_or(model.len(), |(end, _)| end);
+            subject.model = model.get(..end).map(Into::into);
         }
         self
     }

@@ -97,6 +97,11 @@ impl Epoch {
         if self.ended { Err(SpoolFull) } else { self.spool.open(of, estimate, limit) }
     }
 
+    /// Whether a record of `length` bytes may be numbered that has no opening line.
+    pub(crate) fn may_note(&self, length: usize, limit: u64) -> bool {
+        !self.ended && self.spool.has_room(length, 0, limit)
+    }
+
     /// Numbers a record and queues its closing line.
     pub(crate) fn close(&mut self, org: OrgId, request: RequestId, record: Bytes) {
         let queue = self.queues.entry(org).or_default();

@@ -17,6 +17,8 @@ pub(crate) struct Tally {
     statuses: [Cell<u64>; CLASSES.len()],
     denials: RefCell<BTreeMap<&'static str, u64>>,
     open_answers: Cell<u64>,
+    /// Requests that were never admitted and are in no record.
+    unlogged: Cell<u64>,
 }
 
 /// The classes of RFC 9110, section 15, that a final answer can have.
@@ -32,6 +34,7 @@ pub(crate) struct OpenAnswer(Rc<super::Lane>);
 pub(crate) struct TallyMetrics {
     answers: Labelled<Label, Counter>,
     denials: Labelled<Label, Counter>,
+    unlogged: Counter,
 }
 
 impl TallyMetrics {
@@ -39,6 +42,10 @@ impl TallyMetrics {
         Self {
             answers: metrics.labelled("answers", "Answers by the class of their status"),
             denials: metrics.labelled("denials", "Requests that were refused or failed, by code"),
+            unlogged: metrics.counter(
+                "requests_unlogged",
+                "Requests that were refused and are only counted: too many, or the spool is half full",
+            ),
         }
     }
 }
@@ -57,12 +64,18 @@ impl Tally {
         *self.denials.borrow_mut().entry(denial.code()).or_default() += 1;
     }
 
+    /// Requests that were never admitted are only counted.
+    pub(super) fn unlogged(&self, requests: u64) {
+        self.unlogged.set(self.unlogged.get().saturating_add(requests));
+    }
+
     pub(super) fn open_answers(&self) -> u64 {
         self.open_answers.get()
     }
 
     /// Adds everything to the counters that Prometheus reads, and begins anew.
     pub(crate) fn pour(&self, into: &TallyMetrics) {
+        into.unlogged.inc_by(self.unlogged.take());
         for (class, count) in CLASSES.iter().zip(&self.statuses) {
             into.answers.get_or_create(&[("status", class)]).inc_by(count.take());
         }

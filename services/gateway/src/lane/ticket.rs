@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use turnpike_domain::admit::Denial;
 use turnpike_domain::id::{EphemeralId, KeyId, LeaseId, OrgId, ProviderId, RequestId};
 use turnpike_domain::meter::Prices;
 use turnpike_domain::money::Multiplier;
@@ -50,6 +51,8 @@ pub struct Opening {
     pub multiplier: Multiplier,
     /// The most that it can use and cost.
     pub reservation: Reservation,
+    /// The caller asked for a stream.
+    pub streamed: bool,
     /// The lease that it was reserved on: that of its [`Holds`].
     pub lease: Option<LeaseId>,
     /// Steady microseconds when the request's head had arrived.
@@ -63,6 +66,8 @@ pub struct Outcome {
     pub observed: Observed,
     /// The HTTP status that the caller saw.
     pub status: u16,
+    /// Why no provider's answer went to the caller, if none did.
+    pub denial: Option<Denial>,
 }
 
 /// What was taken for a request and is let go of when it ends, however it ends.
@@ -129,8 +134,7 @@ impl Ticket {
         let settlement = self.opening.settle(&outcome.observed);
         let elapsed_us = self.lane.clock().boot_us().saturating_sub(self.opening.started_us);
         let latency_ms = u32::try_from(elapsed_us / 1_000).unwrap_or(u32::MAX);
-        let record =
-            self.opening.record(self.provider.get(), outcome.status, latency_ms, &settlement);
+        let record = self.opening.record(self.provider.get(), outcome, latency_ms, &settlement);
         let Holds { budget, rate } = self.holds.take();
         self.lane.book(&self.opening, &record, budget.map(|grip| (grip, settlement)));
         if let Some(permit) = rate {
@@ -144,16 +148,18 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.settled.get() {
             let observed = Observed { sent: self.sent.get(), ..Observed::default() };
-            self.book(&Outcome { observed, status: STATUS_GONE });
+            self.book(&Outcome { observed, status: STATUS_GONE, denial: None });
         }
     }
 }
 
 impl Opening {
     /// What is booked if nothing more is heard of the request: its reservation.
-    pub(super) fn estimate(&self) -> Spend {
-        let settlement = self.settle(&Observed { sent: true, ..Observed::default() });
-        self.record(self.provider, STATUS_GONE, 0, &settlement)
+    pub(crate) fn estimate(&self) -> Spend {
+        let observed = Observed { sent: true, ..Observed::default() };
+        let settlement = self.settle(&observed);
+        let outcome = Outcome { observed, status: STATUS_GONE, denial: None };
+        self.record(self.provider, &outcome, 0, &settlement)
     }
 
     fn settle(&self, observed: &Observed) -> Settlement {
@@ -163,7 +169,7 @@ impl Opening {
     fn record(
         &self,
         provider: Option<ProviderId>,
-        status: u16,
+        outcome: &Outcome,
         latency_ms: u32,
         settlement: &Settlement,
     ) -> Spend {
@@ -175,7 +181,7 @@ impl Opening {
             token: self.token,
             model: self.model.clone(),
             provider,
-            status,
+            status: outcome.status,
             usage: settlement.usage,
             source: settlement.source,
             suspect: settlement.suspect,
@@ -187,12 +193,13 @@ impl Opening {
             lease: self.lease,
             legacy: self.legacy,
             latency_ms,
-            denial: None,
+            denial: outcome.denial,
             unmetered: false,
             repeats: 0,
             decision: None,
             server: self.server.clone(),
             tool: self.tool.clone(),
+            streamed: self.streamed,
         }
     }
 }

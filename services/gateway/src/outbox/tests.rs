@@ -1,5 +1,6 @@
 //! Lanes and outboxes against a projector that books, sleeps, or asks again.
 
+mod noted;
 mod promises;
 
 use std::num::NonZeroUsize;
@@ -120,6 +121,7 @@ fn opening(org: OrgId, request: u128) -> Opening {
         prices: Some(prices),
         multiplier: Multiplier::default(),
         reservation: Reservation { input: 10, output: 20, cost: NanoUsd(50) },
+        streamed: false,
         lease: None,
         started_us: 0,
     }
@@ -130,7 +132,7 @@ fn serve(lane: &Rc<Lane>, org: OrgId, request: u128) {
     ticket.sent();
     let usage = Usage { input: 4, output: 5, ..Usage::default() };
     let observed = Observed { reported: Some(usage), sent: true, ..Observed::default() };
-    let settlement = ticket.settle(Outcome { observed, status: 200 });
+    let settlement = ticket.settle(Outcome { observed, status: 200, denial: None });
     assert_eq!(settlement.cost, NanoUsd(14));
 }
 

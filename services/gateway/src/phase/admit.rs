@@ -107,6 +107,7 @@ pub(super) async fn admit(
         prices,
         multiplier: offer.multiplier,
         reservation,
+        streamed: read.stream,
         lease: None,
         started_us: arrival.started_us,
     };
@@ -173,7 +174,8 @@ impl Admitted {
 impl Job {
     /// A refusal of this request.
     pub(super) fn denied(&self, denial: Denial, now: Timestamp) -> Denied {
-        let denied = self.arrival.entry.denied(denial, now);
+        let mut denied = self.arrival.entry.denied(denial, now);
+        denied.booked = true;
         match self.admitted.quotas() {
             Some(quotas) => denied.with_quotas(quotas),
             None => denied,

@@ -8,7 +8,6 @@ use turnpike_domain::admit::Denial;
 use super::admit::Job;
 use super::{Site, observe, settle};
 use crate::core::Denied;
-use crate::dialect::Report;
 use crate::respond::Outgoing;
 use crate::upstream::Failure;
 
@@ -105,7 +104,7 @@ impl Setback {
     fn end(self, site: &Site, job: Box<Job>) -> Denied {
         let denied = job.denied(self.denial, site.core.now()).with_message(self.message);
         let refused = !self.may_have_worked;
-        settle::settle(job.admitted, Report::default(), denied.status(), refused);
+        settle::fail(job.admitted, &denied, refused);
         denied
     }
 }

@@ -87,7 +87,7 @@ async fn whole(
                     Cut::Broken(_) => Denial::ProviderError,
                 };
                 let denied = job.denied(denial, site.core.now());
-                settle::settle(job.admitted, Report::default(), denied.status(), false);
+                settle::fail(job.admitted, &denied, false);
                 return Err(denied);
             }
         }

@@ -2,6 +2,7 @@
 
 mod budget;
 mod dialects;
+mod noted;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -457,6 +458,7 @@ fn an_answer_that_breaks_off_before_it_was_passed_on_is_an_error() {
         assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
         let [record] = &house.booked().await[..] else { panic!("one record") };
         assert_eq!((record.cost, record.source), (record.reserved, Source::Estimated));
+        assert_eq!((record.status, record.denial), (502, Some(Denial::ProviderError)));
     });
 }
 

@@ -8,6 +8,8 @@ use turnpike_domain::id::{OrgId, RequestId};
 
 /// Bytes before the content.
 pub(crate) const HEAD_BYTES: usize = 8;
+/// The most bytes of a content before its record: kind, organisation, request and number.
+pub(crate) const IDS_BYTES: usize = 41;
 /// The most content of a line. A record holds one name of at most 100 characters and numbers; a
 /// length above this is damage.
 pub(crate) const MAX_CONTENT_BYTES: usize = 4_096;

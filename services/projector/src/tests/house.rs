@@ -92,6 +92,7 @@ fn records(epoch: EpochId, count: usize) -> Vec<Vec<u8>> {
         decision: None,
         server: None,
         tool: None,
+        streamed: false,
     };
     (1..=u128::try_from(count).unwrap()).map(|number| spend::encode(&record(number))).collect()
 }

@@ -57,6 +57,7 @@ fn record(request: u128) -> Spend {
         decision: None,
         server: None,
         tool: None,
+        streamed: false,
     }
 }
 

@@ -41,6 +41,7 @@ fn spend(number: u128, key: KeyId, model: &str, at: u64, status: u16) -> Spend {
         decision: None,
         server: None,
         tool: None,
+        streamed: false,
     }
 }
 

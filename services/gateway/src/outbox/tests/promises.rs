@@ -29,7 +29,7 @@ fn open(lane: &Rc<Lane>, request: u128, at: Timestamp) -> Ticket {
 }
 
 fn settle(ticket: Ticket) {
-    ticket.settle(Outcome { observed: Observed::default(), status: 200 });
+    ticket.settle(Outcome { observed: Observed::default(), status: 200, denial: None });
 }
 
 #[tokio::test(start_paused = true)]
