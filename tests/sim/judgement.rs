@@ -10,6 +10,7 @@ use turnpike_domain::spend::Source;
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::Clock as _;
 use turnpike_store::kv::{Kv, Snapshot};
+use turnpike_store::requests::{self, Search};
 use turnpike_store::usage;
 use turnpike_wire::spend::LogRow;
 
@@ -219,7 +220,8 @@ impl House {
         for org in orgs {
             let mut before = None;
             loop {
-                let page = usage::requests(&*snapshot, org, before, PAGE).await.unwrap();
+                let search = Search { before, ..Search::default() };
+                let page = requests::newest(&*snapshot, org, &search, PAGE).await.unwrap();
                 before = page.last().map(|row| row.record.request);
                 let full = page.len() == PAGE;
                 booked.rows.extend(page.into_iter().map(|row| (org, row)));

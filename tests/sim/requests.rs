@@ -224,7 +224,7 @@ async fn serve(house: &House, serving: &Serving, ticket: Ticket) {
         Manner::ReportsNonsense => Observed { reported: Some(nonsense), malformed: true, ..sent },
     };
     let status = if serves { 200 } else { 502 };
-    let settled = ticket.settle(Outcome { observed, status });
+    let settled = ticket.settle(Outcome { observed, status, denial: None });
     house.note(format!("{request} {} {:?}", settled.cost.0, settled.source));
     ended(house, request, settled);
 }

@@ -62,7 +62,7 @@ enum Command {
     /// Budget alerts and alarms
     Notices(Verb<cmd::notices::Notices>),
     /// The request log
-    Requests(Verb<cmd::requests::Requests>),
+    Requests(Noun<cmd::requests::Requests>),
     /// What was used
     Usage(Verb<cmd::usage::Usage>),
     /// Who the token acts for
@@ -94,7 +94,7 @@ impl Cli {
             Command::Audit(noun) => Box::pin(noun.run()).await,
             Command::Decision(noun) => Box::pin(noun.run()).await,
             Command::Notices(verb) => Box::pin(verb.run()).await,
-            Command::Requests(verb) => Box::pin(verb.run()).await,
+            Command::Requests(noun) => Box::pin(noun.run()).await,
             Command::Usage(verb) => Box::pin(verb.run()).await,
             Command::Me(verb) => Box::pin(verb.run()).await,
             Command::Completions(completions) => completions.run(),
@@ -139,7 +139,8 @@ mod tests {
             "turnpike model create m --context-window 1 --max-output 1 --route a --route b",
             "turnpike gateway token create dc-1 --all-organisations",
             "turnpike usage --by key,day --from 30d --url http://x --token-file y --org org_1",
-            "turnpike requests req_1",
+            "turnpike requests show req_1",
+            "turnpike requests list --status 4xx --code rate_limited --provider echo",
             "turnpike decision show dec_1",
             "turnpike notices --limit 5 --json",
             "turnpike wallet topup 25.50 --note invoice-7 --wait",

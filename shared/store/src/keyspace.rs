@@ -13,7 +13,7 @@ mod store;
 mod watched;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use turnpike_domain::id::{CommandId, OrgId};
+use turnpike_domain::id::{CommandId, KeyId, OrgId};
 
 pub(crate) use self::ledger::{
     account, all_leases, cap, due, dues, followed, lease, leases, put_account, read_account,
@@ -21,7 +21,8 @@ pub(crate) use self::ledger::{
 };
 pub(crate) use self::spend::{
     all_asides, aside, asides, key_total, key_totals, place, places, read_aside, read_key_total,
-    read_place, read_total, request, requests, total, totals,
+    read_place, read_request_of_key, read_total, request, request_of_key, requests,
+    requests_of_key, total, totals,
 };
 pub(crate) use self::store::{
     all_listed, feed_after, feed_last, feed_moved, feed_prefix, fence, follower, incarnation,
@@ -54,6 +55,8 @@ enum Table {
     Total = b't',
     KeyTotal = b'u',
     Request = b'r',
+    RequestOfKey = b'q',
+    Profile = b'y',
     Aside = b'x',
 }
 
@@ -108,6 +111,27 @@ pub(crate) fn read_commit(key: &[u8]) -> Option<(u64, Stamp)> {
     let (seq, rest) = key.get(18..)?.split_first_chunk::<8>()?;
     let (stamp, _) = rest.split_first_chunk::<10>()?;
     Some((u64::from_be_bytes(*seq), Stamp(*stamp)))
+}
+
+/// The event of a key that says all its properties: one after another.
+#[must_use]
+pub(crate) fn profile(org: OrgId, key_id: KeyId, seq: u64) -> Bytes {
+    let mut key = table(org, Table::Profile);
+    key.put_slice(&key_id.bytes());
+    key.put_u64(seq);
+    key.freeze()
+}
+
+/// The last such event of a key up to `seq`.
+#[must_use]
+pub(crate) fn profile_at(org: OrgId, key_id: KeyId, seq: u64) -> Scan {
+    let end = profile(org, key_id, seq.saturating_add(1));
+    Scan { begin: profile(org, key_id, 0), end, limit: 1, reverse: true }
+}
+
+/// Reads the seq of the event from the key of a profile's row.
+pub(crate) fn read_profile(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(34..)?.try_into().ok()?))
 }
 
 /// What a command did.

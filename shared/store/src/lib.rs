@@ -23,6 +23,7 @@ pub mod open;
 mod orders;
 mod paging;
 pub mod replicas;
+pub mod requests;
 pub mod retention;
 mod room;
 pub mod rows;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::join_all;
-use turnpike_domain::event::Record;
-use turnpike_domain::id::{OrgId, Position};
+use turnpike_domain::event::{Event, KeyProfile, Record};
+use turnpike_domain::id::{KeyId, OrgId, Position};
 use turnpike_wire::record;
 
 use crate::error::StoreError;
@@ -161,6 +161,37 @@ pub async fn organisations(snapshot: &dyn Snapshot) -> Result<Vec<OrgId>, StoreE
     }
 }
 
+/// The properties that a key had once the event `seq` of its organisation had happened, also of a
+/// key that is deleted by now. `None`: there was no such key, or it is older than the rows by which
+/// this is found.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be read.
+pub async fn profile(
+    snapshot: &dyn Snapshot,
+    org: OrgId,
+    key: KeyId,
+    seq: u64,
+) -> Result<Option<KeyProfile>, StoreError> {
+    let rows = snapshot.scan(keyspace::profile_at(org, key, seq)).await?;
+    let Some((row, _)) = rows.first() else { return Ok(None) };
+    let seq = keyspace::read_profile(row);
+    let seq = seq.ok_or_else(|| StoreError::row("profile", "a key's shape"))?;
+    let body = snapshot.get(&keyspace::event(org, seq)).await?;
+    let body = body.ok_or_else(|| StoreError::event(org, seq, "it is missing"))?;
+    let event = open(&Logged { org, seq, body }, Position::default())?.record.event;
+    Ok(profile_of(&event).map(|(_, profile)| profile.clone()))
+}
+
+/// The key whose properties an event says, all of them.
+fn profile_of(event: &Event) -> Option<(KeyId, &KeyProfile)> {
+    if let Event::KeyCreated { key, profile, .. } | Event::KeyChanged { key, profile } = event {
+        Some((*key, profile))
+    } else {
+        None
+    }
+}
+
 /// What appending records to a stream writes.
 pub(crate) struct Appended {
     /// The rows.
@@ -187,6 +218,10 @@ pub(crate) fn append(head: StoredHead, records: &[Record]) -> Result<Appended, r
         done.hashes.push(stored.hash);
         let (key, value) = (keyspace::event(org, event.seq), Bytes::from(stored.bytes));
         done.writes.push(Write::Put { key, value });
+        if let Some((of, _)) = profile_of(&event.event) {
+            let key = keyspace::profile(org, of, event.seq);
+            done.writes.push(Write::Put { key, value: Bytes::new() });
+        }
         let (prefix, value) = (keyspace::feed_prefix(), feed_value(org, event.seq));
         done.writes.push(Write::Append { prefix, value });
     }

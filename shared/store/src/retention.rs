@@ -6,7 +6,7 @@
 //! one does. Places stay for ever: without its place an epoch could be booked twice.
 
 use bytes::Bytes;
-use turnpike_domain::id::{OrgId, Position, RequestId};
+use turnpike_domain::id::{OrgId, Position};
 use turnpike_domain::time::Timestamp;
 
 use crate::error::StoreError;
@@ -15,6 +15,7 @@ use crate::keyspace;
 use crate::kv::{Batch, Kv, Scan, Snapshot, Write};
 use crate::log;
 use crate::paging;
+use crate::requests;
 
 /// Rows of one commit: small enough for every engine's limits, and nobody waits for it long.
 const PAGE: usize = 1_000;
@@ -43,23 +44,23 @@ pub struct Keep {
 /// # Errors
 /// [`StoreError`]; what was deleted until then is gone.
 pub async fn sweep(kv: &dyn Kv, org: OrgId, keep: Keep) -> Result<Swept, StoreError> {
-    let requests = requests(kv, org, keep.requests_from).await?;
+    let requests = sweep_requests(kv, org, keep.requests_from).await?;
     let commands = commands(kv, org, keep.commands_from).await?;
     Ok(Swept { requests, commands })
 }
 
-async fn requests(kv: &dyn Kv, org: OrgId, from: Timestamp) -> Result<u64, StoreError> {
-    // The least id of that millisecond: 48 bits of time stand in front (RFC 9562, section 5.7).
-    let first_kept = RequestId(u128::from(from.0) << 80);
+async fn sweep_requests(kv: &dyn Kv, org: OrgId, from: Timestamp) -> Result<u64, StoreError> {
+    let first_kept = requests::first_of(from);
     let older = keyspace::requests(org, Some(first_kept), PAGE);
     let scan = Scan { reverse: false, ..older };
     let mut deleted = 0_u64;
     loop {
         let snapshot = kv.snapshot().await?;
-        let keys: Vec<Bytes> =
-            snapshot.scan(scan.clone()).await?.into_iter().map(|(key, _)| key).collect();
-        let last = keys.len() < PAGE;
-        deleted = deleted.saturating_add(delete(kv, &*snapshot, keys).await?);
+        let rows = snapshot.scan(scan.clone()).await?;
+        let last = rows.len() < PAGE;
+        let places = rows.iter().filter_map(|(_, row)| requests::place_of_key(org, row)).collect();
+        let keys = rows.into_iter().map(|(key, _)| key).collect();
+        deleted = deleted.saturating_add(delete(kv, &*snapshot, keys, places).await?);
         if last {
             return Ok(deleted);
         }
@@ -82,7 +83,7 @@ async fn commands(kv: &dyn Kv, org: OrgId, from: Timestamp) -> Result<u64, Store
                 old.push(key);
             }
         }
-        deleted = deleted.saturating_add(delete(kv, &*snapshot, old).await?);
+        deleted = deleted.saturating_add(delete(kv, &*snapshot, old, Vec::new()).await?);
         if done {
             return Ok(deleted);
         }
@@ -111,10 +112,17 @@ async fn first_young(
     Ok(low)
 }
 
-async fn delete(kv: &dyn Kv, snapshot: &dyn Snapshot, keys: Vec<Bytes>) -> Result<u64, StoreError> {
+/// Deletes rows together with those `places` that only lead to them; answers how many rows.
+async fn delete(
+    kv: &dyn Kv,
+    snapshot: &dyn Snapshot,
+    keys: Vec<Bytes>,
+    places: Vec<Bytes>,
+) -> Result<u64, StoreError> {
     let rows = u64::try_from(keys.len()).unwrap_or(u64::MAX);
     if rows > 0 {
-        let writes = keys.iter().map(|key| Write::Delete { key: key.clone() }).collect();
+        let writes = keys.iter().cloned().chain(places);
+        let writes = writes.map(|key| Write::Delete { key }).collect();
         // Guarded, so that a commit that lands late never deletes what was written again.
         kv.commit(Batch { read_at: snapshot.version(), unchanged: keys, writes }).await?;
     }

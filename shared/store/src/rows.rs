@@ -8,6 +8,8 @@ use crate::error::StoreError;
 
 /// The form of all rows here; another form gets another number.
 pub(crate) const VERSION: u8 = 1;
+/// The form of totals that count what was refused.
+const WITH_REFUSED: u8 = 2;
 
 /// What a key used of a model in one hour, or of all models in all time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -26,6 +28,8 @@ pub struct Total {
     pub cost: NanoUsd,
     /// When the last of the requests was admitted.
     pub last_at: Timestamp,
+    /// Requests that were refused: not among the others.
+    pub refused: u64,
 }
 
 /// Up to where the spend of one epoch is booked.
@@ -51,11 +55,12 @@ impl Total {
         self.output = self.output.saturating_add(other.output);
         self.cost = self.cost.plus(other.cost);
         self.last_at = self.last_at.max(other.last_at);
+        self.refused = self.refused.saturating_add(other.refused);
     }
 
     pub(crate) fn bytes(&self) -> Bytes {
-        let mut value = BytesMut::with_capacity(57);
-        value.put_u8(VERSION);
+        let mut value = BytesMut::with_capacity(65);
+        value.put_u8(WITH_REFUSED);
         value.put_u64(self.requests);
         value.put_u64(self.estimated);
         value.put_u64(self.input);
@@ -63,11 +68,15 @@ impl Total {
         value.put_u64(self.output);
         value.put_i64(self.cost.0);
         value.put_u64(self.last_at.0);
+        value.put_u64(self.refused);
         value.freeze()
     }
 
     pub(crate) fn read(value: &[u8]) -> Result<Self, StoreError> {
-        let mut rest = of_version(value, 56, "total")?;
+        let (mut rest, counts_refused) = match value.split_first() {
+            Some((&WITH_REFUSED, rest)) if rest.len() == 64 => (rest, true),
+            Some(_) | None => (of_version(value, 56, "total")?, false),
+        };
         Ok(Self {
             requests: rest.get_u64(),
             estimated: rest.get_u64(),
@@ -76,6 +85,7 @@ impl Total {
             output: rest.get_u64(),
             cost: NanoUsd(rest.get_i64()),
             last_at: Timestamp(rest.get_u64()),
+            refused: if counts_refused { rest.get_u64() } else { 0 },
         })
     }
 }

@@ -1,10 +1,9 @@
-//! Reading what was booked: totals by hour, key and model, the request log, places.
+//! Reading what was booked: totals by hour, key and model, places.
 
 use std::collections::BTreeMap;
 
-use turnpike_domain::id::{EpochId, GatewayId, KeyId, OrgId, RequestId};
+use turnpike_domain::id::{EpochId, GatewayId, KeyId, OrgId};
 use turnpike_domain::time::Timestamp;
-use turnpike_wire::spend::{self as form, LogRow};
 
 use crate::error::StoreError;
 use crate::keyspace;
@@ -114,33 +113,6 @@ pub async fn put_aside(
     Ok(counts)
 }
 
-/// The request log, newest first, at most `limit` rows of requests before `before`.
-///
-/// # Errors
-/// [`StoreError`] if it cannot be read.
-pub async fn requests(
-    snapshot: &dyn Snapshot,
-    org: OrgId,
-    before: Option<RequestId>,
-    limit: usize,
-) -> Result<Vec<LogRow>, StoreError> {
-    let entries = snapshot.scan(keyspace::requests(org, before, limit)).await?;
-    entries.iter().map(|(_, value)| read_row(value)).collect()
-}
-
-/// One row of the request log.
-///
-/// # Errors
-/// [`StoreError`] if it cannot be read.
-pub async fn request(
-    snapshot: &dyn Snapshot,
-    org: OrgId,
-    request: RequestId,
-) -> Result<Option<LogRow>, StoreError> {
-    let value = snapshot.get(&keyspace::request(org, request)).await?;
-    value.map(|value| read_row(&value)).transpose()
-}
-
 async fn walk(snapshot: &dyn Snapshot, first: Scan) -> Result<Vec<Entry>, StoreError> {
     let mut all = Vec::new();
     let mut scan = first;
@@ -154,8 +126,4 @@ async fn walk(snapshot: &dyn Snapshot, first: Scan) -> Result<Vec<Entry>, StoreE
             Some(_) | None => return Ok(all),
         }
     }
-}
-
-fn read_row(value: &[u8]) -> Result<LogRow, StoreError> {
-    form::read_log_row(value).map_err(|error| StoreError::row("request", error.to_string()))
 }

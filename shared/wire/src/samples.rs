@@ -109,8 +109,7 @@ pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
 }
 
 fn any_denial() -> impl Strategy<Value = Denial> {
-    prop::sample::select(Denial::NAMES)
-        .prop_filter_map("every name is one", |name| Denial::from_name(name))
+    prop::sample::select(Denial::NAMES).prop_filter_map("every name is one", Denial::from_name)
 }
 
 pub(crate) fn any_epoch() -> impl Strategy<Value = EpochId> {

@@ -11,6 +11,7 @@ mod lists;
 mod people;
 mod platform;
 mod replays;
+mod requests;
 mod roles;
 
 use std::sync::Arc;

@@ -169,7 +169,7 @@ impl By {
             start: self.span_ms.map(|span_ms| Timestamp(row.hour.0 / span_ms * span_ms)),
             key: self.key.then_some(row.key),
             project: project.filter(|_| self.project),
-            model: self.model.then(|| row.model.clone()),
+            model: Some(&row.model).filter(|model| self.model && !model.is_empty()).cloned(),
         }
     }
 }
@@ -180,6 +180,7 @@ fn add(figures: &mut Figures, total: &Total) {
         &Figures {
             requests: total.requests,
             estimated_requests: total.estimated,
+            refused_requests: total.refused,
             input_tokens: total.input,
             cached_input_tokens: total.cached_input,
             output_tokens: total.output,
@@ -191,6 +192,7 @@ fn add(figures: &mut Figures, total: &Total) {
 fn plus(sum: &mut Figures, more: &Figures) {
     sum.requests = sum.requests.saturating_add(more.requests);
     sum.estimated_requests = sum.estimated_requests.saturating_add(more.estimated_requests);
+    sum.refused_requests = sum.refused_requests.saturating_add(more.refused_requests);
     sum.input_tokens = sum.input_tokens.saturating_add(more.input_tokens);
     sum.cached_input_tokens = sum.cached_input_tokens.saturating_add(more.cached_input_tokens);
     sum.output_tokens = sum.output_tokens.saturating_add(more.output_tokens);

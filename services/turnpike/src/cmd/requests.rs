@@ -14,6 +14,7 @@ const COLUMNS: &[Column] = &[
     Column::new("key", "", key),
     Column::plain("model", "/model"),
     Column::plain("status", "/status"),
+    Column::plain("code", "/code"),
     Column::plain("input", "/usage/input"),
     Column::plain("output", "/usage/output"),
     Column::plain("cost usd", "/cost_usd"),
@@ -27,14 +28,22 @@ const DETAILS: &[Column] = &[
     Column::new("key", "", key),
     Column::plain("key id", "/key_id"),
     Column::plain("metadata", "/metadata"),
+    Column::plain("key deleted", "/key_deleted"),
+    Column::plain("token", "/token_id"),
     Column::plain("model", "/model"),
     Column::plain("provider", "/provider_id"),
+    Column::plain("streamed", "/streamed"),
     Column::plain("status", "/status"),
+    Column::plain("code", "/code"),
+    Column::plain("decision", "/decision_id"),
+    Column::plain("admitted", "/admitted"),
+    Column::plain("stands for more", "/repeats"),
     Column::plain("usage", "/usage"),
     Column::plain("source of usage", "/source"),
     Column::plain("suspect", "/suspect"),
     Column::plain("cost usd", "/cost_usd"),
     Column::plain("reserved usd", "/reserved_usd"),
+    Column::plain("reserved tokens", "/reserved_tokens"),
     Column::plain("price version", "/price_version"),
     Column::plain("multiplier", "/multiplier"),
     Column::plain("latency ms", "/latency_ms"),
@@ -43,20 +52,36 @@ const DETAILS: &[Column] = &[
     Column::plain("number", "/number"),
 ];
 
-/// Which requests are shown.
+/// What can be asked of the request log.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(crate) enum Requests {
+    /// List requests, newest first, the refused ones too
+    List(List),
+    /// Show all of one request, also of a deleted key
+    Show {
+        /// Its id, as the header x-turnpike-request-id has it
+        request: String,
+    },
+}
+
+/// Which requests are listed.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Requests {
-    /// All of this one request, by its id
-    request: Option<String>,
+pub(crate) struct List {
     /// Requests of this key, by id or name
     #[arg(long)]
     key: Option<String>,
     /// Requests of this model
     #[arg(long)]
     model: Option<String>,
-    /// Requests that were answered with this status
+    /// Requests that this provider has served, by id or name
     #[arg(long)]
-    status: Option<u16>,
+    provider: Option<String>,
+    /// Requests that were answered with this status, such as 429, or one of a class, such as 4xx
+    #[arg(long)]
+    status: Option<String>,
+    /// Requests that ended for this reason, such as rate_limited
+    #[arg(long)]
+    code: Option<String>,
     /// From this time on: an RFC 3339 time, a date, or 2h for the last two hours
     #[arg(long, value_name = "WHEN")]
     from: Option<Moment>,
@@ -69,24 +94,36 @@ pub(crate) struct Requests {
 
 impl Run for Requests {
     async fn run(self, session: &Session) -> Result<(), Failure> {
-        let client = &session.client;
-        if let Some(id) = &self.request {
-            let call = Call::get(client.in_org(&["requests", id]).await?);
-            return session.output.thing(&client.send(&call).await?, DETAILS);
+        match self {
+            Self::List(list) => list.run(session).await,
+            Self::Show { request } => {
+                let client = &session.client;
+                let call = Call::get(client.in_org(&["requests", &request]).await?);
+                session.output.thing(&client.send(&call).await?, DETAILS)
+            }
         }
+    }
+}
+
+impl List {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        let client = &session.client;
         let now = client.clock().now();
         let key = client.id_if(Kind::KEY, self.key.as_deref()).await?;
+        let provider = client.id_if(Kind::PROVIDER, self.provider.as_deref()).await?;
         let call = Call::get(client.in_org(&["requests"]).await?)
             .with_some("key", key)
             .with_some("model", self.model)
+            .with_some("provider", provider)
             .with_some("status", self.status)
+            .with_some("code", self.code)
             .with_some("from", self.from.map(|moment| moment.time(now)))
             .with_some("until", self.until.map(|moment| moment.time(now)));
         self.page.show(session, call, COLUMNS).await
     }
 }
 
-/// The key's name or, once it is deleted, its id.
+/// The key's name, or its id where the name is not known.
 fn key(request: &Value) -> String {
     let name = &request["key_name"];
     plain(if name.is_null() { &request["key_id"] } else { name })
@@ -103,12 +140,23 @@ mod tests {
     fn a_row_shows_the_tokens_of_the_request() {
         let request = json!({
             "at": "2026-11-21T04:00:00.000Z", "key_id": "key_1", "key_name": "ci",
-            "model": "echo-1", "status": 200, "usage": { "input": 17, "output": 23 },
+            "model": "echo-1", "status": 402, "code": "billing_shortfall", "usage": { "input": 17, "output": 23 },
             "cost_usd": "0.01", "latency_ms": 5, "id": "req_1",
         });
         let table = list(&[request], COLUMNS, false);
         let row: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
-        let wanted = ["2026-11-21", "04:00:00", "ci", "echo-1", "200", "17", "23", "0.01", "5"];
-        assert_eq!(row[..9], wanted);
+        let wanted = [
+            "2026-11-21",
+            "04:00:00",
+            "ci",
+            "echo-1",
+            "402",
+            "billing_shortfall",
+            "17",
+            "23",
+            "0.01",
+            "5",
+        ];
+        assert_eq!(row[..10], wanted);
     }
 }

@@ -16,6 +16,7 @@ const COLUMNS: &[Column] = &[
     Column::plain("model", "/model"),
     Column::plain("requests", "/requests"),
     Column::plain("estimated", "/estimated_requests"),
+    Column::plain("refused", "/refused_requests"),
     Column::plain("input", "/input_tokens"),
     Column::plain("cached", "/cached_input_tokens"),
     Column::plain("output", "/output_tokens"),

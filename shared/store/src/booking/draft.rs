@@ -106,16 +106,26 @@ impl Draft {
         let Delivery { org, gateway, ref batch, .. } = *delivery;
         let hour = Timestamp(record.at.0 / HOUR_MS * HOUR_MS);
         let sum = Total::of(record);
-        for key in [
-            keyspace::total(org, hour, record.key, &record.model),
-            keyspace::key_total(org, record.key),
-        ] {
-            self.sums.entry(key).or_default().add(&sum);
+        // A caller can make up names as it likes; totals of refused requests stand under none.
+        let model = if record.unmetered { "" } else { &record.model };
+        if sum != Total::default() {
+            for key in [
+                keyspace::total(org, hour, record.key, model),
+                keyspace::key_total(org, record.key),
+            ] {
+                self.sums.entry(key).or_default().add(&sum);
+            }
         }
-        settle::add(&mut self.spent, org, gateway, record);
+        if !record.unmetered {
+            settle::add(&mut self.spent, org, gateway, record);
+        }
         self.rows.push(Write::Put {
             key: keyspace::request(org, record.request),
             value: form::log_row(record, gateway, batch.epoch, number).into(),
+        });
+        self.rows.push(Write::Put {
+            key: keyspace::request_of_key(org, record.key, record.request),
+            value: Bytes::new(),
         });
     }
 
@@ -129,16 +139,22 @@ impl Draft {
     }
 }
 
-/// A record that can be booked. A cost below zero is none: it would take back what others spent.
+/// A record that can be booked. A cost below zero is none: it would take back what others spent; nor
+/// is a cost of what was never admitted.
 fn read(encoded: &[u8]) -> Option<Spend> {
     let record = form::decode(encoded).ok()?;
-    (record.cost.0 >= 0 && record.model.len() <= MAX_MODEL_BYTES).then_some(record)
+    (record.is_sound() && record.model.len() <= MAX_MODEL_BYTES).then_some(record)
 }
 
 impl Total {
     /// What one record adds.
     #[must_use]
     pub(super) fn of(record: &Spend) -> Self {
+        if record.unmetered {
+            let requests = u64::from(record.repeats).saturating_add(1);
+            let refused = if record.denial.is_some() { requests } else { 0 };
+            return Self { refused, ..Self::default() };
+        }
         let estimated = match record.source {
             Source::Estimated => 1,
             Source::Provider | Source::Counted => 0,
@@ -151,6 +167,7 @@ impl Total {
             output: record.usage.output,
             cost: record.cost,
             last_at: record.at,
+            refused: 0,
         }
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod engines;
 mod holds;
 mod house;
 mod lives;
+pub(crate) mod log;
 mod words;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use super::*;
 use crate::hostile::Hostile;
 use crate::leader::{Role, TAKE_OVER_MS};
 use crate::memory::Memory;
+use crate::requests::{self, Search};
 use crate::rows::Total;
 use crate::usage;
 
@@ -106,7 +108,7 @@ async fn assert_each_once(kv: &dyn Kv, seed: u64) {
     hours.iter().for_each(|hour| sum.add(&hour.total));
     assert_eq!(sum, all, "seed {seed}");
     assert_eq!(usage::keys(&*snapshot, ORG).await.unwrap(), Vec::from_iter(by_key));
-    let log = usage::requests(&*snapshot, ORG, None, 10_000).await.unwrap();
+    let log = requests::newest(&*snapshot, ORG, &Search::default(), 10_000).await.unwrap();
     assert_eq!(u64::try_from(log.len()).unwrap(), all.requests, "seed {seed}");
     for epoch in usage::places(&*snapshot, ORG).await.unwrap() {
         assert_eq!(epoch.place.number, u64::try_from(RECORDS).unwrap(), "seed {seed}");
@@ -249,7 +251,7 @@ async fn what_cannot_be_booked_is_put_aside_and_passed() {
         let key = keyspace::aside(ORG, GatewayId(1), EpochId(1), number);
         assert_eq!(snapshot.get(&key).await.unwrap().unwrap().len(), len);
     }
-    assert_eq!(usage::requests(&*snapshot, ORG, None, 9).await.unwrap().len(), 2);
+    assert_eq!(requests::newest(&*snapshot, ORG, &Search::default(), 9).await.unwrap().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,6 +17,7 @@ async fn passes_the_conformance_suite() {
     };
     assert_eq!(crate::conformance::check(make).await, Vec::<String>::new());
     crate::booking::tests::engines::day(make().await.0).await;
+    crate::booking::tests::log::day(make().await.0).await;
 }
 
 #[test]

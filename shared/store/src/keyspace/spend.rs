@@ -98,6 +98,33 @@ pub(crate) fn requests(org: OrgId, before: Option<RequestId>, limit: usize) -> S
     scan
 }
 
+/// Says that a request of the log is one of a key's.
+#[must_use]
+pub(crate) fn request_of_key(org: OrgId, key_id: KeyId, request: RequestId) -> Bytes {
+    let mut key = table(org, Table::RequestOfKey);
+    key.put_slice(&key_id.bytes());
+    key.put_slice(&request.bytes());
+    key.freeze()
+}
+
+/// The requests of a key, newest first, before `before` (all, if `None`).
+#[must_use]
+pub(crate) fn requests_of_key(
+    org: OrgId,
+    key_id: KeyId,
+    before: Option<RequestId>,
+    limit: usize,
+) -> Scan {
+    let begin = request_of_key(org, key_id, RequestId(0));
+    let end = request_of_key(org, key_id, before.unwrap_or(RequestId(u128::MAX)));
+    Scan { begin, end, limit, reverse: true }
+}
+
+/// Reads the request from a row of a key's requests.
+pub(crate) fn read_request_of_key(key: &[u8]) -> Option<RequestId> {
+    Some(RequestId::from_bytes(key.get(34..)?.try_into().ok()?))
+}
+
 /// A spend message that could not be read, put aside.
 #[must_use]
 pub(crate) fn aside(org: OrgId, gateway: GatewayId, epoch: EpochId, number: u64) -> Bytes {

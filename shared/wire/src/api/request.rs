@@ -13,21 +13,37 @@ use super::text::{
 pub struct LoggedRequest {
     /// Its id, as in the header `x-turnpike-request-id`.
     pub id: RequestRef,
-    /// When it was admitted.
+    /// When it was admitted, or refused.
     pub at: Time,
-    /// The key that it was admitted on.
+    /// The key that it came on.
     pub key_id: KeyRef,
-    /// The key's name, if the key is still there.
+    /// The key's name at that time.
     pub key_name: Option<String>,
-    /// The key's metadata, if the key is still there.
+    /// The key's metadata at that time.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
-    /// The model as the caller wrote it.
-    pub model: String,
+    /// The key is gone.
+    pub key_deleted: bool,
+    /// The ephemeral token, if one was used.
+    pub token_id: Option<String>,
+    /// The model as the caller wrote it, up to 101 characters; null: none was asked for yet.
+    pub model: Option<String>,
     /// Who served it; null: nobody was to.
     pub provider_id: Option<ProviderRef>,
+    /// The caller asked for a stream.
+    pub streamed: bool,
     /// The status that the caller saw; 499 if the caller had gone.
     pub status: u16,
+    /// Why no provider's answer went to the caller, as the header `x-turnpike-error-code` said it.
+    pub code: Option<String>,
+    /// The id that explains the refusal: see `/orgs/{org}/decisions/{id}`.
+    pub decision_id: Option<String>,
+    /// It was admitted, and so it is counted and paid; what was not was refused, or answered by the
+    /// gateway itself.
+    pub admitted: bool,
+    /// How many more requests of the same key, status and code it stands for: of a flood of refused
+    /// requests not each has an entry of its own.
+    pub repeats: u32,
     /// Tokens.
     #[schema(value_type = Object)]
     pub usage: Value,
@@ -39,6 +55,8 @@ pub struct LoggedRequest {
     pub cost_usd: Usd,
     /// What was reserved for it.
     pub reserved_usd: Usd,
+    /// Tokens that were reserved for it.
+    pub reserved_tokens: u64,
     /// The version of the price that it was settled at; 0: unpriced.
     pub price_version: u64,
     /// The plan's factor at admission.

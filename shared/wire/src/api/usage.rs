@@ -29,7 +29,7 @@ pub struct UsageRow {
     pub key_id: Option<KeyRef>,
     /// The group's project; null also for keys in none.
     pub project_id: Option<ProjectRef>,
-    /// The group's model.
+    /// The group's model; null also for refused requests.
     pub model: Option<String>,
     /// The figures.
     #[serde(flatten)]
@@ -43,6 +43,8 @@ pub struct Figures {
     pub requests: u64,
     /// Of them, those whose usage is an estimate.
     pub estimated_requests: u64,
+    /// Requests that were refused; they are not among the others and belong to no model.
+    pub refused_requests: u64,
     /// Input tokens.
     pub input_tokens: u64,
     /// Of the input: read from a provider's cache.

@@ -14,7 +14,7 @@ use turnpike_wire::spend::{Batch, Encoded};
 
 use super::{DAY, House};
 
-fn spend(number: u128, key: KeyId, model: &str, at: u64, status: u16) -> Spend {
+pub(super) fn spend(number: u128, key: KeyId, model: &str, at: u64, status: u16) -> Spend {
     Spend {
         request: RequestId((u128::from(at) << 80) | number),
         at: Timestamp(at),
@@ -53,7 +53,7 @@ pub(super) async fn booker(house: &House) -> Booker {
     Booker::new(kv, term, 0, Arc::clone(house.app.streams()))
 }
 
-async fn book(house: &House, records: Vec<Spend>) {
+pub(super) async fn book(house: &House, records: Vec<Spend>) {
     let mut booker = booker(house).await;
     let (org, gateway, epoch) = (house.org, GatewayId(1), EpochId(1));
     let records = records.iter().map(|it| Encoded(turnpike_wire::spend::encode(it))).collect();
