@@ -277,13 +277,11 @@ impl Core {
         } else {
             key_works(&slot.key, id, now)
         };
+        let (used_up, legacy) = (slot.used_up.at(now), id.is_legacy());
+        let entry = Entry { org, used_up, key: slot.key, seq: slot.seq, legacy };
         match checked {
-            Ok(()) => {
-                let used_up = slot.used_up.at(now);
-                let legacy = id.is_legacy();
-                Ok(Entry { org, used_up, key: slot.key, seq: slot.seq, legacy })
-            }
-            Err(denial) => Err(Denied::new(denial, now).of(&org, &slot.key, slot.seq)),
+            Ok(()) => Ok(entry),
+            Err(denial) => Err(entry.denied(denial, now)),
         }
     }
 }
@@ -292,7 +290,7 @@ impl Entry {
     /// A denial of a request with this key.
     #[must_use]
     pub fn denied(&self, denial: Denial, now: Timestamp) -> Denied {
-        Denied::new(denial, now).of(&self.org, &self.key, self.seq)
+        Denied::new(denial, now).of(self)
     }
 
     /// The organisation.

@@ -185,7 +185,10 @@ pub async fn profile(
 
 /// The key whose properties an event says, all of them.
 fn profile_of(event: &Event) -> Option<(KeyId, &KeyProfile)> {
-    if let Event::KeyCreated { key, profile, .. } | Event::KeyChanged { key, profile } = event {
+    if let Event::KeyCreated { key, profile, .. }
+    | Event::KeyImported { key, profile, .. }
+    | Event::KeyChanged { key, profile } = event
+    {
         Some((*key, profile))
     } else {
         None

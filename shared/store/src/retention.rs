@@ -136,7 +136,7 @@ mod tests {
     use turnpike_domain::authority::Requester;
     use turnpike_domain::command::{Command, Order};
     use turnpike_domain::event::{Actor, Who};
-    use turnpike_domain::id::CommandId;
+    use turnpike_domain::id::{CommandId, RequestId};
     use turnpike_domain::state::{Role, Settings};
     use turnpike_domain::time::DAY_MS;
     use turnpike_runtime::clock::system;

@@ -5,16 +5,15 @@ use std::net::IpAddr;
 
 use turnpike_domain::admit::{Denial, Figures};
 use turnpike_domain::id::{DecisionId, KeyId, OrgId, RequestId};
-use turnpike_domain::state::{Key, LimitStatus, Organisation};
+use turnpike_domain::state::{LimitStatus, Organisation};
 use turnpike_domain::text::MAX_TOOL_CHARS;
 use turnpike_domain::time::{SECOND_MS, Timestamp};
 use turnpike_runtime::entropy;
 use turnpike_wire::decision::Decision;
 use turnpike_wire::seal::NONCE_BYTES;
 
-use super::Core;
+use super::{Core, Entry};
 use crate::permit::Quotas;
-use crate::view::OrgView;
 
 /// After how many seconds an overloaded gateway may be asked again: room comes back within moments,
 /// and who is told nothing asks again at once.
@@ -63,6 +62,8 @@ pub struct Subject {
     pub server: Option<Box<str>>,
     /// The tool that was asked for, once that is known.
     pub tool: Option<Box<str>>,
+    /// The caller came with the key's legacy secret.
+    pub legacy: bool,
 }
 
 impl Denied {
@@ -89,19 +90,21 @@ impl Denied {
         self
     }
 
-    /// With the key that was refused, which was set by the event `seq` of its organisation.
+    /// With the key that was refused.
     #[must_use]
-    pub fn of(mut self, org: &OrgView, key: &Key, seq: u64) -> Self {
+    pub fn of(mut self, entry: &Entry) -> Self {
+        let Entry { org, key, seq, legacy, .. } = entry;
         let Organisation { id, head, settings, .. } = &org.organisation;
         // What is shared is swapped when it changes; events about keys do not.
         self.subject = Some(Box::new(Subject {
             org: *id,
             key: key.id,
-            seq: head.seq.max(seq),
+            seq: head.seq.max(*seq),
             key_seq: key.seq,
             model: None,
             server: None,
             tool: None,
+            legacy: *legacy,
         }));
         self.limit_status = settings.limit_status;
         self
@@ -121,8 +124,8 @@ impl Denied {
     #[must_use]
     pub fn on_tool(mut self, server: &str, tool: Option<&str>) -> Self {
         if let Some(subject) = &mut self.subject {
-            subject.server = Some(server.into());
-            let cut = |tool: &str| tool.chars().take(MAX_TOOL_CHARS).collect::<String>().into();
+            let cut = |name: &str| name.chars().take(MAX_TOOL_CHARS).collect::<String>().into();
+            subject.server = Some(cut(server));
             subject.tool = tool.map(cut);
         }
         self

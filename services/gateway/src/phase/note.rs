@@ -26,6 +26,8 @@ pub(super) fn refused(
     record.status = denied.status();
     record.denial = Some(denied.denial);
     record.decision = Some(decision.into());
+    record.legacy = subject.legacy;
+    (record.server, record.tool) = (subject.server.clone(), subject.tool.clone());
     site.lane.note(subject.org, record);
 }
 
@@ -39,6 +41,7 @@ pub(super) fn answered(
     let of = (arrival.request, now, arrival.started_us);
     let mut record = bare(site, of, (entry.key.id, entry.key.seq));
     record.status = response.status().as_u16();
+    record.legacy = entry.legacy;
     site.lane.note(entry.org_id(), record);
     response
 }
@@ -73,6 +76,9 @@ fn bare(
         unmetered: true,
         repeats: 0,
         decision: None,
+        legacy: false,
+        server: None,
+        tool: None,
         streamed: false,
     }
 }

@@ -30,6 +30,12 @@ pub struct LoggedRequest {
     pub model: Option<String>,
     /// Who served it; null: nobody was to.
     pub provider_id: Option<ProviderRef>,
+    /// The MCP server that was called.
+    pub server: Option<String>,
+    /// The tool of it that was called.
+    pub tool: Option<String>,
+    /// It came with the key's legacy secret.
+    pub legacy: bool,
     /// The caller asked for a stream.
     pub streamed: bool,
     /// The status that the caller saw; 499 if the caller had gone.
