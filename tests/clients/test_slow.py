@@ -197,6 +197,21 @@ def test_t30_bombs(place):
     figures.tell("T30 bombs", kinds=len(cases), more_memory_kb=memory_kb(gateway) - rest_kb)
 
 
+def test_refusals_are_read_by_clients_that_are_still_writing(place):
+    """A client that writes all before it reads gets its answer, not a broken connection."""
+    house, gateway, key = place
+    wrong = key[:-1] + ("a" if key[-1] != "a" else "b")
+    cases = [(key, "POST /v1/chat/completions HTTP/1.1", 413), (wrong, "POST /v1/messages HTTP/1.1", 401)]
+    for secret, line, status in cases:
+        content = b"x" * (24 << 20)
+        sent = raw.head(secret, line, f"Content-Length: {len(content)}") + b"\r\n\r\n" + content
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
+            connection.sendall(sent)
+            assert raw.statuses(connection.recv(65536)) == [status]
+            connection.sendall(raw.whole(key, raw.body()))
+            assert raw.statuses(connection.recv(65536)) == [200]
+
+
 def test_t30_many_heads(place):
     """A head with too many or too long lines is refused before it is kept."""
     house, gateway, key = place

@@ -7,6 +7,7 @@ pub mod admit;
 mod budget;
 mod forward;
 mod identify;
+mod leftover;
 mod linger;
 mod note;
 mod observe;
@@ -86,7 +87,7 @@ pub async fn answer(
     let started_us = site.core.clock().boot_us();
     let trusted = &site.core.options().trusted_proxies;
     let address = identify::address(peer, request.headers(), trusted);
-    let (mut head, body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
     // Taken, so that nobody after this function sees a key in its query.
     let uri = std::mem::take(&mut head.uri);
     let sent = Sent { headers: &head.headers, query: uri.query().unwrap_or_default() };
@@ -100,11 +101,15 @@ pub async fn answer(
         Ok(entry) => {
             let arrival = Arrival { request: id, started_us, entry, address, model: None };
             let asked = Asked { dialect, target, query: uri.query().unwrap_or_default() };
-            handle(&site, arrival, asked, head.headers, body).await
+            handle(&site, arrival, asked, head.headers, &mut body).await
         }
         Err(denied) => Err(denied),
     };
     let mut response = handled.unwrap_or_else(|denied| {
+        // Who was too slow is not waited for; HTTP/2 closes one stream, not the connection.
+        if denied.denial != Denial::RequestTimeout && head.version != Version::HTTP_2 {
+            leftover::read_on(&site, body);
+        }
         site.lane.tally.denied(denied.denial);
         let decision = denied.decision(&site.core, id, address);
         note::refused(&site, (id, started_us), &denied, &decision);
@@ -126,7 +131,7 @@ async fn handle(
     mut arrival: Arrival,
     asked: Asked<'_>,
     headers: HeaderMap,
-    body: Incoming,
+    body: &mut Incoming,
 ) -> Result<Response<Outgoing>, Denied> {
     let core = &*site.core;
     let Asked { dialect, target, query } = asked;
