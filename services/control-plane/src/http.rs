@@ -63,6 +63,8 @@ pub(crate) struct Api {
     pub(crate) figures: FigureCache,
     /// Places for streams that are followed.
     pub(crate) followers: Arc<Semaphore>,
+    /// Places for imports.
+    pub(crate) importers: Arc<Semaphore>,
     /// Ends what would otherwise be followed for ever.
     pub(crate) stopping: CancellationToken,
     document: Bytes,
@@ -79,6 +81,7 @@ pub(crate) fn router(app: Arc<App>, stopping: CancellationToken) -> Router {
         throttle: Throttle::new(),
         figures: FigureCache::default(),
         followers: Arc::new(Semaphore::new(events::MAX_FOLLOWERS)),
+        importers: Arc::new(Semaphore::new(keys::import::MAX_IMPORTS)),
         stopping,
         document: serde_json::to_vec(&document).unwrap_or_default().into(),
         app,

@@ -87,6 +87,14 @@ fn parameters(spec: &Spec) -> Value {
 }
 
 fn request_body(spec: &Spec, body: &Shape, schemas: &mut BTreeMap<String, Value>) -> Value {
+    if !spec.streams.is_empty() {
+        let each = spec.streams.iter().map(|kind| ((*kind).to_owned(), json!({})));
+        let mut kinds: Map<String, Value> = each.collect();
+        if let Some(first) = kinds.values_mut().next() {
+            *first = json!({ "schema": reference(&body.name) });
+        }
+        return json!({ "required": true, "content": kinds });
+    }
     if spec.verb != Verb::Patch {
         let required =
             schemas.get(&body.name).is_some_and(|schema| schema.get("required").is_some());

@@ -104,6 +104,11 @@ impl Code {
         }
     }
 
+    /// The name in the contract.
+    pub(crate) const fn name(self) -> &'static str {
+        self.parts().1
+    }
+
     /// The HTTP status.
     pub(crate) const fn status(self) -> StatusCode {
         self.parts().0

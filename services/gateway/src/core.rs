@@ -17,7 +17,7 @@ use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::metrics::Metrics;
 use turnpike_wire::seal::SealingKeys;
-use turnpike_wire::secret::{Peppers, Presented};
+use turnpike_wire::secret::{Legacy, Peppers, Presented};
 
 pub use denied::Denied;
 
@@ -112,15 +112,26 @@ impl Core {
         let slot = self.table.get(&presented.public_id);
         let stored = slot.as_ref().and_then(|slot| slot.secret(presented.public_id));
         let right = self.peppers.verify(stored, presented);
-        let Some(slot) = slot.filter(|_| right) else {
-            let denial = if self.freshness.may_miss(&*self.clock) {
-                Denial::ControlPlaneStale
-            } else {
-                Denial::Unauthorized
-            };
-            return Err(self.denied(denial));
-        };
+        let slot = slot.filter(|_| right).ok_or_else(|| self.unknown())?;
         self.entry(slot, presented.public_id)
+    }
+
+    /// The key of a legacy secret, if one works. It is looked up under every pepper in use, found
+    /// or not, so that the time tells nothing.
+    ///
+    /// # Errors
+    /// As [`Self::identify`].
+    pub fn identify_legacy(&self, presented: Legacy<'_>) -> Result<Entry, Denied> {
+        let mut found = None;
+        for candidate in self.peppers.candidates(presented.hash()) {
+            let id = candidate.public_id();
+            let slot = self.table.get(&id);
+            if candidate.is(slot.as_ref().and_then(|slot| slot.secret(id))) {
+                found = slot.map(|slot| (slot, id));
+            }
+        }
+        let (slot, id) = found.ok_or_else(|| self.unknown())?;
+        self.entry(slot, id)
     }
 
     /// Plans, models and the platform's providers.
@@ -264,6 +275,12 @@ impl Core {
 
     pub(crate) fn set_credentials(&self, opened: HashMap<Box<[u8]>, ProviderCredential>) {
         self.credentials.store(Arc::new(opened));
+    }
+
+    /// The refusal of a secret that is not known, or may not be known yet.
+    fn unknown(&self) -> Denied {
+        let missed = self.freshness.may_miss(&*self.clock);
+        self.denied(if missed { Denial::ControlPlaneStale } else { Denial::Unauthorized })
     }
 
     fn entry(&self, slot: Slot, id: PublicId) -> Result<Entry, Denied> {

@@ -1,4 +1,4 @@
-//! The key table: from a secret's public id to its key, read by every core without a lock.
+//! The key table: from what a secret is looked up by to its key, read by every core without a lock.
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use turnpike_domain::time::{Timestamp, Window};
 
 use crate::view::OrgCell;
 
-/// Keys by public id. One key stands under two ids while a rotation overlaps.
+/// Keys by public id; legacy secrets stand under a part of their digest. One key stands under two
+/// ids while a rotation overlaps or a migration runs.
 #[derive(Default)]
 pub(crate) struct Table {
     slots: papaya::HashMap<PublicId, Slot, BuildHasherDefault<IdHasher>>,
@@ -87,7 +88,7 @@ impl Table {
 impl Slot {
     /// The secret whose public id is `id`.
     pub(crate) fn secret(&self, id: PublicId) -> Option<&StoredSecret> {
-        secrets(&self.key).find(|secret| secret.public_id == id)
+        self.key.secrets().find(|secret| secret.public_id == id)
     }
 }
 
@@ -112,12 +113,8 @@ impl UsedUp {
     }
 }
 
-fn secrets(key: &Key) -> impl Iterator<Item = &StoredSecret> {
-    std::iter::once(&key.secret).chain(key.previous.as_deref().map(|previous| &previous.secret))
-}
-
 fn public_ids(key: &Key) -> impl Iterator<Item = PublicId> {
-    secrets(key).map(|secret| secret.public_id)
+    key.secrets().map(|secret| secret.public_id)
 }
 
 /// Folds the sixteen bytes of a public id, which are random already, into a hash.

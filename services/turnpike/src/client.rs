@@ -34,7 +34,7 @@ const FIRST_WAIT_MS: u64 = 100;
 /// The longest wait for a proof of propagation is 30 s; the answer needs a moment more.
 const CALL_TIMEOUT_MS: u64 = 40 * SECOND_MS;
 /// The largest answer that is read: a page of a thousand keys is a few megabytes.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
+pub(crate) const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// What is repeated of an answer that is no problem report.
 const MAX_QUOTED_CHARS: usize = 200;
 /// The largest file of a secret: a token has 71 characters, a password at most 128.
@@ -173,6 +173,9 @@ impl Client {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
+        if let Some((kind, file)) = &call.file {
+            request = request.header(http::header::CONTENT_TYPE, *kind).body(file.clone());
+        }
         let answer = request.send().await.map_err(|source| self.unreachable(source))?;
         if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer).await) }
     }
@@ -192,11 +195,11 @@ impl Client {
         self.strange(&format!("{status} {}", quoted.trim()))
     }
 
-    fn unreachable(&self, source: reqwest::Error) -> Failure {
+    pub(crate) fn unreachable(&self, source: reqwest::Error) -> Failure {
         Failure::Unreachable { url: self.base.to_string(), source: source.without_url() }
     }
 
-    fn strange(&self, what: &str) -> Failure {
+    pub(crate) fn strange(&self, what: &str) -> Failure {
         Failure::Strange { url: self.base.to_string(), what: what.to_owned() }
     }
 }

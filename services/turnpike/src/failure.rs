@@ -57,6 +57,9 @@ pub enum Failure {
     /// The chain of the audit log is broken.
     #[error("{0}")]
     NotVerified(String),
+    /// Rows of an import were refused.
+    #[error("{0}")]
+    NotImported(String),
     /// The HTTP client could not be made, or the URL cannot be called.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -101,6 +104,7 @@ impl Failure {
             | Self::NotFound(_)
             | Self::NotApplied(_)
             | Self::NotVerified(_)
+            | Self::NotImported(_)
             | Self::Client(_)
             | Self::Tls(_)
             | Self::Echo(_)
@@ -141,6 +145,7 @@ impl Failure {
             | Self::NotFound(_)
             | Self::NotApplied(_)
             | Self::NotVerified(_)
+            | Self::NotImported(_)
             | Self::Client(_)
             | Self::Tls(_)
             | Self::Echo(_)

@@ -40,6 +40,21 @@ impl Holder {
 
 const IN_USE: &str = "cannot be imported: this secret is in use already";
 
+/// Who has the secret of each of the keys, if anybody does.
+///
+/// # Errors
+/// [`StoreError`] if the rows cannot be read.
+pub async fn holders(
+    snapshot: &dyn Snapshot,
+    keys: &[ImportedKey],
+) -> Result<Vec<Option<Holder>>, StoreError> {
+    let mut holders = Vec::with_capacity(keys.len());
+    for key in keys {
+        holders.push(holder(snapshot, key).await?);
+    }
+    Ok(holders)
+}
+
 /// Who has one of the secret's digests, if anybody does.
 pub(crate) async fn holder(
     snapshot: &dyn Snapshot,

@@ -11,6 +11,12 @@ pub(crate) const VERSION: u8 = 1;
 /// The form of totals that count what was refused.
 const WITH_REFUSED: u8 = 2;
 
+/// The form of totals that legacy secrets have a part in.
+const WITH_LEGACY: u8 = 3;
+/// The bytes of those forms behind their versions.
+const REFUSED_BYTES: usize = 64;
+const LEGACY_BYTES: usize = REFUSED_BYTES + 16;
+
 /// What a key used of a model in one hour, or of all models in all time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Total {
@@ -26,10 +32,14 @@ pub struct Total {
     pub output: u64,
     /// What it cost.
     pub cost: NanoUsd,
-    /// When the last of the requests was admitted.
+    /// When the last of the requests that came with a secret of ours was admitted; 0: none.
     pub last_at: Timestamp,
     /// Requests that were refused: not among the others.
     pub refused: u64,
+    /// Of the requests, those that came with a legacy secret.
+    pub legacy: u64,
+    /// When the last of those was admitted; 0: none.
+    pub legacy_at: Timestamp,
 }
 
 /// Up to where the spend of one epoch is booked.
@@ -46,6 +56,12 @@ pub struct Place {
 }
 
 impl Total {
+    /// When the last of the requests was admitted.
+    #[must_use]
+    pub fn used_at(&self) -> Timestamp {
+        self.last_at.max(self.legacy_at)
+    }
+
     /// Both together.
     pub(crate) fn add(&mut self, other: &Self) {
         self.requests = self.requests.saturating_add(other.requests);
@@ -56,11 +72,14 @@ impl Total {
         self.cost = self.cost.plus(other.cost);
         self.last_at = self.last_at.max(other.last_at);
         self.refused = self.refused.saturating_add(other.refused);
+        self.legacy = self.legacy.saturating_add(other.legacy);
+        self.legacy_at = self.legacy_at.max(other.legacy_at);
     }
 
+    /// What legacy secrets add stands at the end, and only where there is any.
     pub(crate) fn bytes(&self) -> Bytes {
-        let mut value = BytesMut::with_capacity(65);
-        value.put_u8(WITH_REFUSED);
+        let mut value = BytesMut::with_capacity(1 + LEGACY_BYTES);
+        value.put_u8(if self.legacy > 0 { WITH_LEGACY } else { WITH_REFUSED });
         value.put_u64(self.requests);
         value.put_u64(self.estimated);
         value.put_u64(self.input);
@@ -69,15 +88,20 @@ impl Total {
         value.put_i64(self.cost.0);
         value.put_u64(self.last_at.0);
         value.put_u64(self.refused);
+        if self.legacy > 0 {
+            value.put_u64(self.legacy);
+            value.put_u64(self.legacy_at.0);
+        }
         value.freeze()
     }
 
     pub(crate) fn read(value: &[u8]) -> Result<Self, StoreError> {
-        let (mut rest, counts_refused) = match value.split_first() {
-            Some((&WITH_REFUSED, rest)) if rest.len() == 64 => (rest, true),
-            Some(_) | None => (of_version(value, 56, "total")?, false),
+        let (mut rest, parts) = match value.split_first() {
+            Some((&WITH_LEGACY, rest)) if rest.len() == LEGACY_BYTES => (rest, WITH_LEGACY),
+            Some((&WITH_REFUSED, rest)) if rest.len() == REFUSED_BYTES => (rest, WITH_REFUSED),
+            Some(_) | None => (of_version(value, 56, "total")?, VERSION),
         };
-        Ok(Self {
+        let mut total = Self {
             requests: rest.get_u64(),
             estimated: rest.get_u64(),
             input: rest.get_u64(),
@@ -85,8 +109,16 @@ impl Total {
             output: rest.get_u64(),
             cost: NanoUsd(rest.get_i64()),
             last_at: Timestamp(rest.get_u64()),
-            refused: if counts_refused { rest.get_u64() } else { 0 },
-        })
+            ..Self::default()
+        };
+        if parts >= WITH_REFUSED {
+            total.refused = rest.get_u64();
+        }
+        if parts >= WITH_LEGACY {
+            total.legacy = rest.get_u64();
+            total.legacy_at = Timestamp(rest.get_u64());
+        }
+        Ok(total)
     }
 }
 

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod decision;
 pub mod explain;
 pub mod gateway;
+pub mod import;
 pub mod input;
 pub mod key;
 pub mod member;

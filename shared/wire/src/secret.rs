@@ -6,8 +6,10 @@
 //! bits) and 6 of the CRC-32 (IEEE 802.3) over the 65 characters that stand before it. What is
 //! hashed is the whole text, so that `printf %s "$TOKEN" | sha256sum` is what an import takes.
 
+mod legacy;
 mod pepper;
 
+pub use legacy::{Candidate, Legacy, MAX_LEGACY_BYTES, MIN_LEGACY_BYTES, NotLegacy, SecretHash};
 pub use pepper::{NoPepper, Pepper, Peppers};
 
 use std::fmt;
@@ -35,6 +37,10 @@ const CHECKED_CHARS: usize = PREFIX_CHARS + PUBLIC_ID_CHARS + SECRET_CHARS;
 const PUBLIC_ENTROPY_BYTES: usize = 16;
 /// Characters that a preview shows after the prefix and at the end.
 const PREVIEW_CHARS: usize = 4;
+
+/// Every kind that there is.
+const KINDS: [SecretKind; 4] =
+    [SecretKind::Model, SecretKind::Management, SecretKind::Gateway, SecretKind::Invitation];
 
 /// A secret in plain text. It is wiped from memory, does not print and has no serialised form;
 /// equality takes the same time wherever two secrets differ.
@@ -170,9 +176,7 @@ impl fmt::Debug for Presented<'_> {
 }
 
 fn kind_of(bytes: &[u8]) -> Option<SecretKind> {
-    let kinds =
-        [SecretKind::Model, SecretKind::Management, SecretKind::Gateway, SecretKind::Invitation];
-    kinds.into_iter().find(|kind| bytes.starts_with(prefix(*kind).as_bytes()))
+    KINDS.into_iter().find(|kind| bytes.starts_with(prefix(*kind).as_bytes()))
 }
 
 fn checksum(checked: &[u8]) -> [u8; CHECKSUM_CHARS] {

@@ -167,6 +167,15 @@ impl Ask {
         self.query(name).map(read).transpose()
     }
 
+    /// A query parameter that is true or false.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
+        let read = |text: &str| {
+            let message = "must be true or false";
+            text.parse().map_err(|_| Problem::field(&format!("?{name}"), message))
+        };
+        self.query(name).map(read).transpose()
+    }
+
     /// A query parameter as a number.
     pub(crate) fn number<T: FromStr + Display + PartialOrd>(
         &self,

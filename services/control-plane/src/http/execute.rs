@@ -180,7 +180,7 @@ impl Ask {
     }
 
     /// The command's id: that of the Idempotency-Key, which is the caller's own, or a new one.
-    fn command_id(&self, by: &Caller) -> Result<CommandId, Problem> {
+    pub(crate) fn command_id(&self, by: &Caller) -> Result<CommandId, Problem> {
         let Some(value) = self.headers.get("idempotency-key") else {
             return Ok(CommandId(self.maker));
         };

@@ -2,7 +2,9 @@
 
 mod actions;
 mod explain;
+pub(crate) mod import;
 mod list;
+mod migrate;
 mod view;
 
 use serde_json::Value;
@@ -30,6 +32,7 @@ const LIST: &[Param] = &[
     Param::text("status", "active, inactive, expired, revoked or exhausted."),
     Param::text("owner", "A member's id."),
     Param::text("project", "A project's id."),
+    Param::text("legacy", "`true`: keys that a legacy secret opens; `false`: the others."),
     Param::text("sort", "name, owner, status, requests or created_at; `-` before it descends."),
 ];
 
@@ -59,6 +62,8 @@ pub(super) fn routes() -> Vec<Route> {
             .gives(Gives::Written { thing: shape::<Deleted>(), created: false, secret: false }),
     ];
     routes.extend(actions::routes());
+    routes.extend(import::routes());
+    routes.extend(migrate::routes());
     routes.extend(explain::routes());
     routes
 }

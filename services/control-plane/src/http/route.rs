@@ -73,6 +73,8 @@ pub(crate) struct Spec {
     pub(crate) known: bool,
     pub(crate) query: &'static [&'static [Param]],
     pub(crate) body: Option<Shape>,
+    /// The content types of a body of many such shapes; empty: the body is one, as JSON.
+    pub(crate) streams: &'static [&'static str],
     pub(crate) gives: Gives,
     /// Content types besides JSON.
     pub(crate) also: &'static [&'static str],
@@ -145,6 +147,28 @@ impl Route {
         Self::with(verb, path, id, true, handler)
     }
 
+    /// A route for callers that are known, whose body is read as it arrives.
+    pub(crate) fn streaming<F, R>(
+        verb: Verb,
+        path: &'static str,
+        id: &'static str,
+        handler: F,
+    ) -> Self
+    where
+        F: Fn(Ask, Caller, Body) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Answer> + Send + 'static,
+    {
+        let handler = move |mut ask: Ask, incoming: Body| {
+            let handler = handler.clone();
+            async move {
+                let caller = auth::caller(&ask).await?;
+                ask.enter(&caller).await?;
+                handler(ask, caller, incoming).await
+            }
+        };
+        Self::with(verb, path, id, true, handler)
+    }
+
     /// A route for everybody.
     pub(crate) fn open<F, R>(verb: Verb, path: &'static str, id: &'static str, handler: F) -> Self
     where
@@ -169,7 +193,18 @@ impl Route {
         let handler: Handler = Arc::new(move |ask, incoming| Box::pin(handler(ask, incoming)));
         let gives = Gives::Other("application/json");
         let query: &[&[Param]] = &[];
-        let spec = Spec { id, verb, path, about: "", known, query, body: None, gives, also: &[] };
+        let spec = Spec {
+            id,
+            verb,
+            path,
+            about: "",
+            known,
+            query,
+            body: None,
+            streams: &[],
+            gives,
+            also: &[],
+        };
         Self { spec, handler }
     }
 
@@ -188,6 +223,12 @@ impl Route {
     /// The shape of the body.
     pub(crate) fn takes<T: ToSchema>(mut self) -> Self {
         self.spec.body = Some(shape::<T>());
+        self
+    }
+
+    /// The content types of a body that is read as it arrives.
+    pub(crate) fn streams(mut self, streams: &'static [&'static str]) -> Self {
+        self.spec.streams = streams;
         self
     }
 

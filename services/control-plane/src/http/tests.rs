@@ -6,6 +6,7 @@ mod decisions;
 mod description;
 mod figures;
 mod keys;
+mod legacy;
 mod limits;
 mod lists;
 mod people;

@@ -1,5 +1,7 @@
 //! The mirror in step with a control plane, over a bus that loses, repeats and reorders.
 
+mod legacy;
+
 use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
@@ -15,7 +17,7 @@ use turnpike_runtime::config::Secret;
 use turnpike_runtime::tasks::Tasks;
 use turnpike_wire::form;
 use turnpike_wire::heartbeat::Receipt;
-use turnpike_wire::secret::{PlainSecret, parse};
+use turnpike_wire::secret::{Peppers, PlainSecret, parse};
 
 use super::*;
 use crate::board::Board;
@@ -51,12 +53,15 @@ impl House {
     }
 
     async fn start(fake: Fake, data: Arc<tempfile::TempDir>) -> Self {
+        Self::under(peppers(), fake, data).await
+    }
+
+    async fn under(peppers: Peppers, fake: Fake, data: Arc<tempfile::TempDir>) -> Self {
         let clock = PausedClock::new(DAY);
         let shared: SharedClock = Arc::new(clock.clone());
         let bus = Arc::new(LocalBus::with_kept_bytes(Arc::clone(&shared), KEPT_BYTES));
         let options = ServeOptions::default();
-        let core =
-            Arc::new(Core::new(Arc::clone(&shared), options, peppers(), decisions(), GATEWAY));
+        let core = Arc::new(Core::new(Arc::clone(&shared), options, peppers, decisions(), GATEWAY));
         let mut world = World::new(Arc::clone(&core), sealing());
         let token = Secret::from(secrecy::SecretString::from("token"));
         if let Some(loaded) = disk::load(data.path(), &token) {

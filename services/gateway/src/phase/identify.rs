@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use ipnet::IpNet;
 use turnpike_domain::admit::Denial;
-use turnpike_wire::secret;
+use turnpike_wire::secret::{self, Legacy};
 
 use crate::core::{Core, Denied, Entry};
 use crate::dialect::{Dialect, Sent};
@@ -23,9 +23,13 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) fn identify(core: &Core, dialect: Dialect, sent: Sent<'_>) -> Result<Entry, Denied> {
     let refused = |message| core.denied(Denial::Unauthorized).with_message(message);
     let text = credential::credential(dialect, sent).map_err(|error| refused(error.to_string()))?;
-    let presented = secret::parse(&text)
-        .map_err(|error| refused(format!("The API key is malformed: {error}.")))?;
-    core.identify(&presented)
+    let error = match secret::parse(&text) {
+        Ok(presented) => return core.identify(&presented),
+        Err(error) => error,
+    };
+    let legacy =
+        Legacy::read(&text).map_err(|_| refused(format!("The API key is malformed: {error}.")))?;
+    core.identify_legacy(legacy)
 }
 
 /// The caller's address: the peer's, or, where peers are proxies of ours, the first address from

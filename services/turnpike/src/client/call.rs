@@ -1,5 +1,6 @@
 //! One call to the management API, described before it is made.
 
+use bytes::Bytes;
 use http::Method;
 use reqwest::Url;
 use serde_json::Value;
@@ -14,6 +15,8 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     /// What is sent; nothing for GET and DELETE.
     pub(crate) body: Option<Value>,
+    /// What is sent in its place that is no JSON: its media type, and all of it.
+    pub(crate) file: Option<(&'static str, Bytes)>,
     /// It needs no token.
     pub(crate) is_open: bool,
     /// The media type that is asked for, if not JSON.
@@ -31,6 +34,15 @@ impl Call {
     /// Adds something, or does something to it.
     pub(crate) fn post<'a>(path: impl IntoIterator<Item = &'a str>, body: Value) -> Self {
         Self { body: Some(body), ..Self::new(Method::POST, path) }
+    }
+
+    /// Sends a file.
+    pub(crate) fn upload<'a>(
+        path: impl IntoIterator<Item = &'a str>,
+        kind: &'static str,
+        file: Bytes,
+    ) -> Self {
+        Self { file: Some((kind, file)), ..Self::new(Method::POST, path) }
     }
 
     /// Changes the fields that the body names.
@@ -77,7 +89,15 @@ impl Call {
 
     fn new<'a>(method: Method, path: impl IntoIterator<Item = &'a str>) -> Self {
         let path = path.into_iter().map(ToOwned::to_owned).collect();
-        Self { method, body: None, is_open: false, accept: None, path, query: Vec::new() }
+        Self {
+            method,
+            body: None,
+            file: None,
+            is_open: false,
+            accept: None,
+            path,
+            query: Vec::new(),
+        }
     }
 }
 

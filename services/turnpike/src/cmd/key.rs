@@ -2,7 +2,9 @@
 
 mod create;
 mod explain;
+mod import;
 mod list;
+mod migrate;
 mod show;
 mod usage;
 
@@ -24,6 +26,12 @@ pub(crate) enum Key {
     /// Make a key; its secret is shown this once
     #[command(after_help = create::EXAMPLES)]
     Create(create::Create),
+    /// Make keys of secrets that their callers have already
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Import),
+    /// Give a legacy key a secret of its own kind beside the old one, and end that at last
+    #[command(after_help = migrate::EXAMPLES)]
+    Migrate(migrate::Migrate),
     /// List keys
     List(list::List),
     /// Show all of a key
@@ -121,6 +129,8 @@ impl Run for Key {
     async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
             Self::Create(create) => create.run(session).await,
+            Self::Import(import) => import.run(session).await,
+            Self::Migrate(migrate) => migrate.run(session).await,
             Self::List(list) => list.run(session).await,
             Self::Show(named) => show::run(&named.key, session).await,
             Self::Edit(edit) => edit.run(session).await,

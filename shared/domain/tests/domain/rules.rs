@@ -6,6 +6,7 @@ mod evolve;
 mod gateway;
 mod key;
 mod ledger;
+mod legacy;
 mod mcp;
 mod member;
 mod organisation;

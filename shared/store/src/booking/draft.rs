@@ -159,6 +159,9 @@ impl Total {
             Source::Estimated => 1,
             Source::Provider | Source::Counted => 0,
         };
+        let never = Timestamp::default();
+        let (last_at, legacy_at) =
+            if record.legacy { (never, record.at) } else { (record.at, never) };
         Self {
             requests: 1,
             estimated,
@@ -166,8 +169,10 @@ impl Total {
             cached_input: record.usage.cached_input,
             output: record.usage.output,
             cost: record.cost,
-            last_at: record.at,
+            last_at,
             refused: 0,
+            legacy: u64::from(record.legacy),
+            legacy_at,
         }
     }
 }

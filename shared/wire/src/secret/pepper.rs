@@ -14,15 +14,15 @@ const MIN_KEY_BYTES: usize = 32;
 /// One version of the pepper, with the state of its hash prepared.
 #[derive(Clone)]
 pub struct Pepper {
-    version: PepperVersion,
+    pub(super) version: PepperVersion,
     state: Hmac<Sha256>,
 }
 
 /// The peppers in use: the newest makes digests, all of them check.
 #[derive(Clone)]
 pub struct Peppers {
-    newest: Pepper,
-    older: Vec<Pepper>,
+    pub(super) newest: Pepper,
+    pub(super) older: Vec<Pepper>,
 }
 
 /// Why there can be no digests.
@@ -52,7 +52,7 @@ impl Pepper {
         Ok(Self { version, state })
     }
 
-    fn digest(&self, sha256: &[u8]) -> Digest {
+    pub(super) fn digest(&self, sha256: &[u8]) -> Digest {
         let mut state = self.state.clone();
         state.update(sha256);
         Digest(state.finalize().into_bytes().into())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use turnpike_domain::id::{KeyId, MemberId, ProjectId};
 use turnpike_domain::state::{Key as Known, Organisation, Status};
+use turnpike_domain::time::Timestamp;
 use turnpike_wire::api::page::Page;
 
 use super::view;
@@ -32,6 +33,7 @@ struct Filter {
     status: Option<Status>,
     owner: Option<MemberId>,
     project: Option<ProjectId>,
+    legacy: Option<bool>,
     sort: Sort,
     descending: bool,
 }
@@ -46,7 +48,9 @@ pub(super) async fn list(ask: Ask, caller: Caller) -> Answer {
             let exhausted = state.is_exhausted(key.id, ask.now);
             let status = key.status(ask.now, exhausted);
             let rank = || filter.rank(state, key, status, &figures);
-            filter.fits(key, status).then(|| ((rank(), key.id.0), (Arc::clone(key), exhausted)))
+            filter
+                .fits(key, status, ask.now)
+                .then(|| ((rank(), key.id.0), (Arc::clone(key), exhausted)))
         });
         span.page(found)
     };
@@ -84,12 +88,13 @@ impl Filter {
             status: ask.text("status")?,
             owner: ask.text("owner")?,
             project: ask.text("project")?,
+            legacy: ask.flag("legacy")?,
             sort,
             descending,
         })
     }
 
-    fn fits(&self, key: &Known, status: Status) -> bool {
+    fn fits(&self, key: &Known, status: Status, now: Timestamp) -> bool {
         let found = |search: &String| {
             key.profile.name.to_lowercase().contains(search)
                 || key.secret.preview.to_lowercase().contains(search)
@@ -98,6 +103,7 @@ impl Filter {
             && self.status.is_none_or(|wanted| wanted == status)
             && self.owner.is_none_or(|wanted| key.profile.owner == Some(wanted))
             && self.project.is_none_or(|wanted| key.profile.project == Some(wanted))
+            && self.legacy.is_none_or(|wanted| key.is_legacy(now) == wanted)
     }
 
     /// What a key is sorted by. Names are sorted as people read them, without regard to case.

@@ -19,6 +19,7 @@ const COLUMNS: &[Column] = &[
     Column::plain("project", "/project_id"),
     Column::plain("key", "/preview"),
     Column::plain("status", "/status"),
+    Column::plain("legacy", "/legacy"),
     Column::new("quota", "", quota),
     Column::new("expires", "/expires_at", expiry),
     Column::new("ips", "/scopes/ips", any),
@@ -43,6 +44,9 @@ pub(crate) struct List {
     /// Keys of this project, by id or name
     #[arg(long)]
     project: Option<String>,
+    /// Keys that a legacy secret opens (true), or the others (false)
+    #[arg(long, value_name = "BOOL")]
+    legacy: Option<bool>,
     /// name, owner, status, requests or created_at; a - before it turns the order round
     #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
     sort: Option<String>,
@@ -60,7 +64,8 @@ impl Run for List {
             .with_some("status", self.status)
             .with_some("sort", self.sort)
             .with_some("owner", owner)
-            .with_some("project", project);
+            .with_some("project", project)
+            .with_some("legacy", self.legacy);
         let mut keys = self.page.read(session, call).await?;
         if !session.output.json {
             rename(session, &mut keys, "owner_id", Kind::MEMBER).await?;
