@@ -22,7 +22,7 @@ use turnpike_domain::time::{Reset, Timestamp, Window};
 use turnpike_wire::authority::{Call, EndRuns, LeaseAnswer, LeaseCall, Recall, RunsEnded};
 use turnpike_wire::decision::Decision;
 use turnpike_wire::form::{decode, encode};
-use turnpike_wire::heartbeat::{Heartbeat, MovedHead, Receipt};
+use turnpike_wire::heartbeat::{CircuitState, Heartbeat, MovedHead, ProviderHealth, Receipt};
 use turnpike_wire::sign::SigningKey;
 use turnpike_wire::snapshot::{
     Assembly, Frames, Splitter, State, Taken, framed, organisation, platform,
@@ -55,6 +55,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("heartbeat.v1.cbor", heartbeat().sign(&key)),
         ("receipt.v1.cbor", encode(&least_receipt())),
         ("receipt-spent.v1.cbor", encode(&receipt())),
+        ("receipt-providers.v1.cbor", encode(&receipt_of_providers())),
         ("lease-call.v1.cbor", encode(&lease_call())),
         ("lease-answer.v1.cbor", encode(&lease_answer())),
         ("lease-refusal.v1.cbor", encode(&lease_refusal())),
@@ -89,6 +90,7 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
             assert_eq!(Heartbeat::verify(bytes, &signing_key().verifying_key()), Ok(heartbeat()))
         }
         "receipt.v1.cbor" => assert_eq!(decode(bytes), Ok(least_receipt())),
+        "receipt-providers.v1.cbor" => assert_eq!(decode(bytes), Ok(receipt_of_providers())),
         "receipt-spent.v1.cbor" => assert_eq!(decode(bytes), Ok(receipt())),
         "lease-call.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_call())),
         "lease-answer.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_answer())),
@@ -222,7 +224,30 @@ fn heartbeat() -> Heartbeat {
 
 fn least_receipt() -> Receipt {
     let position = Position(1 << 90);
-    Receipt { epoch: EPOCH, position, at: AT, complete_to: None, spent: Vec::new() }
+    let (spent, providers) = (Vec::new(), Vec::new());
+    Receipt { epoch: EPOCH, position, at: AT, complete_to: None, spent, providers }
+}
+
+/// With the most and the least that is told of a provider.
+fn receipt_of_providers() -> Receipt {
+    let down = ProviderHealth {
+        provider: ProviderId(8),
+        circuit: CircuitState::Open,
+        since: Some(AT),
+        in_flight: 3,
+        calls: 40,
+        errors: 20,
+        p50_ms: Some(120),
+    };
+    let fresh = ProviderHealth {
+        provider: ProviderId(9),
+        circuit: CircuitState::Closed,
+        since: None,
+        p50_ms: None,
+        ..down.clone()
+    };
+    let probed = ProviderHealth { circuit: CircuitState::HalfOpen, ..down.clone() };
+    Receipt { providers: vec![down, fresh, probed], ..least_receipt() }
 }
 
 fn receipt() -> Receipt {

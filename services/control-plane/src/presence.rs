@@ -1,6 +1,7 @@
 //! Presence: which gateways are online, and up to which position each has applied what changed.
 
 mod promises;
+mod providers;
 #[cfg(test)]
 mod tests;
 
@@ -8,15 +9,18 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use turnpike_domain::id::{EpochId, GatewayId, OrgId, Position};
+use turnpike_domain::id::{EpochId, GatewayId, OrgId, Position, ProviderId};
 use turnpike_domain::state::{Gateway, Organisation, Platform};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_store::usage::EpochPlace;
+use turnpike_wire::heartbeat::ProviderHealth;
 
 pub use promises::Promise;
+pub use providers::Fare;
 
 use promises::Promises;
+use providers::Words;
 
 /// What stands in for an unbounded staleness when asking who is online.
 const UNBOUNDED_ONLINE_MS: u64 = 10 * 60 * 1_000;
@@ -71,6 +75,7 @@ pub struct Presence {
     clock: SharedClock,
     heard: Mutex<BTreeMap<(OrgId, GatewayId), Heard>>,
     promises: Mutex<BTreeMap<(OrgId, GatewayId), Promises>>,
+    providers: Mutex<Words>,
     news: Notify,
     /// When this process began to listen, on its steady clock.
     since_ms: u64,
@@ -81,8 +86,8 @@ impl Presence {
     #[must_use]
     pub fn new(clock: SharedClock) -> Self {
         let since_ms = clock.boot_ms();
-        let (heard, promises) = (Mutex::default(), Mutex::default());
-        Self { clock, heard, promises, news: Notify::new(), since_ms }
+        let (heard, promises, providers) = Default::default();
+        Self { clock, heard, promises, providers, news: Notify::new(), since_ms }
     }
 
     /// Takes a receipt.
@@ -111,6 +116,25 @@ impl Presence {
     pub fn promised(&self, org: OrgId, gateway: GatewayId, promise: Promise) {
         let mut promises = self.promises.lock().unwrap_or_else(PoisonError::into_inner);
         promises.entry((org, gateway)).or_default().add(promise);
+    }
+
+    /// Takes what a receipt says of providers.
+    pub fn told_of_providers(&self, org: OrgId, gateway: GatewayId, told: Vec<ProviderHealth>) {
+        let now_ms = self.clock.boot_ms();
+        let mut words = self.providers.lock().unwrap_or_else(PoisonError::into_inner);
+        words.hear((org, gateway), told, now_ms);
+    }
+
+    /// How a provider of `owner` (`None`: of the platform) fares with each gateway that has called
+    /// it and was heard lately.
+    #[must_use]
+    pub fn provider(
+        &self,
+        id: ProviderId,
+        owner: Option<OrgId>,
+    ) -> Vec<(GatewayId, ProviderHealth)> {
+        let words = self.providers.lock().unwrap_or_else(PoisonError::into_inner);
+        words.of(id, owner, self.clock.boot_ms())
     }
 
     /// Up to when all that `gateways` have served is booked, by the places of a moment of the

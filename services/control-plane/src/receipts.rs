@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use turnpike_bus::seam::{Feed, Message, ReadError, Start, Topic};
 use turnpike_wire::form;
-use turnpike_wire::heartbeat::{MAX_SPENT, Receipt};
+use turnpike_wire::heartbeat::{MAX_PROVIDERS, MAX_SPENT, Receipt};
 
 use crate::app::App;
 use crate::presence::Promise;
@@ -35,10 +35,13 @@ pub(crate) async fn listen(app: Arc<App>) {
 fn take(app: &App, message: &Message) {
     let Topic::Receipts { org, gateway } = message.topic else { return };
     match form::decode::<Receipt>(&message.payload) {
-        Ok(Receipt { epoch, position, at, complete_to, spent }) => {
+        Ok(Receipt { epoch, position, at, complete_to, spent, providers }) => {
             app.presence.hear(org, gateway, epoch, position, at);
             if let Some(complete_to) = complete_to.filter(|_| spent.len() <= MAX_SPENT) {
                 app.presence.promised(org, gateway, Promise { complete_to, spent });
+            }
+            if !providers.is_empty() && providers.len() <= MAX_PROVIDERS {
+                app.presence.told_of_providers(org, gateway, providers);
             }
         }
         Err(error) => tracing::warn!(%gateway, %error, "a receipt cannot be read"),

@@ -2,7 +2,7 @@
 
 use http::header::{
     ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE,
-    HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+    HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
 };
 
 use crate::dialect::Dialect;
@@ -78,8 +78,10 @@ pub fn upward(dialect: Dialect, from: &HeaderMap) -> HeaderMap {
     to
 }
 
-/// Takes out of an answer's headers, read with [`may_go_down`], what belonged to its connection.
+/// Takes out of an answer's headers, read with [`may_go_down`], what was meant for us: what
+/// belonged to its connection, and when the provider wants to be asked again.
 pub fn end_hop(headers: &mut HeaderMap) {
+    headers.remove(RETRY_AFTER);
     if !headers.contains_key(CONNECTION) {
         return;
     }
@@ -92,7 +94,7 @@ pub fn end_hop(headers: &mut HeaderMap) {
 #[must_use]
 pub fn may_go_down(name: &str) -> bool {
     let is = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str());
-    DOWN.iter().any(is) || is(&CONNECTION)
+    DOWN.iter().any(is) || is(&CONNECTION) || is(&RETRY_AFTER)
 }
 
 /// Whether a content type is a stream of events.
@@ -110,6 +112,14 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 fn media_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or(value).trim())
+}
+
+/// For how many milliseconds a provider wants to be left alone, if it says so in seconds (RFC 9110,
+/// 10.2.3); a date would be of its own clock.
+#[must_use]
+pub fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1_000))
 }
 
 /// RFC 9110, 7.6.1: what `Connection` names ends here.

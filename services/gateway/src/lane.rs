@@ -26,7 +26,7 @@ use crate::board::Summary;
 
 pub(crate) use epoch::{Epoch, Waiting, take_over_all};
 pub(crate) use tally::{OpenAnswer, TallyMetrics};
-pub use ticket::{Holds, Opening, Outcome, Ticket};
+pub use ticket::{Holds, Opening, Outcome, Tariff, Ticket};
 
 use crate::lease::Grip;
 use released::Released;
@@ -158,6 +158,14 @@ impl Lane {
         } else {
             self.tally.unlogged(u64::from(record.repeats).saturating_add(1));
         }
+    }
+
+    /// Queues another opening line for a request whose price has changed.
+    fn reopen(&self, opening: &Opening) -> Result<(), Denial> {
+        let estimate = self.encoded(&opening.estimate(), |bytes| Box::from(bytes));
+        let (of, limit) = ((opening.org, opening.request), self.room.lane_bytes());
+        let reopened = self.epoch.borrow_mut().reopen(of, estimate, limit);
+        reopened.map_err(|_| Denial::Overloaded)
     }
 
     /// Resolves when every opening line queued so far is in the file. Requests that are admitted

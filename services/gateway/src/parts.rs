@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::lane::Lane;
 use crate::lease::Leases;
 use crate::permit::Permits;
+use crate::upstream::health::Healths;
 
 /// The parts of one core, made on its own runtime.
 pub struct CoreParts {
@@ -26,6 +27,10 @@ pub struct CoreParts {
     pub listener: TcpListener,
     /// How many cores share the port and every limit of the process.
     pub cores: NonZeroUsize,
+    /// Which of them this is, from 0.
+    pub number: usize,
+    /// How providers fare.
+    pub healths: Healths,
     /// Cancelled when no more requests are to be taken.
     pub stop: CancellationToken,
 }

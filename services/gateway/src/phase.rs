@@ -16,6 +16,7 @@ mod settle;
 mod strict;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;

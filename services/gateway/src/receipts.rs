@@ -11,9 +11,10 @@ use turnpike_domain::id::{EpochId, GatewayId, OrgId, Position};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_wire::form;
-use turnpike_wire::heartbeat::Receipt;
+use turnpike_wire::heartbeat::{MAX_PROVIDERS, ProviderHealth, Receipt};
 
 use crate::board::{self, Board};
+use crate::upstream::health::Healths;
 
 /// How long a receipt waits for others of the same organisation: a bulk command changes thousands
 /// of keys at once.
@@ -27,14 +28,18 @@ const PUBLISH_MS: u64 = 1_000;
 #[derive(Clone)]
 pub(crate) struct Receipts {
     board: Board,
+    healths: Healths,
+    /// The one organisation that is served; `None`: all.
+    serves: Option<OrgId>,
     waiting: Arc<Mutex<BTreeMap<OrgId, (Position, Timestamp)>>>,
     news: Arc<Notify>,
 }
 
 impl Receipts {
-    /// Nothing waits; `board` says what was served.
-    pub(crate) fn new(board: Board) -> Self {
-        Self { board, waiting: Arc::default(), news: Arc::default() }
+    /// Nothing waits; `board` says what was served, `healths` by whom. `serves`: the one
+    /// organisation that the gateway joined.
+    pub(crate) fn new(board: Board, healths: Healths, serves: Option<OrgId>) -> Self {
+        Self { board, healths, serves, waiting: Arc::default(), news: Arc::default() }
     }
 
     /// The mirror of `org` has reached `position`.
@@ -64,7 +69,8 @@ impl Receipts {
                     let promise = promise(org);
                     let complete_to = promise.as_ref().map(|promise| promise.complete_to);
                     let spent = promise.map(|promise| promise.spent).unwrap_or_default();
-                    let receipt = Receipt { epoch, position, at, complete_to, spent };
+                    let providers = self.providers(org, at, clock.boot_ms());
+                    let receipt = Receipt { epoch, position, at, complete_to, spent, providers };
                     let payload = form::encode(&receipt).into();
                     let topic = Topic::Receipts { org, gateway };
                     bus.publish(Publish { topic, id: String::new(), headers: Vec::new(), payload })
@@ -77,6 +83,20 @@ impl Receipts {
                 });
             deadline(&*clock, PUBLISH_MS, sent).await;
         }
+    }
+
+    /// How the organisation's providers fare. The platform's are told of on its own stream, or, by
+    /// a gateway that may say nothing there, on that of the one organisation that it serves.
+    fn providers(&self, org: OrgId, at: Timestamp, now_ms: u64) -> Vec<ProviderHealth> {
+        if org == OrgId::PLATFORM {
+            return self.healths.told(None, at, now_ms);
+        }
+        let mut told = self.healths.told(Some(org), at, now_ms);
+        if self.serves == Some(org) {
+            told.extend(self.healths.told(None, at, now_ms));
+            told.truncate(MAX_PROVIDERS);
+        }
+        told
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<OrgId, (Position, Timestamp)>> {

@@ -150,7 +150,7 @@ async fn start(
         caught_up.await;
     }
     let Standing { core, leases, joined, epoch, older, room, spool, board, .. } = standing;
-    let Standing { permits, route, tasks, upstairs, folder, .. } = standing;
+    let Standing { permits, route, tasks, upstairs, folder, healths, .. } = standing;
     let cores = cores::start(CoresParts {
         core: Arc::clone(&core),
         leases,
@@ -163,6 +163,7 @@ async fn start(
         room,
         route,
         board,
+        healths,
         outbox_metrics: OutboxMetrics::new(&metrics),
         stop: stop.clone(),
     });

@@ -143,6 +143,26 @@ impl Spool {
         Ok(())
     }
 
+    /// Queues another opening line for a request that is open: the latest counts.
+    pub(crate) fn reopen(
+        &mut self,
+        (org, request): (OrgId, RequestId),
+        record: Box<[u8]>,
+        limit: u64,
+    ) -> Result<(), SpoolFull> {
+        let Some(open) = self.opens.remove(&request) else { return Err(SpoolFull) };
+        let queued = self.open((org, request, open.at), record, limit);
+        match queued {
+            Ok(()) => {
+                if let Some(segment) = self.segment(open.segment) {
+                    segment.opens = segment.opens.saturating_sub(1);
+                }
+            }
+            Err(SpoolFull) => drop(self.opens.insert(request, open)),
+        }
+        queued
+    }
+
     /// Queues a closing line; answers with its segment. Never refused: its room was kept.
     pub(crate) fn close(
         &mut self,

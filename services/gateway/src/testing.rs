@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use turnpike_domain::id::{EpochId, KeyId, OrgId, ProviderId, RequestId};
 use turnpike_domain::money::{Multiplier, NanoUsd};
 use turnpike_domain::settle::Reservation;
+use turnpike_domain::state::{ProviderKind, ProviderSpec};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::{deadline, system};
 use turnpike_runtime::connector::{Connector, ConnectorOptions};
@@ -23,7 +24,8 @@ use turnpike_runtime::tasks::Tasks;
 
 use crate::lane::{Holds, Lane, Opening, Room};
 use crate::phase::admit::Admitted;
-use crate::upstream::{Bounds, Pool, Remote};
+use crate::upstream::health::Healths;
+use crate::upstream::{Bounds, Described, Pool, Remote};
 
 /// More than any step of a test takes.
 const PATIENCE_MS: u64 = 20_000;
@@ -47,7 +49,27 @@ impl Provider {
     }
 
     pub(crate) fn remote(&self, pool: &Pool) -> Rc<Remote> {
-        pool.remote(ProviderId(1), &format!("http://{}", self.address)).unwrap()
+        let spec = spec(&format!("http://{}", self.address));
+        pool.remote(Described { id: ProviderId(1), owner: None, spec: &spec }).unwrap()
+    }
+}
+
+/// A provider without any limit but those of time.
+pub(crate) fn spec(base_url: &str) -> ProviderSpec {
+    ProviderSpec {
+        name: "p".into(),
+        kind: ProviderKind::OpenAi,
+        base_url: base_url.into(),
+        credential: None,
+        headers: Vec::new(),
+        serves: Vec::new(),
+        connect_timeout_ms: 5_000,
+        answer_timeout_ms: 10_000,
+        idle_timeout_ms: 5_000,
+        max_concurrency: 0,
+        disabled: false,
+        tls_roots: None,
+        max_failures: 0,
     }
 }
 
@@ -127,7 +149,8 @@ impl TestCore {
         let tasks = Tasks::new("test");
         let options = ConnectorOptions { allow_private: true, ..ConnectorOptions::default() };
         let connector = Connector::new(&options, system()).unwrap();
-        let pool = Pool::new(connector, system(), tasks.clone(), NonZeroUsize::MIN);
+        let pool =
+            Pool::new(connector, system(), tasks.clone(), (Healths::new(NonZeroUsize::MIN), 0));
         let folder = TempDir::new().unwrap();
         let epoch = EpochId(entropy::id(system().now()));
         let room = Room::new(1 << 20, 1);
@@ -185,8 +208,7 @@ pub(crate) fn post(body: &'static str) -> Request<Bytes> {
     Request::post("/").body(Bytes::from_static(body.as_bytes())).unwrap()
 }
 
-pub(crate) const BOUNDS: Bounds =
-    Bounds { connect_timeout_ms: 5_000, answer_timeout_ms: 10_000, max_concurrency: 0 };
+pub(crate) const BOUNDS: Bounds = Bounds { connect_timeout_ms: 5_000, answer_timeout_ms: 10_000 };
 
 /// What happened, in order.
 pub(crate) type Told = Rc<RefCell<Vec<String>>>;

@@ -2,33 +2,40 @@
 
 mod answer;
 mod broken;
+pub mod circuit;
 mod connection;
 mod framing;
 mod head;
+pub mod health;
 mod origin;
+mod pass;
 #[cfg(test)]
 mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use turnpike_domain::id::ProviderId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use turnpike_domain::id::{OrgId, ProviderId};
 use turnpike_domain::state::ProviderSpec;
 use turnpike_runtime::clock::{SharedClock, deadline};
-use turnpike_runtime::connector::{ConnectError, Connector, Transport};
+use turnpike_runtime::connector::{ConnectError, Connector, TlsError, Transport};
 use turnpike_runtime::tasks::Tasks;
 
 use crate::phase::admit::Admitted;
 
 pub use answer::AnswerBody;
 pub use broken::Broken;
+use circuit::Window;
 use connection::{Connection, Failed, Patience};
 use head::AnswerHead;
+use health::{Health, Healths, Shares};
 pub use origin::{NotAnOrigin, Origin};
+pub use pass::Pass;
 
 /// Idle connections are closed after this time, in milliseconds: below the 60 s after which common
 /// providers and load balancers close theirs, so that a request seldom meets a closing one.
@@ -37,6 +44,10 @@ const IDLE_TIMEOUT_MS: u64 = 50_000;
 const SWEEP_MS: u64 = 5_000;
 /// Idle connections that one core keeps for one provider; a burst above it is not kept.
 const MAX_IDLE: usize = 512;
+
+/// How long a request waits for one of the requests that a provider's setting allows to end, in
+/// milliseconds: a burst passes, and another way is not kept waiting.
+const PLACE_MS: u64 = 500;
 
 /// Why a provider gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +92,28 @@ impl Failure {
     }
 }
 
+/// Why a provider cannot be called at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Its base URL is none.
+    #[error(transparent)]
+    Origin(#[from] NotAnOrigin),
+    /// Its own roots cannot be used.
+    #[error(transparent)]
+    Roots(#[from] TlsError),
+}
+
+/// A provider as its owner has described it.
+#[derive(Clone, Copy, Debug)]
+pub struct Described<'a> {
+    /// Its id.
+    pub id: ProviderId,
+    /// Whose it is; `None`: the platform's.
+    pub owner: Option<OrgId>,
+    /// How it is called.
+    pub spec: &'a ProviderSpec,
+}
+
 /// The connections of one core.
 pub struct Pool {
     remotes: RefCell<HashMap<ProviderId, Rc<Remote>>>,
@@ -92,14 +125,25 @@ struct Shared {
     connector: Connector,
     clock: SharedClock,
     tasks: Tasks,
-    /// How many cores share a provider's limits.
-    cores: u32,
+    healths: Healths,
+    /// The number of this core.
+    core: usize,
 }
 
 /// One provider, as one core sees it.
 pub struct Remote {
-    base_url: Box<str>,
     origin: Origin,
+    /// Trusts what the provider's owner trusts.
+    connector: Connector,
+    /// What this is made of: another description makes another.
+    spec: ProviderSpec,
+    health: Arc<Health>,
+    /// The core whose counts these are.
+    counts_on: usize,
+    /// The latest calls of this core.
+    window: Cell<Window>,
+    /// The requests that may run at a time, over all cores; `None`: no limit.
+    places: Option<Arc<Semaphore>>,
     /// Latest last: the warmest connection is used again, the others may grow old.
     idle: RefCell<Vec<Idle>>,
     running: Cell<u32>,
@@ -111,15 +155,13 @@ struct Idle {
     since_ms: u64,
 }
 
-/// How long to wait, and how many may run; from the provider's settings.
+/// How long to wait; from the provider's settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// For a connection, in milliseconds.
     pub connect_timeout_ms: u64,
     /// For the head of the answer, in milliseconds.
     pub answer_timeout_ms: u64,
-    /// Requests at a time from one gateway; 0: no limit.
-    pub max_concurrency: u32,
 }
 
 impl From<&ProviderSpec> for Bounds {
@@ -127,23 +169,21 @@ impl From<&ProviderSpec> for Bounds {
         Self {
             connect_timeout_ms: spec.connect_timeout_ms,
             answer_timeout_ms: spec.answer_timeout_ms,
-            max_concurrency: spec.max_concurrency,
         }
     }
 }
 
 impl Pool {
-    /// An empty pool for one of `cores` cores, whose idle connections are closed in time. Must be
+    /// An empty pool for core number `core`, whose idle connections are closed in time. Must be
     /// called on the core's own runtime.
     #[must_use]
     pub fn new(
         connector: Connector,
         clock: SharedClock,
         tasks: Tasks,
-        cores: NonZeroUsize,
+        (healths, core): (Healths, usize),
     ) -> Rc<Self> {
-        let cores = u32::try_from(cores.get()).unwrap_or(u32::MAX);
-        let shared = Rc::new(Shared { connector, clock, tasks, cores });
+        let shared = Rc::new(Shared { connector, clock, tasks, healths, core });
         let pool = Rc::new(Self { remotes: RefCell::default(), shared });
         let swept = Rc::downgrade(&pool);
         let (clock, stopping) = (pool.shared.clock.clone(), pool.shared.tasks.stopping());
@@ -156,24 +196,41 @@ impl Pool {
         pool
     }
 
-    /// The provider at `base_url`; one whose URL has changed starts with no connections.
+    /// A provider; one whose place, roots or limits have changed starts with no connections.
     ///
     /// # Errors
-    /// [`NotAnOrigin`] if the URL cannot be called.
-    pub fn remote(&self, id: ProviderId, base_url: &str) -> Result<Rc<Remote>, NotAnOrigin> {
+    /// [`Unusable`].
+    pub fn remote(&self, described: Described<'_>) -> Result<Rc<Remote>, Unusable> {
+        let Described { id, owner, spec } = described;
         let mut remotes = self.remotes.borrow_mut();
-        if let Some(remote) = remotes.get(&id).filter(|remote| *remote.base_url == *base_url) {
+        if let Some(remote) = remotes.get(&id).filter(|remote| remote.is_as(spec)) {
             return Ok(Rc::clone(remote));
         }
+        let Shared { connector, healths, core, .. } = &*self.shared;
+        let roots = spec.tls_roots.as_deref();
+        let connector = roots.map_or_else(|| Ok(connector.clone()), |it| connector.trusting(it))?;
+        let origin = spec.base_url.parse()?;
+        let Shares { health, places } = healths.of(id, owner, spec);
         let remote = Rc::new(Remote {
-            base_url: base_url.into(),
-            origin: base_url.parse()?,
+            origin,
+            connector,
+            spec: spec.clone(),
+            health,
+            counts_on: *core,
+            window: Cell::default(),
+            places,
             idle: RefCell::default(),
             running: Cell::new(0),
             shared: Rc::clone(&self.shared),
         });
         remotes.insert(id, Rc::clone(&remote));
         Ok(remote)
+    }
+
+    /// Where the circuit of a provider stands.
+    #[cfg(test)]
+    pub(crate) fn circuit(&self, id: ProviderId) -> Option<circuit::State> {
+        Some(self.remotes.borrow().get(&id)?.health.circuit.state())
     }
 
     fn sweep(&self, now_ms: u64) {
@@ -190,11 +247,28 @@ impl Pool {
 }
 
 /// One of the requests that may run at a time.
-struct Slot(Rc<Remote>);
+struct Slot {
+    remote: Rc<Remote>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Slot {
+    fn new(remote: &Rc<Remote>, place: Option<OwnedSemaphorePermit>) -> Self {
+        remote.running.set(remote.running.get().saturating_add(1));
+        if let Some(counts) = remote.health.counts(remote.counts_on) {
+            counts.begin();
+        }
+        Self { remote: Rc::clone(remote), _place: place }
+    }
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.running.set(self.0.running.get().saturating_sub(1));
+        let Remote { running, health, counts_on, .. } = &*self.remote;
+        running.set(running.get().saturating_sub(1));
+        if let Some(counts) = health.counts(*counts_on) {
+            counts.end();
+        }
     }
 }
 
@@ -214,7 +288,10 @@ impl Remote {
         request: Request<Bytes>,
         bounds: Bounds,
     ) -> Result<Response<AnswerBody>, Failure> {
-        let slot = self.slot(bounds.max_concurrency).ok_or(Failure::Busy)?;
+        let slot = match &self.places {
+            None => Slot::new(self, None),
+            Some(places) => self.slot(places).await?,
+        };
         let mut kept = self.take_idle();
         loop {
             let fresh = kept.is_none();
@@ -231,14 +308,37 @@ impl Remote {
         }
     }
 
-    fn slot(self: &Rc<Self>, max_concurrency: u32) -> Option<Slot> {
-        let most = max_concurrency.div_ceil(self.shared.cores);
-        let running = self.running.get();
-        if max_concurrency > 0 && running >= most {
-            return None;
-        }
-        self.running.set(running.saturating_add(1));
-        Some(Slot(Rc::clone(self)))
+    /// The right to send a request, if the provider's circuit lets it pass.
+    ///
+    /// # Errors
+    /// The milliseconds after which it is worth asking again.
+    pub fn pass(self: &Rc<Self>) -> Result<Pass, u64> {
+        Pass::ask(self)
+    }
+
+    fn max_failures(&self) -> u32 {
+        self.spec.max_failures
+    }
+
+    /// Whether what this was made of still stands.
+    fn is_as(&self, spec: &ProviderSpec) -> bool {
+        *self.spec.base_url == *spec.base_url
+            && self.spec.max_concurrency == spec.max_concurrency
+            && self.spec.max_failures == spec.max_failures
+            && self.spec.tls_roots == spec.tls_roots
+    }
+
+    async fn slot(self: &Rc<Self>, places: &Arc<Semaphore>) -> Result<Slot, Failure> {
+        let place = match Arc::clone(places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                // Apart, because it needs much room, and few requests need it.
+                let waiting = Box::pin(Arc::clone(places).acquire_owned());
+                let place = deadline(&*self.shared.clock, PLACE_MS, waiting).await;
+                place.and_then(Result::ok).ok_or(Failure::Busy)?
+            }
+        };
+        Ok(Slot::new(self, Some(place)))
     }
 
     /// The latest idle connection that is still open.
@@ -254,7 +354,7 @@ impl Remote {
     }
 
     async fn connect(&self, timeout_ms: u64) -> Result<Connection, Failure> {
-        let Shared { connector, clock, .. } = &*self.shared;
+        let (connector, clock) = (&self.connector, &self.shared.clock);
         let (host, port) = self.origin.address();
         let transport = if self.origin.is_secure() { Transport::Tls } else { Transport::Plain };
         let opening = connector.connect(host, port, transport);

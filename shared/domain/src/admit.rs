@@ -262,13 +262,14 @@ pub fn may_clamp(key: &Key, demand: &Demand) -> bool {
 #[must_use]
 pub fn clamped_output(
     spec: &ModelSpec,
+    prices: Option<&Prices>,
     multiplier: Multiplier,
     demand: &Demand,
     (unit, most): (Unit, i64),
 ) -> Option<u64> {
     let fits = |output: u64| {
         let demand = Demand { max_output: Some(output), ..*demand };
-        reservation(spec, spec.prices.as_ref(), multiplier, &demand).amount(unit) <= most
+        reservation(spec, prices, multiplier, &demand).amount(unit) <= most
     };
     let (mut fitting, mut above) = (LEAST_CLAMPED_OUTPUT, spec.max_output.saturating_add(1));
     if fitting >= above || !fits(fitting) {

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::TypedMetric;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::tasks;
@@ -94,6 +94,18 @@ impl Metrics {
         self.collect(Watched { name, help, read: move || ConstGauge::new(read()) });
     }
 
+    /// Gauges that stand elsewhere, each under its own value of one label, and are read when
+    /// Prometheus asks.
+    pub fn watch_labelled(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        read: impl Fn() -> Vec<(Box<str>, u64)> + Send + Sync + 'static,
+    ) {
+        self.collect(WatchedSet { name, help, label, read });
+    }
+
     /// Everything, in the text form of OpenMetrics 1.0.
     #[must_use]
     pub fn text(&self) -> String {
@@ -155,6 +167,34 @@ where
     }
 }
 
+struct WatchedSet<F> {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    read: F,
+}
+
+impl<F> fmt::Debug for WatchedSet<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl<F> Collector for WatchedSet<F>
+where
+    F: Fn() -> Vec<(Box<str>, u64)> + Send + Sync + 'static,
+{
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let help = format!("{}.", self.help);
+        let mut family = encoder.encode_descriptor(self.name, &help, None, MetricType::Gauge)?;
+        for (value, read) in (self.read)() {
+            let gauge = ConstGauge::new(i64::try_from(read).unwrap_or(i64::MAX));
+            gauge.encode(family.encode_family(&[(self.label, &*value)])?)?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +211,8 @@ mod tests {
         metrics.gauge("streams", "Open streams").set(-1);
         metrics.watch_gauge("keys", "Keys in the mirror", || 1_000_000);
         metrics.latency("admission", "Time to admit").observe_us(40);
+        let found = || vec![("a".into(), 1), ("b".into(), 2)];
+        metrics.watch_labelled("open", "Requests that run", "provider", found);
         let labelled: Labelled<Dialect, Counter> = metrics.labelled("refusals", "Refusals");
         labelled.get_or_create(&Dialect { dialect: "openai" }).inc();
 
@@ -180,6 +222,8 @@ mod tests {
             "turnpike_streams -1",
             "turnpike_keys 1000000",
             "turnpike_admission_seconds_count 1",
+            "turnpike_open{provider=\"a\"} 1",
+            "turnpike_open{provider=\"b\"} 2",
             "turnpike_refusals_total{dialect=\"openai\"} 1",
             "# TYPE turnpike_task_panics counter",
             "# EOF",

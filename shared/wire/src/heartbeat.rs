@@ -1,14 +1,14 @@
 //! Heartbeats of the control plane, and what gateways answer: how far they are.
 
 use thiserror::Error;
-use turnpike_domain::id::{EpochId, IncarnationId, OrgId, Position};
+use turnpike_domain::id::{EpochId, IncarnationId, OrgId, Position, ProviderId};
 use turnpike_domain::time::Timestamp;
 
 use crate::cbor::{Malformed, Reader, Writer};
-use crate::form;
 use crate::form::Form as _;
 use crate::record::Hash;
 use crate::sign::{NotSigned, SignatureBytes, Signed, SigningKey, VerifyingKey};
+use crate::{form, names};
 
 /// The most moved heads of one heartbeat: it stays under a message of the bus (900 kB).
 pub const MAX_HEADS: usize = 10_000;
@@ -61,6 +61,41 @@ pub struct Receipt {
     /// The last number of each epoch, of this run and of earlier ones, that has served the
     /// organisation and may not be booked to its end; at most [`MAX_SPENT`].
     pub spent: Vec<(EpochId, u64)>,
+    /// How the stream's providers fare with the gateway; at most [`MAX_PROVIDERS`].
+    pub providers: Vec<ProviderHealth>,
+}
+
+/// The most providers of one receipt: 4 kB.
+pub const MAX_PROVIDERS: usize = 64;
+
+/// How a provider fares with one gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderHealth {
+    /// The provider.
+    pub provider: ProviderId,
+    /// Whether it is passed over.
+    pub circuit: CircuitState,
+    /// Since when; `None`: since the gateway first called it.
+    pub since: Option<Timestamp>,
+    /// Requests that run.
+    pub in_flight: u32,
+    /// Requests of the last minute.
+    pub calls: u64,
+    /// Of them, those that it failed.
+    pub errors: u64,
+    /// The milliseconds after which half of them had the head of an answer; `None`: none had.
+    pub p50_ms: Option<u64>,
+}
+
+/// Whether a gateway passes a provider over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CircuitState {
+    /// No.
+    Closed,
+    /// Yes, for a while.
+    Open,
+    /// One request finds out.
+    HalfOpen,
 }
 
 form!(Heartbeat {
@@ -72,7 +107,24 @@ form!(Heartbeat {
     6 heads [default],
 });
 form!(MovedHead { 1 org, 2 seq, 3 hash });
-form!(Receipt { 1 epoch, 2 position, 3 at, 4 complete_to, 5 spent [default] });
+form!(Receipt {
+    1 epoch,
+    2 position,
+    3 at,
+    4 complete_to,
+    5 spent [default],
+    6 providers [default],
+});
+form!(ProviderHealth {
+    1 provider,
+    2 circuit,
+    3 since,
+    4 in_flight,
+    5 calls,
+    6 errors,
+    7 p50_ms,
+});
+names!(CircuitState "circuit" { 1 Closed "closed", 2 Open "open", 3 HalfOpen "half_open" });
 
 /// Why bytes are no heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -121,7 +173,8 @@ mod tests {
     #[test]
     fn a_receipt_of_before_promises_nothing() {
         let (epoch, position, at) = (EpochId(1), Position(2), Timestamp(3));
-        let least = Receipt { epoch, position, at, complete_to: None, spent: Vec::new() };
+        let (spent, providers) = (Vec::new(), Vec::new());
+        let least = Receipt { epoch, position, at, complete_to: None, spent, providers };
         let mut old = Writer::default();
         old.map(3);
         old.uint(1);

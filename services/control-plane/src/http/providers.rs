@@ -1,5 +1,7 @@
 //! `/providers` and `/orgs/{org}/providers`: where models are served, for all or for one.
 
+mod told;
+
 use serde_json::Value;
 use turnpike_domain::command::{Command, PlatformCommand};
 use turnpike_domain::event::Event;
@@ -8,9 +10,10 @@ use turnpike_domain::secret::Sealed;
 use turnpike_domain::state::{Provider as Known, ProviderSpec};
 use turnpike_runtime::{connector, entropy};
 use turnpike_wire::api::propagation::Deleted;
-use turnpike_wire::api::provider::{Provider, ProviderForm};
+use turnpike_wire::api::provider::{Provider as Shown, ProviderForm};
 use turnpike_wire::api::text::Text;
 
+use self::told::Told;
 use super::ask::{Ask, PAGE, WAIT};
 use super::cursor::Rank;
 use super::execute::{Tries, Wanted};
@@ -49,12 +52,12 @@ fn of(
     [list_id, create_id, get_id, change_id]: [&'static str; 4],
     delete_id: &'static str,
 ) -> Vec<Route> {
-    let written = |created| Gives::Written { thing: shape::<Provider>(), created, secret: false };
+    let written = |created| Gives::Written { thing: shape::<Shown>(), created, secret: false };
     vec![
         Route::new(Verb::Get, all, list_id, list)
             .about("Lists providers. Credentials are never shown.")
             .query(&[PAGE])
-            .gives(Gives::Page(shape::<Provider>())),
+            .gives(Gives::Page(shape::<Shown>())),
         Route::new(Verb::Post, all, create_id, create)
             .about("Adds a provider (an organisation's: admin; the platform's: operator).")
             .query(&[WAIT])
@@ -62,7 +65,7 @@ fn of(
             .gives(written(true)),
         Route::new(Verb::Get, one, get_id, get)
             .about("Shows a provider.")
-            .gives(Gives::Thing(shape::<Provider>())),
+            .gives(Gives::Thing(shape::<Shown>())),
         Route::new(Verb::Patch, one, change_id, change)
             .about("Changes a provider. A credential that is absent stays, null takes it away.")
             .query(&[WAIT])
@@ -78,7 +81,8 @@ fn of(
 async fn list(ask: Ask, caller: Caller) -> Answer {
     let span = ask.span(false)?;
     let all = all(&ask, &caller).await?.into_iter();
-    let shown = all.map(|(id, known)| ((Rank::Number(0), id.0), shown(&ask, id, &known)));
+    let told = Told::read(&ask, &caller).await?;
+    let shown = all.map(|(id, known)| ((Rank::Number(0), id.0), told.shown(&ask, id, &known)));
     Reply::json(&span.page(shown))
 }
 
@@ -186,9 +190,9 @@ async fn find(ask: &Ask, caller: &Caller, id: ProviderId) -> Result<Known, Probl
     found.ok_or_else(|| Problem::not_found("provider"))
 }
 
-async fn stand(ask: &Ask, caller: &Caller, id: ProviderId) -> Result<(Provider, u64), Problem> {
+async fn stand(ask: &Ask, caller: &Caller, id: ProviderId) -> Result<(Shown, u64), Problem> {
     let known = find(ask, caller, id).await?;
-    Ok((shown(ask, id, &known), known.seq))
+    Ok((Told::read(ask, caller).await?.shown(ask, id, &known), known.seq))
 }
 
 fn spec(form: &ProviderForm, credential: Option<Sealed>) -> ProviderSpec {
@@ -230,27 +234,6 @@ fn standing(spec: &ProviderSpec) -> Result<Value, Problem> {
         max_failures: Some(spec.max_failures),
     };
     serde_json::to_value(form).map_err(|error| Problem::internal(&error))
-}
-
-fn shown(ask: &Ask, id: ProviderId, known: &Known) -> Provider {
-    let spec = &known.spec;
-    Provider {
-        id: Text(id),
-        name: spec.name.to_string(),
-        kind: Text(spec.kind),
-        base_url: spec.base_url.to_string(),
-        has_credential: spec.credential.is_some(),
-        headers: headers(spec),
-        serves: serves(spec),
-        connect_timeout_ms: spec.connect_timeout_ms,
-        answer_timeout_ms: spec.answer_timeout_ms,
-        idle_timeout_ms: spec.idle_timeout_ms,
-        max_concurrency: spec.max_concurrency,
-        disabled: spec.disabled,
-        tls_roots: spec.tls_roots.as_deref().map(Into::into),
-        max_failures: spec.max_failures,
-        of_platform: ask.org == OrgId::PLATFORM,
-    }
 }
 
 fn headers(spec: &ProviderSpec) -> std::collections::BTreeMap<String, String> {

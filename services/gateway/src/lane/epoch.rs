@@ -102,6 +102,16 @@ impl Epoch {
         !self.ended && self.spool.has_room(length, 0, limit)
     }
 
+    /// See [`Spool::reopen`].
+    pub(crate) fn reopen(
+        &mut self,
+        of: (OrgId, RequestId),
+        estimate: Box<[u8]>,
+        limit: u64,
+    ) -> Result<(), SpoolFull> {
+        self.spool.reopen(of, estimate, limit)
+    }
+
     /// Numbers a record and queues its closing line.
     pub(crate) fn close(&mut self, org: OrgId, request: RequestId, record: Bytes) {
         let queue = self.queues.entry(org).or_default();

@@ -59,6 +59,17 @@ pub struct Opening {
     pub started_us: u64,
 }
 
+/// What a request is charged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tariff {
+    /// The version of `prices`; 0: unpriced.
+    pub price_version: u64,
+    /// Of the way that is taken.
+    pub prices: Option<Prices>,
+    /// The plan's multiplier.
+    pub multiplier: Multiplier,
+}
+
 /// How a request went.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
@@ -114,9 +125,53 @@ impl Ticket {
         quotas
     }
 
-    /// Another provider serves it.
+    /// Another provider serves it: none has worked on it so far.
     pub fn reroute(&self, provider: ProviderId) {
         self.provider.set(Some(provider));
+        self.sent.set(false);
+    }
+
+    /// What it is charged by.
+    #[must_use]
+    pub const fn tariff(&self) -> Tariff {
+        let Opening { price_version, prices, multiplier, .. } = self.opening;
+        Tariff { price_version, prices, multiplier }
+    }
+
+    /// The lease that its budget is reserved on.
+    #[must_use]
+    pub const fn lease(&self) -> Option<LeaseId> {
+        self.opening.lease
+    }
+
+    /// Charges it by the tariff of another provider, by which it can cost as much as `reservation` says; `more` is
+    /// what was reserved for that beside what it holds, on the same lease. Its new opening line is
+    /// queued; on a failure nothing has changed.
+    ///
+    /// # Errors
+    /// [`Denial::Overloaded`] if the spool is full.
+    pub fn reprice(
+        &mut self,
+        (provider, tariff): (ProviderId, Tariff),
+        reservation: Reservation,
+        more: Option<Grip>,
+    ) -> Result<(), Denial> {
+        let Tariff { price_version, prices, multiplier } = tariff;
+        let provider = Some(provider);
+        let repriced = Opening {
+            provider,
+            price_version,
+            prices,
+            multiplier,
+            reservation,
+            ..self.opening.clone()
+        };
+        self.lane.reopen(&repriced)?;
+        self.opening = repriced;
+        if let (Some(held), Some(more)) = (&mut self.holds.get_mut().budget, more) {
+            held.join(more);
+        }
+        Ok(())
     }
 
     /// The provider has the whole request: from here on it may cost.

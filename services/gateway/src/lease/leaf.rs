@@ -218,7 +218,7 @@ impl Grip {
     }
 
     /// Takes over what another grip on the same lease has reserved.
-    fn join(&mut self, mut other: Self) {
+    pub(crate) fn join(&mut self, mut other: Self) {
         let taken = std::mem::take(&mut other.amounts);
         for (mine, taken) in self.amounts.iter_mut().zip(taken) {
             *mine = mine.saturating_add(taken);

@@ -26,6 +26,7 @@ use crate::fake::{
     DAY, Fake, GATEWAY, ORG, OTHER, created, decisions, joined, key, peppers, publish, publish_on,
     rotated, sealing, secret,
 };
+use crate::upstream::health::Healths;
 
 /// Enough for everything that waits for no heartbeat.
 const SOON_MS: u64 = 50;
@@ -34,6 +35,11 @@ const SOON_MS: u64 = 50;
 const KEPT_BYTES: usize = 64 << 10;
 
 /// A gateway's mirror with its control plane, on a paused clock.
+fn silent() -> Receipts {
+    let cores = NonZeroUsize::MIN;
+    Receipts::new(Board::new(cores), Healths::new(cores), None)
+}
+
 struct House {
     fake: Fake,
     bus: Arc<LocalBus>,
@@ -71,7 +77,7 @@ impl House {
         }
         let all = Metrics::new();
         let (metrics, probes) = (MirrorMetrics::new(&all), Probes::new(all));
-        let (tasks, receipts) = (Tasks::new("test"), Receipts::new(Board::new(NonZeroUsize::MIN)));
+        let (tasks, receipts) = (Tasks::new("test"), silent());
         let sending: Arc<dyn Bus> = Arc::clone(&bus) as Arc<dyn Bus>;
         let (telling, sender) = (receipts.clone(), (GATEWAY, EpochId(5)));
         let telling =

@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use turnpike_domain::admit::{Demand, Denial, offer, reservation};
+use turnpike_domain::admit::{Demand, Denial, Offer, offer, reservation};
 use turnpike_domain::id::ProviderId;
+use turnpike_domain::meter::Prices;
 use turnpike_domain::time::Timestamp;
 
 use super::budget::{self, Reserved};
@@ -15,7 +16,7 @@ use super::{Arrival, Site};
 use crate::body::Hold;
 use crate::core::Denied;
 use crate::dialect::Call;
-use crate::lane::{Holds, Opening, Ticket};
+use crate::lane::{Holds, Opening, Tariff, Ticket};
 use crate::peek::Peek;
 use crate::permit::Quotas;
 
@@ -39,13 +40,13 @@ pub(super) struct Job {
     /// The caller does not want the usage chunk that the gateway asks for.
     pub(super) hides_usage: bool,
     /// What the output maximum was lowered to, if it was.
-    clamp: Option<u64>,
+    pub(super) clamp: Option<u64>,
     pub(super) route: Route,
     /// For another way.
-    arrival: Arrival,
+    pub(super) arrival: Arrival,
     /// As the caller sent them.
-    headers: HeaderMap,
-    body: Bytes,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
     /// The memory that the body takes.
     _hold: Hold,
 }
@@ -80,17 +81,22 @@ pub(super) async fn admit(
     })?;
     let (clamps, demand) = (call.output_field().is_some(), demand(call, &read, &body));
     let on_model = |denied: Denied| denied.on(&read.model);
+    let id = arrival.request;
+    let parcel = Parcel { id, call, read: &read, headers: &headers, body: &body };
+    let chosen = parcel.choose(site, &offer, &mut Vec::new());
+    // Rate and money speak before a provider that is out of order.
+    let prices = chosen.as_ref().map_or(offer.spec.prices.as_ref(), |choice| choice.way.prices);
+    let tariff = tariff(&offer, call, prices);
     // Before money: whoever is refused for want of it gives the permit back.
-    let bound = reservation(offer.spec, offer.spec.prices.as_ref(), offer.multiplier, &demand);
+    let bound = reservation(offer.spec, prices, offer.multiplier, &demand);
     let rate = site.permits.take(entry, &bound, now).await.map_err(|denied| on_model(*denied))?;
     let Reserved { reservation, grip, clamp } =
-        budget::reserve(&site.leases, entry, &offer, demand, (clamps, now))
+        budget::reserve(&site.leases, entry, (offer.spec, &tariff), demand, (clamps, now))
             .await
             .map_err(on_model)?;
-    let id = arrival.request;
-    let parcel = Parcel { id, call, read: &read, clamp, headers: &headers, body: &body };
-    let route = parcel.route(site, &offer, &mut Vec::new()).map_err(refused)?;
-    let prices = offer.spec.prices.filter(|_| !call.is_free());
+    let choice = chosen.map_err(|no_way| no_way.of(refused(no_way.denial)))?;
+    let route = parcel.send_by(choice, clamp);
+    let Tariff { price_version, prices, multiplier } = tariff;
     let opening = Opening {
         request: arrival.request,
         at: now,
@@ -103,9 +109,9 @@ pub(super) async fn admit(
         server: None,
         tool: None,
         provider: Some(route.provider),
-        price_version: if prices.is_some() { offer.price_version } else { 0 },
+        price_version,
         prices,
-        multiplier: offer.multiplier,
+        multiplier,
         reservation,
         streamed: read.stream,
         lease: None,
@@ -121,7 +127,14 @@ pub(super) async fn admit(
     Ok(Box::new(job))
 }
 
-fn demand(call: Call, read: &Peek<'_>, body: &[u8]) -> Demand {
+/// What a request is charged by whose way costs `prices`: nothing, if such a call is free.
+pub(super) fn tariff(offer: &Offer<'_>, call: Call, prices: Option<&Prices>) -> Tariff {
+    let prices = prices.copied().filter(|_| !call.is_free());
+    let price_version = if prices.is_some() { offer.price_version } else { 0 };
+    Tariff { price_version, prices, multiplier: offer.multiplier }
+}
+
+pub(super) fn demand(call: Call, read: &Peek<'_>, body: &[u8]) -> Demand {
     Demand {
         body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
         external_content: read.names_outside_content(body),
@@ -146,9 +159,15 @@ impl Admitted {
         self.ticket.sent();
     }
 
-    /// Says that another provider gets it.
+    /// Says that another provider gets it, and that none has worked on it.
     pub(super) fn reroute(&self, provider: ProviderId) {
+        self.progress.sent.set(false);
         self.ticket.reroute(provider);
+    }
+
+    /// The duty to settle it.
+    pub(super) const fn ticket_mut(&mut self) -> &mut Ticket {
+        &mut self.ticket
     }
 
     /// Whether the provider may have the request.
@@ -180,22 +199,5 @@ impl Job {
             Some(quotas) => denied.with_quotas(quotas),
             None => denied,
         }
-    }
-
-    /// Turns to the next way, if the rules still leave one that was not tried.
-    pub(super) fn turn(&mut self, site: &Site, tried: &mut Vec<ProviderId>) -> bool {
-        let Arrival { entry, address, request: id, .. } = &self.arrival;
-        let platform = site.core.platform();
-        let model = self.arrival.model.as_deref();
-        let Ok(read) = self.call.peek(model, &self.headers, &self.body) else { return false };
-        let offer = offer(&platform, &entry.org.organisation, &entry.key, &read.model, *address);
-        let (call, clamp, headers, body) = (self.call, self.clamp, &self.headers, &self.body);
-        let parcel = Parcel { id: *id, call, read: &read, clamp, headers, body };
-        let Ok(route) = offer.and_then(|offer| parcel.route(site, &offer, tried)) else {
-            return false;
-        };
-        self.admitted.reroute(route.provider);
-        self.route = route;
-        true
     }
 }

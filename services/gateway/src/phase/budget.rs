@@ -1,11 +1,13 @@
 //! Reserves what a request may use of its budgets, and lowers its output maximum where its key says
 //! so.
 
-use turnpike_domain::admit::{Demand, Offer, clamped_output, may_clamp, reservation};
+use turnpike_domain::admit::{Demand, clamped_output, may_clamp, reservation};
+use turnpike_domain::event::ModelSpec;
 use turnpike_domain::settle::Reservation;
 use turnpike_domain::time::Timestamp;
 
 use crate::core::{Denied, Entry};
+use crate::lane::Tariff;
 use crate::lease::{Grip, Leases};
 
 /// How often a request is lowered: once for each unit, and once more because others take what was
@@ -28,21 +30,21 @@ pub(super) struct Reserved {
 pub(super) async fn reserve(
     leases: &Leases,
     entry: &Entry,
-    offer: &Offer<'_>,
+    (spec, tariff): (&ModelSpec, &Tariff),
     mut demand: Demand,
     (clamps, now): (bool, Timestamp),
 ) -> Result<Reserved, Denied> {
     let may_clamp = clamps && may_clamp(&entry.key, &demand);
-    let (spec, multiplier) = (offer.spec, offer.multiplier);
+    let (prices, multiplier) = (tariff.prices.as_ref(), tariff.multiplier);
     let (mut clamp, mut turns) = (None, 0);
     loop {
-        let reservation = reservation(spec, spec.prices.as_ref(), multiplier, &demand);
+        let reservation = reservation(spec, prices, multiplier, &demand);
         let shortage = match leases.reserve(entry, &reservation, now).await {
             Ok(grip) => return Ok(Reserved { reservation, grip, clamp }),
             Err(shortage) => *shortage,
         };
         let fits = shortage.fits.filter(|_| may_clamp && turns < MAX_CLAMPS);
-        let lowered = fits.and_then(|most| clamped_output(spec, multiplier, &demand, most));
+        let lowered = fits.and_then(|most| clamped_output(spec, prices, multiplier, &demand, most));
         if lowered.is_none() {
             return Err(shortage.denied);
         }

@@ -8,11 +8,15 @@ use turnpike_domain::admit::Denial;
 use super::admit::Job;
 use super::{Site, observe, settle};
 use crate::core::Denied;
+use crate::headers;
 use crate::respond::Outgoing;
-use crate::upstream::Failure;
+use crate::upstream::{AnswerBody, Failure};
 
 /// Ways that are tried for one request: a caller waits for all of them.
 const MAX_WAYS: usize = 3;
+/// When a provider that was busy for as long as a request may wait is worth another look, in
+/// milliseconds.
+const BUSY_MS: u64 = 1_000;
 /// How long a provider is read for a caller who has gone, in milliseconds: longer than nearly all
 /// streams, shorter than a forgotten one.
 pub(super) const DRAIN_TIMEOUT_MS: u64 = 120_000;
@@ -20,7 +24,8 @@ pub(super) const DRAIN_TIMEOUT_MS: u64 = 120_000;
 /// Sends the request and answers with what comes back.
 ///
 /// Another way is tried only while no provider can have worked: the connection failed before
-/// anything was sent, or the provider refused with a status.
+/// anything was sent, the provider refused with a status, or it has all the requests that it may
+/// have. One that kept silent may have worked, and be paid for it.
 ///
 /// # Errors
 /// [`Denial::ProviderError`], [`Denial::ProviderTimeout`] or [`Denial::Overloaded`].
@@ -28,26 +33,46 @@ pub(super) async fn forward(
     site: Rc<Site>,
     mut job: Box<Job>,
 ) -> Result<Response<Outgoing>, Denied> {
-    let mut tried = Vec::new();
+    let (mut tried, mut ways) = (Vec::new(), 0);
     loop {
-        let request = std::mem::take(&mut job.route.request);
-        let sent =
-            job.route.remote.send(&job.admitted, &job.route.path, request, job.route.bounds).await;
-        let setback = match sent {
-            Ok(answer) if !is_refusal(answer.status()) => {
-                return observe::observe(&site, job, answer).await;
-            }
-            Ok(answer) => Setback {
+        ways += 1;
+        let setback = match ask(&site, &mut job).await {
+            Ok(answer) => return observe::observe(&site, job, answer).await,
+            Err(setback) => setback,
+        };
+        tried.push(job.route.provider);
+        let another = !setback.may_have_worked && ways < MAX_WAYS;
+        if !another || !job.turn(&site, &mut tried).await {
+            return Err(setback.end(&site, job));
+        }
+    }
+}
+
+/// Asks the provider of the job's way, and tells its circuit how that went.
+async fn ask(site: &Site, job: &mut Job) -> Result<Response<AnswerBody>, Setback> {
+    let route = &mut job.route;
+    let request = std::mem::take(&mut route.request);
+    let (pass, clock) = (&route.pass, site.core.clock());
+    let begun_us = clock.boot_us();
+    match pass.remote().send(&job.admitted, &route.path, request, route.bounds).await {
+        Ok(answer) if !is_refusal(answer.status()) => {
+            pass.succeeded(clock.boot_us().saturating_sub(begun_us));
+            Ok(answer)
+        }
+        Ok(answer) => {
+            pass.failed(headers::retry_after_ms(answer.headers()));
+            Err(Setback {
                 denial: Denial::ProviderError,
                 message: format!("The provider answered with status {}.", answer.status().as_u16()),
                 may_have_worked: false,
-            },
-            Err(failure) => Setback::from(&failure),
-        };
-        tried.push(job.route.provider);
-        let another = !setback.may_have_worked && tried.len() < MAX_WAYS;
-        if !another || !job.turn(&site, &mut tried) {
-            return Err(setback.end(&site, job));
+                retry_after_ms: None,
+            })
+        }
+        Err(failure) => {
+            if !matches!(failure, Failure::Busy) {
+                pass.failed(None);
+            }
+            Err(Setback::from(&failure))
         }
     }
 }
@@ -75,6 +100,7 @@ struct Setback {
     denial: Denial,
     message: String,
     may_have_worked: bool,
+    retry_after_ms: Option<u64>,
 }
 
 impl From<&Failure> for Setback {
@@ -86,7 +112,8 @@ impl From<&Failure> for Setback {
         };
         let message = sentence(failure);
         tracing::warn!(error = %failure, cause = ?std::error::Error::source(failure), "no answer");
-        Self { denial, message, may_have_worked: failure.sent() }
+        let retry_after_ms = matches!(failure, Failure::Busy).then_some(BUSY_MS);
+        Self { denial, message, may_have_worked: failure.sent(), retry_after_ms }
     }
 }
 
@@ -102,7 +129,10 @@ fn sentence(failure: &Failure) -> String {
 
 impl Setback {
     fn end(self, site: &Site, job: Box<Job>) -> Denied {
-        let denied = job.denied(self.denial, site.core.now()).with_message(self.message);
+        let mut denied = job.denied(self.denial, site.core.now()).with_message(self.message);
+        if let Some(wait_ms) = self.retry_after_ms {
+            denied = denied.with_retry_after(wait_ms);
+        }
         let refused = !self.may_have_worked;
         settle::fail(job.admitted, &denied, refused);
         denied

@@ -12,16 +12,17 @@ use turnpike_domain::state::ProviderKind;
 use turnpike_runtime::entropy;
 
 use super::Site;
-use crate::core::ProviderCredential;
+use crate::core::{Denied, ProviderCredential};
 use crate::dialect::Call;
 use crate::headers;
 use crate::peek::{Edits, Peek};
-use crate::upstream::{Bounds, Remote};
+use crate::upstream::{Bounds, Described, Pass, Remote};
 
 /// One way, ready to be taken.
 pub(super) struct Route {
     pub(super) provider: ProviderId,
-    pub(super) remote: Rc<Remote>,
+    /// The provider, and the right to call it.
+    pub(super) pass: Pass,
     pub(super) bounds: Bounds,
     pub(super) idle_timeout_ms: u64,
     /// The path and query at the provider.
@@ -29,14 +30,36 @@ pub(super) struct Route {
     pub(super) request: Request<Bytes>,
 }
 
+/// A way that can be taken: its provider can be called and is not passed over.
+pub(super) struct Choice<'a> {
+    pub(super) way: Way<'a>,
+    pass: Pass,
+    headers: HeaderMap,
+}
+
+/// No way can be taken.
+pub(super) struct NoWay {
+    pub(super) denial: Denial,
+    /// When the first of those that are passed over is tried again.
+    wait_ms: Option<u64>,
+}
+
 /// What is sent, whoever gets it.
 pub(super) struct Parcel<'a> {
     pub(super) id: RequestId,
     pub(super) call: Call,
     pub(super) read: &'a Peek<'a>,
-    pub(super) clamp: Option<u64>,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a Bytes,
+}
+
+impl NoWay {
+    /// The refusal, which says when it is worth asking again.
+    pub(super) fn of(&self, denied: Denied) -> Denied {
+        let Some(wait_ms) = self.wait_ms else { return denied };
+        let message = "Every provider of this model that could be asked is out of order.";
+        denied.with_message(message).with_retry_after(wait_ms)
+    }
 }
 
 impl Parcel<'_> {
@@ -45,64 +68,86 @@ impl Parcel<'_> {
         self.read.stream && self.call.takes_include_usage()
     }
 
-    /// The first way that can be taken and was not tried; the ways seen are added to `tried`.
-    pub(super) fn route(
+    /// The first way that can be taken and was not tried. Those passed over are added to `tried`.
+    pub(super) fn choose<'a>(
         &self,
         site: &Site,
-        offer: &Offer<'_>,
+        offer: &Offer<'a>,
         tried: &mut Vec<ProviderId>,
-    ) -> Result<Route, Denial> {
-        let mut denial = Denial::ProviderNotAllowed;
-        while let Some(way) = choose(offer, self.call, tried) {
-            match self.through(site, &way) {
-                Some(route) => return Ok(route),
-                // Its URL or its credential cannot be used; the operator's log says so.
-                None => denial = Denial::ProviderError,
+    ) -> Result<Choice<'a>, NoWay> {
+        let mut none = NoWay { denial: Denial::ProviderNotAllowed, wait_ms: None };
+        while let Some(way) = draw(offer, self.call, tried) {
+            // Its URL or its credential cannot be used: the operator's log says so.
+            if let Some(remote) = reach(site, &way)
+                && let Some(headers) = self.headers_for(site, &way)
+            {
+                match remote.pass() {
+                    Ok(pass) => return Ok(Choice { way, pass, headers }),
+                    Err(wait_ms) => {
+                        let first_ms = none.wait_ms.map_or(wait_ms, |other| other.min(wait_ms));
+                        none.wait_ms = Some(first_ms);
+                    }
+                }
             }
+            none.denial = Denial::ProviderError;
             tried.push(way.provider_id);
         }
-        Err(denial)
+        Err(none)
     }
 
-    fn through(&self, site: &Site, way: &Way<'_>) -> Option<Route> {
+    /// The request as it goes that way, with its output maximum lowered to `clamp`.
+    pub(super) fn send_by(&self, choice: Choice<'_>, clamp: Option<u64>) -> Route {
+        let Choice { way, pass, headers } = choice;
         let spec = &way.provider.spec;
-        let remote = site.pool.remote(way.provider_id, &spec.base_url);
-        let remote = remote.inspect_err(|error| {
-            tracing::warn!(provider = %spec.name, %error, "a provider cannot be called");
-        });
         let body = self.read.edited(
             self.body,
             Edits {
                 model: way.upstream_model.filter(|name| *name != self.read.model),
                 include_usage: self.asks_for_usage(),
-                max_output: self.call.output_field().zip(self.clamp),
+                max_output: self.call.output_field().zip(clamp),
             },
         );
         let mut request = Request::new(body);
-        *request.headers_mut() = headers::upward(self.call.dialect(), self.headers);
+        *request.headers_mut() = headers;
+        Route {
+            provider: way.provider_id,
+            pass,
+            bounds: Bounds::from(spec),
+            idle_timeout_ms: spec.idle_timeout_ms,
+            path: self.call.upstream_path(way.upstream_model.unwrap_or(&self.read.model)),
+            request,
+        }
+    }
+
+    /// The caller's headers that pass, the provider's own, and its credential.
+    fn headers_for(&self, site: &Site, way: &Way<'_>) -> Option<HeaderMap> {
+        let spec = &way.provider.spec;
+        let mut to = headers::upward(self.call.dialect(), self.headers);
         for (name, value) in &spec.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            request.headers_mut().insert(name, HeaderValue::from_str(value).ok()?);
+            to.insert(name, HeaderValue::from_str(value).ok()?);
         }
         // So that a provider's own log can be compared with ours, request by request.
-        request.headers_mut().insert(headers::REQUEST_ID, headers::value(self.id.to_string()));
+        to.insert(headers::REQUEST_ID, headers::value(self.id.to_string()));
         if spec.credential.is_some() {
             let Some(credential) = site.core.credential(way.provider) else {
                 tracing::warn!(provider = %spec.name, "a provider's credential cannot be opened");
                 return None;
             };
             let (name, value) = presented(spec.kind, &credential)?;
-            request.headers_mut().insert(name, value);
+            to.insert(name, value);
         }
-        Some(Route {
-            provider: way.provider_id,
-            remote: remote.ok()?,
-            bounds: Bounds::from(spec),
-            idle_timeout_ms: spec.idle_timeout_ms,
-            path: self.call.upstream_path(way.upstream_model.unwrap_or(&self.read.model)),
-            request,
-        })
+        Some(to)
     }
+}
+
+fn reach(site: &Site, way: &Way<'_>) -> Option<Rc<Remote>> {
+    let (id, spec) = (way.provider_id, &way.provider.spec);
+    let described = Described { id, owner: way.owner, spec };
+    let remote = site.pool.remote(described).inspect_err(|error| {
+        tracing::warn!(provider = %spec.name, %error, "a provider cannot be called");
+    });
+    remote.ok()
 }
 
 /// A provider's credential as its kind expects it.
@@ -127,7 +172,7 @@ fn presented(
 
 /// The best way that was not tried and speaks the call's language. Neighbours with weights share
 /// the requests by them; a way without a weight waits until those before it have failed.
-fn choose<'a>(offer: &Offer<'a>, call: Call, tried: &[ProviderId]) -> Option<Way<'a>> {
+fn draw<'a>(offer: &Offer<'a>, call: Call, tried: &[ProviderId]) -> Option<Way<'a>> {
     let speaks = call.dialect().spoken_by();
     let open = || {
         let ways = offer.ways();

@@ -3,6 +3,7 @@
 mod budget;
 mod dialects;
 mod noted;
+mod routing;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;

@@ -21,6 +21,7 @@ use crate::outbox::{Outbox, OutboxMetrics, Route, Teller};
 use crate::parts::CoreParts;
 use crate::permit::Permits;
 use crate::server;
+use crate::upstream::health::Healths;
 
 /// How long the outbox may take to end; it bounds itself below this.
 const OUTBOX_END_MS: u64 = 10_000;
@@ -40,6 +41,7 @@ pub(super) struct CoresParts {
     pub(super) room: Room,
     pub(super) route: Route,
     pub(super) board: Board,
+    pub(super) healths: Healths,
     pub(super) outbox_metrics: OutboxMetrics,
     pub(super) stop: CancellationToken,
 }
@@ -125,6 +127,8 @@ fn begin(shared: &Shared, number: usize) -> io::Result<(CoreParts, Outbox)> {
         lane,
         listener,
         cores: parts.cores,
+        number,
+        healths: parts.healths.clone(),
         stop: parts.stop.clone(),
     };
     Ok((parts, outbox))

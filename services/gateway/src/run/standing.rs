@@ -1,11 +1,12 @@
 //! What a gateway is before it opens a port: keys in step, a place for spend, a way upstairs.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use turnpike_domain::id::EpochId;
-use turnpike_runtime::clock::{Clock, deadline};
+use turnpike_runtime::clock::{Clock, SharedClock, deadline};
 use turnpike_runtime::entropy;
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::probes::Probes;
@@ -27,6 +28,7 @@ use crate::outbox::Route;
 use crate::permit::{PermitParts, Permits};
 use crate::receipts::Receipts;
 use crate::upstairs::{Joined, Upstairs, UpstairsError};
+use crate::upstream::health::{Healths, SAMPLE_MS};
 
 /// With a mirror on disk a gateway waits no longer than this for the control plane to let it join.
 const JOIN_MS: u64 = 3_000;
@@ -47,6 +49,8 @@ pub(super) struct Standing {
     pub(super) route: Route,
     /// Has a place for every lane.
     pub(super) board: Board,
+    /// How providers fare.
+    pub(super) healths: Healths,
     pub(super) tasks: Tasks,
     pub(super) upstairs: Arc<dyn Upstairs>,
     pub(super) folder: Folder,
@@ -78,7 +82,8 @@ impl Standing {
         let epoch = EpochId(entropy::id(clock.now()));
         let board = Board::new(config.cores());
         board.watch(&core, config.spool.max_bytes, metrics);
-        let receipts = Receipts::new(board.clone());
+        let healths = watched(config.cores(), &clock, &tasks, metrics);
+        let receipts = Receipts::new(board.clone(), healths.clone(), joined.org);
         let (sending, sender) = (receipts.clone(), (joined.gateway, epoch));
         let sending = sending.run(Arc::clone(&bus), Arc::clone(&clock), sender, tasks.stopping());
         tasks.spawn("receipts", sending);
@@ -118,11 +123,25 @@ impl Standing {
             spool: spool.path,
             route,
             board,
+            healths,
             tasks,
             upstairs,
             folder,
         })
     }
+}
+
+/// How providers fare, with nothing told yet.
+fn watched(cores: NonZeroUsize, clock: &SharedClock, tasks: &Tasks, metrics: &Metrics) -> Healths {
+    let healths = Healths::new(cores);
+    healths.watch(metrics);
+    let (sampled, clock, stopping) = (healths.clone(), Arc::clone(clock), tasks.stopping());
+    tasks.spawn("health", async move {
+        while stopping.run_until_cancelled(clock.sleep(SAMPLE_MS)).await.is_some() {
+            sampled.sample(clock.boot_ms());
+        }
+    });
+    healths
 }
 
 /// What checks secrets, opens credentials and seals decisions.

@@ -24,7 +24,7 @@ const ABORT_MS: u64 = 1_000;
 /// # Errors
 /// [`TlsError`] if the system's roots cannot be used.
 pub async fn serve_core(parts: CoreParts) -> Result<(), TlsError> {
-    let CoreParts { core, leases, permits, lane, listener, cores, stop } = parts;
+    let CoreParts { core, leases, permits, lane, listener, cores, number, healths, stop } = parts;
     let options = core.options().clone();
     let clock = core.clock().clone();
     let connector = Connector::new(
@@ -32,7 +32,7 @@ pub async fn serve_core(parts: CoreParts) -> Result<(), TlsError> {
         clock.clone(),
     )?;
     let tasks = Tasks::new("requests");
-    let pool = Pool::new(connector, clock.clone(), tasks.clone(), cores);
+    let pool = Pool::new(connector, clock.clone(), tasks.clone(), (healths, number));
     let bodies = Budget::new(BODIES_BYTES.max(options.max_body_bytes));
     let site = Rc::new(Site { core, leases, permits, lane, pool, bodies, tasks: tasks.clone() });
     let means = Means {

@@ -34,7 +34,7 @@ impl AnswerBody {
             && let Some((connection, slot)) = self.held.take()
             && self.keeps
         {
-            Rc::clone(&slot.0).keep(connection);
+            Rc::clone(&slot.remote).keep(connection);
         }
     }
 

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use tokio::join;
 
 use super::*;
-use crate::testing::{BOUNDS, Provider, on_a_core, post};
+use crate::testing::{BOUNDS, Provider, on_a_core, post, spec};
 
 async fn text(answer: Result<Response<AnswerBody>, Failure>) -> String {
     let bytes = answer.unwrap().into_body().collect().await.unwrap().to_bytes();
@@ -131,8 +131,10 @@ fn nobody_there_means_nothing_was_sent() {
 fn no_more_run_at_a_time_than_the_setting_says() {
     on_a_core(|core| async move {
         let provider = Provider::new();
-        let remote = provider.remote(&core.pool);
-        let bounds = Bounds { max_concurrency: 1, ..BOUNDS };
+        let one =
+            ProviderSpec { max_concurrency: 1, ..spec(&format!("http://{}", provider.address)) };
+        let remote = core.pool.remote(Described { id: ProviderId(1), owner: None, spec: &one });
+        let remote = remote.unwrap();
         let serve = async {
             let mut first = provider.connection().await;
             first.request().await;
@@ -143,16 +145,18 @@ fn no_more_run_at_a_time_than_the_setting_says() {
             second.answer("two").await;
         };
         let ask = async {
-            let running = remote.send(&core.admitted(), "/", post("a"), bounds).await.unwrap();
+            let running = remote.send(&core.admitted(), "/", post("a"), BOUNDS).await.unwrap();
             let refused =
-                remote.send(&core.admitted(), "/", post("b"), bounds).await.err().unwrap();
+                remote.send(&core.admitted(), "/", post("b"), BOUNDS).await.err().unwrap();
             assert!(matches!(refused, Failure::Busy));
+            // Who waits gets the place of who ends.
+            let admitted = core.admitted();
+            let waiting = remote.send(&admitted, "/", post("c"), BOUNDS);
+            let mut waiting = std::pin::pin!(waiting);
+            assert!(futures_util::poll!(waiting.as_mut()).is_pending());
             // Unread, so the connection is closed and not used again.
             drop(running);
-            assert_eq!(
-                text(remote.send(&core.admitted(), "/", post("c"), bounds).await).await,
-                "two"
-            );
+            assert_eq!(text(waiting.await).await, "two");
         };
         join!(serve, ask);
     });
@@ -161,12 +165,17 @@ fn no_more_run_at_a_time_than_the_setting_says() {
 #[test]
 fn a_changed_url_starts_with_new_connections() {
     on_a_core(|core| async move {
-        let first = core.pool.remote(ProviderId(1), "http://127.0.0.1:1").unwrap();
-        let same = core.pool.remote(ProviderId(1), "http://127.0.0.1:1").unwrap();
-        assert!(Rc::ptr_eq(&first, &same));
-        let other = core.pool.remote(ProviderId(1), "http://127.0.0.1:2").unwrap();
+        let remote = |spec: &ProviderSpec| {
+            core.pool.remote(Described { id: ProviderId(1), owner: None, spec })
+        };
+        let first = remote(&spec("http://127.0.0.1:1")).unwrap();
+        let renamed = ProviderSpec { idle_timeout_ms: 1, ..spec("http://127.0.0.1:1") };
+        assert!(Rc::ptr_eq(&first, &remote(&renamed).unwrap()));
+        let other = remote(&spec("http://127.0.0.1:2")).unwrap();
         assert!(!Rc::ptr_eq(&first, &other));
-        assert!(core.pool.remote(ProviderId(1), "127.0.0.1:2").is_err());
+        assert!(matches!(remote(&spec("127.0.0.1:2")), Err(Unusable::Origin(_))));
+        let rootless = ProviderSpec { tls_roots: Some("x".into()), ..spec("http://127.0.0.1:2") };
+        assert!(matches!(remote(&rootless), Err(Unusable::Roots(_))));
         core.pool.sweep(0);
         assert!(core.pool.remotes.borrow().is_empty());
     });

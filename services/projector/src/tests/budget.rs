@@ -157,7 +157,8 @@ impl House {
     pub(super) async fn receipt(&self, holder: &Holder) {
         let at = self.clock.now();
         let (epoch, position, spent) = (holder.run, Position(1), Vec::new());
-        let receipt = Receipt { epoch, position, at, complete_to: None, spent };
+        let providers = Vec::new();
+        let receipt = Receipt { epoch, position, at, complete_to: None, spent, providers };
         let topic = Topic::Receipts { org: ORG, gateway: holder.gateway };
         let payload = form::encode(&receipt).into();
         let message = Publish { topic, id: String::new(), headers: Vec::new(), payload };

@@ -26,6 +26,7 @@ const COLUMNS: &[Column] = &[
     Column::plain("credential", "/has_credential"),
     Column::plain("serves", "/serves"),
     Column::plain("disabled", "/disabled"),
+    Column::plain("health", "/health/status"),
     Column::plain("platform", "/of_platform"),
     Column::plain("id", "/id"),
 ];

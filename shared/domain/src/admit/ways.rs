@@ -1,7 +1,7 @@
 //! The ways to a model, and what stands in the way of a key.
 
 use crate::event::ModelSpec;
-use crate::id::ProviderId;
+use crate::id::{OrgId, ProviderId};
 use crate::meter::Prices;
 use crate::state::{Key, Organisation, Platform, Provider};
 
@@ -12,8 +12,8 @@ pub struct Way<'a> {
     pub provider: &'a Provider,
     /// Its id.
     pub provider_id: ProviderId,
-    /// It is one of the platform's, not the organisation's own.
-    pub of_platform: bool,
+    /// Whose it is; `None`: the platform's.
+    pub owner: Option<OrgId>,
     /// The model's name there, if it is another.
     pub upstream_model: Option<&'a str>,
     /// Share among ways of the same preference.
@@ -46,7 +46,7 @@ pub fn ways<'a>(
     let own = own.map(|(id, provider)| Way {
         provider,
         provider_id: *id,
-        of_platform: false,
+        owner: Some(organisation.id),
         upstream_model: None,
         weight: 0,
         prices: spec.prices.as_ref(),
@@ -57,7 +57,7 @@ pub fn ways<'a>(
         Some(Way {
             provider,
             provider_id: *id,
-            of_platform: true,
+            owner: None,
             upstream_model: route.upstream_model.as_deref(),
             weight: route.weight,
             prices: route.prices.as_ref().or(spec.prices.as_ref()),

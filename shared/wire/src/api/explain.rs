@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::text::{Factor, Time, Usd};
+use super::text::{DialectName, Factor, Time, Usd};
 
 /// What a gateway would decide of a hypothetical request, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -19,7 +19,11 @@ pub struct Explanation {
     pub status: u16,
     /// Every check in the order in which gateways make them.
     pub checks: Vec<Check>,
-    /// What would be reserved for it; null where its model is not known.
+    /// Every way to the model, best first, whether it can be taken or not. Those of the platform
+    /// are shown to operators.
+    pub ways: Vec<Way>,
+    /// What would be reserved for it, by the prices of the first way that can be taken; null where
+    /// its model is not known.
     pub reservation: Option<Bound>,
     /// The budgets that it counts against, from the key up to the wallet.
     pub levels: Vec<Level>,
@@ -40,6 +44,29 @@ pub struct Check {
     pub code: Option<String>,
     /// A sentence for people.
     pub says: String,
+}
+
+/// A way to a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Way {
+    /// The provider's short name.
+    pub provider: String,
+    /// Its dialect.
+    pub kind: DialectName,
+    /// One of the platform's, for every organisation.
+    pub of_platform: bool,
+    /// The model's name there; null: the same.
+    pub upstream_model: Option<String>,
+    /// Share among neighbours of the same preference; 0: only when those before it fail.
+    pub weight: u32,
+    /// Whether it can be taken.
+    pub open: bool,
+    /// Why it cannot: `disabled`, `provider_not_allowed`, `unpriced`, or `dialect` where it speaks
+    /// another than was asked about.
+    pub obstacle: Option<String>,
+    /// What gateways say of the provider: `healthy`, `degraded`, `down` or `unknown`. A gateway
+    /// passes over who is down for it, as long as others are left.
+    pub health: String,
 }
 
 /// The most that a request can use and cost.

@@ -10,8 +10,8 @@ use super::text::Time;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Notice {
     /// What it is: `alert_raised`, `quota_hit`, `wallet_exhausted`, `wallet_restored`,
-    /// `hold_released`, `gateway_fenced`, `hold_lost`, `record_put_aside` or
-    /// `gateway_silent`.
+    /// `hold_released`, `gateway_fenced`, `hold_lost`, `record_put_aside`,
+    /// `gateway_silent` or `provider_down`.
     pub kind: String,
     /// `info`, `warning` or `alarm`.
     pub severity: String,
@@ -21,7 +21,7 @@ pub struct Notice {
     pub standing: bool,
     /// A sentence for people.
     pub says: String,
-    /// The id of the key, project or gateway that it is about; null: the organisation.
+    /// The id of the key, project, gateway or provider that it is about; null: the organisation.
     pub about: Option<String>,
     /// The seq of the event that it comes from.
     pub seq: Option<u64>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::input::shape;
-use super::text::{DialectName, ProviderRef};
+use super::text::{DialectName, GatewayRef, ProviderRef, Time};
 
 shape! {
     /// What a provider is to be.
@@ -76,4 +76,37 @@ pub struct Provider {
     pub max_failures: u32,
     /// One of the platform's, for every organisation.
     pub of_platform: bool,
+    /// How it fares with the gateways.
+    pub health: ProviderHealth,
+}
+
+/// How a provider fares with the gateways that have called it lately.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProviderHealth {
+    /// `healthy`; `degraded`: some gateways pass it over; `down`: all do; `unknown`: none has called
+    /// it lately.
+    pub status: String,
+    /// Each of these gateways; shown to operators and to the owner of the provider.
+    pub gateways: Vec<GatewayHealth>,
+}
+
+/// How a provider fares with one gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GatewayHealth {
+    /// The gateway.
+    pub gateway_id: GatewayRef,
+    /// Its name; null if it serves another organisation alone.
+    pub name: Option<String>,
+    /// `closed`: requests pass; `open`: it is passed over; `half_open`: one request finds out.
+    pub circuit: String,
+    /// Since when; null: since the gateway first called it.
+    pub since: Option<Time>,
+    /// Requests that run.
+    pub in_flight: u32,
+    /// Requests of the last minute.
+    pub calls_per_minute: u64,
+    /// Of them, those that it failed.
+    pub errors_per_minute: u64,
+    /// The milliseconds after which half of them had the head of an answer; null: none had.
+    pub p50_ms: Option<u64>,
 }

@@ -2,14 +2,16 @@
 
 mod bound;
 mod checks;
+mod ways;
 
 use std::net::IpAddr;
 
 use turnpike_domain::admit::Demand;
 use turnpike_domain::id::KeyId;
-use turnpike_domain::state::{Key as Known, Organisation, Platform};
+use turnpike_domain::state::{Key as Known, Organisation, Platform, ProviderKind};
 use turnpike_wire::api::explain::Explanation;
 use turnpike_wire::api::text::Text;
+use turnpike_wire::form::Named as _;
 
 use crate::auth::Caller;
 use crate::http::ask::Ask;
@@ -17,9 +19,11 @@ use crate::http::balances::{self, Balance};
 use crate::http::figures::complete_up_to;
 use crate::http::reply::Reply;
 use crate::http::route::{Answer, Gives, Param, Route, Verb, shape};
+use crate::presence::Fare;
 use crate::problem::Problem;
 use bound::Bounded;
 use checks::Checks;
+use ways::Ways;
 
 /// A request that nobody has made.
 const REQUEST: &[Param] = &[
@@ -28,6 +32,7 @@ const REQUEST: &[Param] = &[
     Param::number("max_output_tokens", "The output maximum that it sets; none if absent."),
     Param::number("choices", "How many answers it asks for; 1 if absent."),
     Param::text("ip", "The client's address; if absent the key's list is not checked."),
+    Param::text("dialect", "openai, anthropic or gemini; if absent every provider will do."),
 ];
 
 pub(super) fn routes() -> Vec<Route> {
@@ -47,6 +52,8 @@ pub(super) struct Hypothesis {
     pub(super) model: String,
     pub(super) demand: Demand,
     pub(super) address: Option<IpAddr>,
+    /// The dialect that it is written in.
+    pub(super) dialect: Option<ProviderKind>,
 }
 
 /// What it is judged by.
@@ -72,12 +79,14 @@ async fn explain(ask: Ask, caller: Caller) -> Answer {
     let complete_up_to = complete_up_to(&ask).await?.map(Text);
     let reads_all = caller.reads_all().is_ok();
     let platform = ask.app().streams().platform(Platform::clone).await?;
+    let fare = |id, owner| Fare::of(&ask.app().presence.provider(id, owner));
     let explained = |organisation: &Organisation| {
         let key = organisation.keys.get(&id)?;
         let (platform, balances) = (&platform, balances.as_slice());
         let scene = Scene { organisation, platform, key, balances, reads_all };
-        let bounded = Bounded::new(&scene, &hypothesis);
-        let checks = Checks::make(&scene, &hypothesis, bounded.as_ref(), ask.now);
+        let ways = Ways::read(&scene, &hypothesis, &fare);
+        let bounded = Bounded::new(&scene, &hypothesis, ways.prices());
+        let checks = Checks::make(&scene, &hypothesis, (&ways, bounded.as_ref()), ask.now);
         let first = checks.first_refusal();
         let status = first.map_or(200, |denial| checks::status(denial, organisation.settings));
         Some(Explanation {
@@ -89,6 +98,7 @@ async fn explain(ask: Ask, caller: Caller) -> Answer {
             levels: bound::levels(&scene, bounded.as_ref()),
             rates: bound::rates(&scene, bounded.as_ref()),
             checks: checks.shown(),
+            ways: ways.shown(caller.is_operator()),
             complete_up_to,
         })
     };
@@ -109,6 +119,10 @@ impl Hypothesis {
             no_output: false,
             free: false,
         };
-        Ok(Self { model: model.to_owned(), demand, address })
+        let dialect = ask.query("dialect").map(|name| {
+            let known = ProviderKind::from_name(name);
+            known.ok_or_else(|| Problem::field("?dialect", "must be openai, anthropic or gemini"))
+        });
+        Ok(Self { model: model.to_owned(), demand, address, dialect: dialect.transpose()? })
     }
 }

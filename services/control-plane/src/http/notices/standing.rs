@@ -1,9 +1,12 @@
-//! Notices of what stands now: lost holds, records that nobody can read, silent gateways.
+//! Notices of what stands now: lost holds, records that nobody can read, silent gateways, providers
+//! that are down.
+
+use std::collections::BTreeMap;
 
 use serde_json::json;
 use turnpike_domain::admit::LimitSource;
-use turnpike_domain::id::GatewayId;
-use turnpike_domain::state::Organisation;
+use turnpike_domain::id::{GatewayId, ProviderId};
+use turnpike_domain::state::{Organisation, Provider};
 use turnpike_store::ledger::{self, LostHold};
 use turnpike_store::usage;
 use turnpike_wire::api::notice::Notice;
@@ -12,7 +15,7 @@ use turnpike_wire::decision;
 
 use super::told::{amount, called, id};
 use crate::http::ask::Ask;
-use crate::presence::Known;
+use crate::presence::{Fare, Known};
 use crate::problem::Problem;
 
 /// All that stands now.
@@ -27,7 +30,39 @@ pub(super) async fn read(ask: &Ask) -> Result<Vec<Notice>, Problem> {
     let held = |state: &Organisation| -> Vec<Notice> {
         lost.iter().map(|hold| loss(ask, state, hold)).collect()
     };
-    Ok(ask.read(held).await?.into_iter().chain(aside).chain(silent).collect())
+    let down = down(ask).await?;
+    Ok(ask.read(held).await?.into_iter().chain(aside).chain(silent).chain(down).collect())
+}
+
+/// The organisation's providers and the platform's that every gateway passes over.
+async fn down(ask: &Ask) -> Result<Vec<Notice>, Problem> {
+    let names = |providers: &BTreeMap<ProviderId, Provider>| -> Vec<(ProviderId, Box<str>)> {
+        providers.iter().map(|(id, provider)| (*id, provider.spec.name.clone())).collect()
+    };
+    let own = ask.read(|state| names(&state.providers)).await?;
+    let shared = ask.app().streams().platform(|state| names(&state.providers)).await?;
+    let own = own.into_iter().map(|named| (named, Some(ask.org)));
+    let all = own.chain(shared.into_iter().map(|named| (named, None)));
+    let down = all.filter(|((id, _), owner)| {
+        Fare::of(&ask.app().presence.provider(*id, *owner)) == Fare::Down
+    });
+    Ok(down.map(|((id, name), _)| outage(ask, id, &name)).collect())
+}
+
+fn outage(ask: &Ask, id: ProviderId, name: &str) -> Notice {
+    Notice {
+        kind: "provider_down".to_owned(),
+        severity: "alarm".to_owned(),
+        at: Text(ask.now),
+        standing: true,
+        says: format!(
+            "The provider {name} fails with every gateway that calls it: requests take other \
+             ways where there are any."
+        ),
+        about: Some(id.to_string()),
+        seq: None,
+        data: json!({ "provider_id": id.to_string() }),
+    }
 }
 
 fn loss(ask: &Ask, state: &Organisation, hold: &LostHold) -> Notice {

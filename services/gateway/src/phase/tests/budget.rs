@@ -9,7 +9,7 @@ const KEY: Account = Account::Key(turnpike_domain::id::KeyId(1));
 
 impl House {
     /// With a budget of so many nano-USD on its key, and somebody who grants it.
-    async fn capped(core: &TestCore, cost: i64, fit: Fit) -> (Self, Authority) {
+    pub(super) async fn capped(core: &TestCore, cost: i64, fit: Fit) -> (Self, Authority) {
         let limits = Limits { cost: Some(NanoUsd(cost)), fit, ..Limits::default() };
         let house = Self::limited(core, limits);
         let path = vec![KEY, Account::Wallet];

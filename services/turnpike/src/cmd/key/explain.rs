@@ -15,6 +15,16 @@ const CHECKS: &[Column] = &[
     Column::plain("why", "/says"),
 ];
 
+const WAYS: &[Column] = &[
+    Column::plain("way", "/provider"),
+    Column::plain("kind", "/kind"),
+    Column::plain("model there", "/upstream_model"),
+    Column::plain("weight", "/weight"),
+    Column::plain("open", "/open"),
+    Column::plain("obstacle", "/obstacle"),
+    Column::plain("health", "/health"),
+];
+
 const LEVELS: &[Column] = &[
     Column::plain("limit", "/limit_source"),
     Column::plain("of", "/limit"),
@@ -50,6 +60,9 @@ pub(crate) struct Explain {
     /// How many answers it asks for
     #[arg(long, value_name = "NUMBER")]
     choices: Option<u64>,
+    /// The dialect that it is written in: openai, anthropic or gemini
+    #[arg(long, value_parser = ["openai", "anthropic", "gemini"])]
+    dialect: Option<String>,
     /// The client's address
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
@@ -64,14 +77,16 @@ impl Explain {
             .with_some("input_tokens", self.input_tokens)
             .with_some("max_output_tokens", self.max_output_tokens)
             .with_some("choices", self.choices)
-            .with_some("ip", self.ip);
+            .with_some("ip", self.ip)
+            .with_some("dialect", self.dialect);
         let told = client.send(&call).await?;
         let output = session.output;
         if output.json {
             return output.document(&told);
         }
         output.rows(&told["checks"], CHECKS)?;
-        for (rows, columns) in [(&told["levels"], LEVELS), (&told["rates"], RATES)] {
+        let parts = [("ways", WAYS), ("levels", LEVELS), ("rates", RATES)];
+        for (rows, columns) in parts.map(|(part, columns)| (&told[part], columns)) {
             if rows.as_array().is_some_and(|rows| !rows.is_empty()) {
                 output.line("")?;
                 output.rows(rows, columns)?;

@@ -257,7 +257,8 @@ fn a_clamped_request_takes_what_fits_and_no_token_more() {
     let spec =
         ModelSpec { prices: Some(prices), context_window: 1_000, max_output: 100, ..model() };
     let demand = Demand { body_bytes: 300, choices: 2, ..Demand::default() };
-    let clamped = |most| admit::clamped_output(&spec, Multiplier::default(), &demand, most);
+    let clamped =
+        |most| admit::clamped_output(&spec, Some(&prices), Multiplier::default(), &demand, most);
     // 300 nano-USD of input, and two answers at two nano-USD a token.
     let cases = [
         ((Unit::Usd, 300 + 4 * 16), Some(16)),
@@ -272,7 +273,7 @@ fn a_clamped_request_takes_what_fits_and_no_token_more() {
     }
     let short = ModelSpec { max_output: 15, ..spec };
     let any = (Unit::Usd, i64::MAX);
-    assert_eq!(admit::clamped_output(&short, Multiplier::default(), &demand, any), None);
+    assert_eq!(admit::clamped_output(&short, None, Multiplier::default(), &demand, any), None);
 }
 
 #[test]

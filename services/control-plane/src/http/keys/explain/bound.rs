@@ -3,6 +3,7 @@
 use turnpike_domain::admit::{Demand, LimitSource, clamped_output, may_clamp, reservation};
 use turnpike_domain::ledger::Level;
 use turnpike_domain::limit::{Account, Limits, Unit};
+use turnpike_domain::meter::Prices;
 use turnpike_domain::money::Multiplier;
 use turnpike_domain::settle::Reservation;
 use turnpike_wire::api::explain::{Bound, Level as ShownLevel, Rate};
@@ -21,18 +22,23 @@ pub(super) struct Bounded {
 }
 
 impl Bounded {
-    /// The reservation of a request on a model that there is; where `fit: clamp` may, lowered to
+    /// The reservation of a request on a model that there is, by the prices of a way if there is
+    /// one; where `fit: clamp` may, lowered to
     /// what is left of every budget.
-    pub(super) fn new(scene: &Scene<'_>, hypothesis: &Hypothesis) -> Option<Self> {
+    pub(super) fn new(
+        scene: &Scene<'_>,
+        hypothesis: &Hypothesis,
+        of_way: Option<&Prices>,
+    ) -> Option<Self> {
         let model = scene.platform.models.get(&*hypothesis.model)?;
         let multiplier = scene.platform.plans.get(&scene.key.profile.plan)?.spec.multiplier;
-        let (spec, prices) = (&model.spec, model.spec.prices.as_ref());
+        let (spec, prices) = (&model.spec, of_way.or(model.spec.prices.as_ref()));
         let bound = |demand: &Demand| reservation(spec, prices, multiplier, demand);
         let mut demand = hypothesis.demand;
         for (unit, level) in scene.levels() {
             let left = level.available();
             if may_clamp(scene.key, &hypothesis.demand) && bound(&demand).amount(unit) > left {
-                let lowered = clamped_output(spec, multiplier, &demand, (unit, left));
+                let lowered = clamped_output(spec, prices, multiplier, &demand, (unit, left));
                 demand = Demand { max_output: lowered.or(demand.max_output), ..demand };
             }
         }

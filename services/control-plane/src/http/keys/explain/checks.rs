@@ -1,15 +1,14 @@
 //! The checks of a hypothetical request, each by the rule that gateways ask.
 
-use std::net::{IpAddr, Ipv4Addr};
-
-use turnpike_domain::admit::{Denial, has_cost_cap, key_works, may_call, offer};
+use turnpike_domain::admit::{Denial, has_cost_cap, key_works, may_call};
 use turnpike_domain::ledger::{Lease, Level, Refused, Standing, Word};
 use turnpike_domain::limit::{Account, Unit};
-use turnpike_domain::state::{Key, LimitStatus, Settings};
+use turnpike_domain::state::{LimitStatus, Settings};
 use turnpike_domain::time::Timestamp;
 use turnpike_wire::api::explain::Check;
 
 use super::bound::{Bounded, rates};
+use super::ways::Ways;
 use super::{Hypothesis, Scene};
 
 /// What came of one check.
@@ -29,7 +28,7 @@ impl Checks {
     pub(super) fn make(
         scene: &Scene<'_>,
         hypothesis: &Hypothesis,
-        bounded: Option<&Bounded>,
+        (ways, bounded): (&Ways<'_>, Option<&Bounded>),
         now: Timestamp,
     ) -> Self {
         let mut checks = Self::default();
@@ -39,7 +38,7 @@ impl Checks {
             checks.open(check, "Not asked about.".to_owned());
         }
         checks.model(scene, hypothesis);
-        checks.scopes(scene, hypothesis);
+        checks.scopes(scene, hypothesis, ways);
         for rate in rates(scene, bounded) {
             let says = format!(
                 "{} takes {} of {} in any 60 seconds; how many there were is counted by the \
@@ -78,14 +77,17 @@ impl Checks {
         self.rule("model", known.map(drop), "There is such a model.");
     }
 
-    fn scopes(&mut self, scene: &Scene<'_>, hypothesis: &Hypothesis) {
+    fn scopes(&mut self, scene: &Scene<'_>, hypothesis: &Hypothesis, ways: &Ways<'_>) {
         let Scene { organisation, platform, key, .. } = *scene;
         let Hypothesis { model, address, .. } = hypothesis;
         let allowed = may_call(platform, key, model).ok_or(Denial::ModelNotAllowed);
         self.rule("scopes", allowed.map(drop), "Key and plan allow the model.");
         if has_cost_cap(organisation, key) {
             let spec = platform.models.get(&**model).map(|model| &model.spec);
-            let priced = spec.is_none_or(|spec| spec.prices.is_some());
+            let priced = spec.is_none_or(|spec| {
+                let mut routes = spec.routes.iter();
+                spec.prices.is_some() || routes.any(|route| route.prices.is_some())
+            });
             let priced = priced.then_some(()).ok_or(Denial::ModelNotAllowed);
             self.rule(
                 "scopes",
@@ -104,13 +106,9 @@ impl Checks {
             }
             None => self.rule("scopes", Ok(()), "Every client address is allowed."),
         }
-        // By the whole rule, with a key that takes any address: it was judged above.
-        let mut anywhere = Key::clone(key);
-        anywhere.profile.scopes.addresses = None;
-        let from = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let offered = offer(platform, organisation, &anywhere, model, from).map(drop);
-        if offered != Err(Denial::ModelNotFound) && offered != Err(Denial::ModelNotAllowed) {
-            self.rule("scopes", offered, "A provider of the model is allowed.");
+        if platform.models.contains_key(&**model) && allowed.is_ok() {
+            let open = ways.any().then_some(()).ok_or(Denial::ProviderNotAllowed);
+            self.rule("scopes", open, "There is a way to the model that the key may take.");
         }
     }
 
