@@ -1,6 +1,9 @@
 //! The forms of events and messages, held to what was ever written.
 
 #[cfg(test)]
+#[path = "schemas/endpoints.rs"]
+mod endpoints;
+#[cfg(test)]
 #[path = "schemas/goldens.rs"]
 mod goldens;
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod figures;
 pub mod gemini;
 pub mod openai;
 mod place;
+mod routes;
 
 use std::borrow::Cow;
 
@@ -16,6 +17,7 @@ use turnpike_domain::meter::Usage;
 use turnpike_domain::state::ProviderKind;
 
 pub use place::{Place, Sent, Target, place};
+pub use routes::{Route, routes};
 
 use crate::field::Finder;
 use crate::peek::{self, NotARequest, OutputField, Peek};

@@ -181,3 +181,27 @@ fn a_folder_outlives_its_process() {
     assert_eq!(json_of(&verified)["ok"], true);
     again.terminate();
 }
+
+#[test]
+fn one_key_speaks_every_dialect() {
+    let data = tempfile::tempdir().unwrap();
+    let dev = Dev::start(data.path());
+    let (token, key, url) =
+        (dev.text("management_token"), dev.text("key"), dev.text("gateway_url"));
+    assert_eq!(dev.chat(key).0, 200);
+    let message = json!({
+        "model": "echo-1", "max_tokens": 9,
+        "messages": [{"role": "user", "content": "three short words"}],
+    });
+    let head = format!("POST /v1/messages HTTP/1.1\r\nx-api-key: {key}\r\n");
+    let (status, answer) = exchange(url, &head, &message.to_string());
+    assert_eq!((status, &answer["content"][0]["text"]), (200, &json!("three short words")));
+    let content = json!({"contents": [{"parts": [{"text": "three short words"}]}]});
+    let head = format!("POST /v1beta/models/echo-1:generateContent?key={key} HTTP/1.1\r\n");
+    let (status, answer) = exchange(url, &head, &content.to_string());
+    let said = &answer["candidates"][0]["content"]["parts"][0]["text"];
+    assert_eq!((status, said), (200, &json!("three short words")));
+    assert_eq!(dev.usage(token, 3)["total"]["cost_usd"], "0.000027");
+    let (_, served) = exchange(dev.text("echo_url"), "GET /served HTTP/1.1\r\n", "");
+    assert_eq!(served["cost_usd"], "0.000027");
+}

@@ -9,7 +9,7 @@ use turnpike_domain::event::ModelSpec;
 
 use super::{Outgoing, success};
 use crate::core::{Core, Entry};
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, gemini};
 use crate::query;
 
 /// The most models on a page where the caller does not ask for fewer: Anthropic's and Google's own
@@ -124,6 +124,6 @@ impl Catalogue<'_> {
 
 /// What a provider of a model gives of them is the provider's business.
 fn gemini_methods() -> Vec<&'static str> {
-    let all = crate::dialect::gemini::Endpoint::ALL.into_iter();
+    let all = gemini::Endpoint::ALL.into_iter();
     all.map(|endpoint| endpoint.method().trim_start_matches(':')).collect()
 }

@@ -17,9 +17,10 @@ use super::words::{self, Text};
 /// Where the body is not such a request.
 pub(super) fn generate(request: &Request<'_>, model: Model, form: Form) -> Result<Answer, Refusal> {
     let body = ask::json(request.body)?;
-    let config = &body["generationConfig"];
-    let maximum = ask::optional_count(&config["maxOutputTokens"])?;
-    let choices = ask::choices(&config["candidateCount"])?;
+    let config = either(&body, "generationConfig", "generation_config");
+    let maximum = either(config, "maxOutputTokens", "max_output_tokens");
+    let maximum = ask::optional_count(maximum)?;
+    let choices = ask::choices(either(config, "candidateCount", "candidate_count"))?;
     let tool = &body["tools"][0]["functionDeclarations"][0]["name"];
     let ask = Ask::new(model, &parts(&body)?, maximum, choices).acting(request.acting, tool);
     let bill = ask.bill();
@@ -61,7 +62,8 @@ pub(super) fn generate(request: &Request<'_>, model: Model, form: Form) -> Resul
 /// Where the body is not such a request.
 pub(super) fn count_tokens(request: &Request<'_>, _model: Model) -> Result<Answer, Refusal> {
     let body = ask::json(request.body)?;
-    let inner = body.get("generateContentRequest").unwrap_or(&body);
+    let request = either(&body, "generateContentRequest", "generate_content_request");
+    let inner = if request.is_null() { &body } else { request };
     Ok(Answer::free(&json!({"totalTokens": parts(inner)?.input})))
 }
 
@@ -77,12 +79,15 @@ pub(super) fn usage(figures: Figures) -> Value {
     })
 }
 
+/// A field in either spelling: Google takes both.
+fn either<'a>(body: &'a Value, camel: &str, snake: &str) -> &'a Value {
+    body.get(camel).unwrap_or(&body[snake])
+}
+
 fn parts(body: &Value) -> Result<Parts, Refusal> {
     let mut parts = Parts::default();
-    let system = body.get("systemInstruction").or_else(|| body.get("system_instruction"));
-    if let Some(system) = system {
-        parts.add(&system["parts"], false);
-    }
+    let system = either(body, "systemInstruction", "system_instruction");
+    parts.add(&system["parts"], false);
     for content in ask::list(body, "contents")? {
         let is_user = content["role"].as_str().is_none_or(|role| role == "user");
         parts.add(&content["parts"], is_user);

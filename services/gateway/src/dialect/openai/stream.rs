@@ -239,6 +239,23 @@ mod tests {
     }
 
     #[test]
+    fn a_response_that_did_not_complete_tells_its_usage_too() {
+        for end in ["incomplete", "failed"] {
+            let stream = format!(
+                "event: response.created\ndata: {{\"response\":{{\"usage\":null}}}}\n\n\
+                 event: response.{end}\ndata: {{\"type\":\"response.{end}\",\"response\":\
+                 {{\"usage\":{{\"input_tokens\":7,\"output_tokens\":2}}}}}}\n\n"
+            );
+            let (out, report) = run(Endpoint::Responses, false, &[stream.as_bytes()]);
+            assert_eq!((out, report.usage), (stream, used(7, 2)), "{end}");
+        }
+        let sound = b"data: {\"type\":\"speech.audio.done\",\"usage\":{\"input_tokens\":7,\
+                      \"output_tokens\":2}}\n\n";
+        let (_, report) = run(Endpoint::Speech, false, &[sound]);
+        assert_eq!((report.usage, report.counted_output), (used(7, 2), None));
+    }
+
+    #[test]
     fn hostile_usage_is_flagged() {
         let stream =
             b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":-3,\"completion_tokens\":2}}\n\n";

@@ -98,6 +98,28 @@ fn a_request_that_may_be_clamped_is_lowered_to_what_fits() {
 }
 
 #[test]
+fn a_request_of_geminis_is_lowered_in_its_own_field_and_one_of_anthropics_is_refused() {
+    on_a_core(|core| async move {
+        // 50 tokens of output and the 15 bytes of the body fit.
+        let (house, _authority) = House::capped(&core, 15_000 + 101_000, Fit::Clamp).await;
+        let serve = async {
+            let mut connection = house.providers[0].connection().await;
+            let request = connection.request().await;
+            let body = r#"{"generationConfig":{"maxOutputTokens":50},"contents":[]}"#;
+            assert!(request.ends_with(body), "{request}");
+            answer_json(&mut connection, "200 OK", dialects::CONTENT).await;
+        };
+        let asked = dialects::generate("generateContent?", r#"{"contents":[]}"#);
+        let ((), answer) = join!(serve, house.ask(&asked));
+        assert!(answer.ends_with(dialects::CONTENT), "{answer}");
+        let asked = dialects::message("", r#"{"model":"claude","max_tokens":90}"#);
+        let refused = house.ask(&asked).await;
+        assert!(refused.starts_with("HTTP/1.1 402 "), "{refused}");
+        assert!(refused.contains(r#""type":"billing_error""#), "{refused}");
+    });
+}
+
+#[test]
 fn a_request_settles_at_the_price_that_it_reserved_with_whoever_serves_it() {
     on_a_core(|core| async move {
         let (house, authority) = House::capped(&core, 10_000_000, Fit::Reject).await;

@@ -16,8 +16,8 @@ const EVENTS: [&str; 4] = [
     "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
 ];
 /// What Gemini generates: 3 tokens of prompt and 2 of tools, 4 of output, one of them a thought.
-const CONTENT: &str = r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}],"usageMetadata":
-    {"promptTokenCount":3,"toolUsePromptTokenCount":2,"candidatesTokenCount":3,
+pub(super) const CONTENT: &str = r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}],
+    "usageMetadata":{"promptTokenCount":3,"toolUsePromptTokenCount":2,"candidatesTokenCount":3,
      "thoughtsTokenCount":1}}"#;
 /// 5 tokens at USD 1 and 4 at USD 2 per million.
 const CONTENT_COST: NanoUsd = NanoUsd(13_000);
@@ -33,12 +33,12 @@ fn send(line: &str, headers: &str, body: &str) -> String {
     .replace("{key}", secret.expose())
 }
 
-fn message(headers: &str, body: &str) -> String {
+pub(super) fn message(headers: &str, body: &str) -> String {
     let version = "anthropic-version: 2023-06-01\r\nx-api-key: {key}\r\n";
     send("POST /anthropic/v1/messages?beta=true", &format!("{version}{headers}"), body)
 }
 
-fn generate(method: &str, body: &str) -> String {
+pub(super) fn generate(method: &str, body: &str) -> String {
     send(&format!("POST /v1beta/models/gem:{method}key={{key}}"), "", body)
 }
 
@@ -238,7 +238,7 @@ fn a_list_that_breaks_off_before_it_tells_of_its_output_is_booked_at_the_reserve
 }
 
 #[test]
-fn every_refusal_is_in_the_envelope_of_its_dialect() {
+fn every_refusal_of_anthropics_has_its_type_and_the_requests_id() {
     on_a_core(|core| async move {
         let house = House::new(&core);
         let claude = r#"{"model":"claude","max_tokens":5}"#;
@@ -280,6 +280,16 @@ fn every_refusal_is_in_the_envelope_of_its_dialect() {
             let id = body["request_id"].as_str().unwrap();
             assert!(answer.contains(&format!("\r\nrequest-id: {id}\r\n")), "{answer}");
         }
+        assert_eq!(house.lane.open_requests(), 0);
+    });
+}
+
+#[test]
+fn every_refusal_of_geminis_has_its_code_status_and_reason() {
+    on_a_core(|core| async move {
+        let house = House::new(&core);
+        let long = format!(r#"{{"x":"{}"}}"#, "x".repeat(10_000));
+        let bare = |line: &str| send(line, "", "{}");
         let content = r#"{"contents":[]}"#;
         let gemini = [
             (

@@ -191,7 +191,15 @@ async fn gemini_generates_whole_as_events_and_as_an_array() {
     }
     let count = running.post(&format!("{model}:countTokens"), &body).await.json();
     assert_eq!(count["totalTokens"], 3);
-    running.assert_served(3, 9, 6, "0.000021").await;
+    // Google takes every name in both spellings.
+    let body = json!({
+        "contents": [{"parts": [{"text": "hello you"}]}],
+        "system_instruction": {"parts": [{"text": "brief"}]},
+        "generation_config": {"max_output_tokens": 1, "candidate_count": 2},
+    });
+    let cut = running.post(&format!("{model}:generateContent"), &body).await.json();
+    assert_eq!(cut["candidates"][1]["content"]["parts"][0]["text"], "hello");
+    running.assert_served(4, 12, 8, "0.000028").await;
 }
 
 #[tokio::test]
