@@ -159,7 +159,7 @@ impl Call {
     ) -> Result<Peek<'a>, NotARequest> {
         match self {
             Self::OpenAi(endpoint) if endpoint.takes_form() => peek::peek_form(headers, body),
-            Self::OpenAi(_) => peek::peek(body),
+            Self::OpenAi(endpoint) => peek::openai(body, endpoint.default_model()),
             Self::Anthropic(_) => peek::anthropic(body),
             Self::Gemini(call) => {
                 peek::gemini(model.ok_or(NotARequest::NoModel)?, call.streams(), body)

@@ -110,6 +110,23 @@ impl Endpoint {
         }
     }
 
+    /// The model of a body that names none.
+    ///
+    /// Source: OpenAI API reference, "Create moderation".
+    #[must_use]
+    pub const fn default_model(self) -> Option<&'static str> {
+        match self {
+            Self::Moderations => Some("omni-moderation-latest"),
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Responses
+            | Self::Embeddings
+            | Self::Images
+            | Self::Speech
+            | Self::Transcriptions => None,
+        }
+    }
+
     /// Whether its body is a form instead of JSON: it carries a file.
     #[must_use]
     pub const fn takes_form(self) -> bool {

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use memchr::memmem;
 
-use super::{Nested, NotARequest, Peek, Spelling};
+use super::{Nested, NotARequest, Opening, Peek, Spelling};
 
 /// Parts in one form: the endpoints have about ten fields.
 const MAX_PARTS: usize = 64;
@@ -51,7 +51,7 @@ pub fn peek_form<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Peek<'a>, No
         more_models_at: Vec::new(),
         nested: Nested::Nowhere,
         empty_maxima: Vec::new(),
-        opening: 0,
+        opening: Opening { at: 0, comma: "" },
     })
 }
 

@@ -205,7 +205,8 @@ mod tests {
     #[test]
     fn an_output_maximum_is_spliced_wherever_it_belongs() {
         let cases = [
-            ("{\"a\":1}", "{\"generationConfig\":{\"maxOutputTokens\":17},\"a\":1}"),
+            (r#"{"a":1}"#, r#"{"generationConfig":{"maxOutputTokens":17},"a":1}"#),
+            ("{}", r#"{"generationConfig":{"maxOutputTokens":17}}"#),
             (
                 r#"{"a":1,"generation_config":null}"#,
                 r#"{"a":1,"generation_config":{"maxOutputTokens":17}}"#,

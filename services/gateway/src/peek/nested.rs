@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use super::place;
+use super::{Opening, place};
 
 /// Where a field is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +32,10 @@ impl Nested {
     }
 
     /// What is replaced by what, so that `outer` has the field `inner` with this value. `opening`
-    /// is the place behind the body's first brace.
+    /// is that of the body.
     pub(super) fn written(
         &self,
-        opening: usize,
+        opening: Opening,
         (outer, inner): (&str, &str),
         value: &str,
     ) -> Option<(Range<usize>, String)> {
@@ -48,8 +48,8 @@ impl Nested {
             }
             Self::Object(at) => Some((at.clone(), format!("{{\"{inner}\":{value}}}"))),
             Self::Whole => {
-                let object = format!("\"{outer}\":{{\"{inner}\":{value}}},");
-                Some((opening..opening, object))
+                let Opening { at, comma } = opening;
+                Some((at..at, format!("\"{outer}\":{{\"{inner}\":{value}}}{comma}")))
             }
         }
     }
