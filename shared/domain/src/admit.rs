@@ -7,6 +7,7 @@
 mod figures;
 mod mcp;
 mod sentence;
+mod want;
 mod ways;
 
 use std::fmt;
@@ -17,12 +18,13 @@ pub use mcp::{call_prices, call_reservation, mcp_server, mcp_tool, plan_multipli
 pub use ways::{Obstacle, Way, ways};
 
 use crate::event::ModelSpec;
+use crate::ledger::budgets;
 use crate::limit::{Fit, Unit};
 use crate::meter::{Prices, upper_bound};
 use crate::money::Multiplier;
 use crate::secret::PublicId;
 use crate::settle::Reservation;
-use crate::state::{Key, Organisation, Platform, ProviderKind, Status, WalletMode};
+use crate::state::{Key, Organisation, Platform, ProviderKind, Status};
 use crate::time::Timestamp;
 
 /// No request is clamped to fewer output tokens than this: the least that OpenAI's Responses API
@@ -205,10 +207,7 @@ pub fn needs_price(spec: &ModelSpec, organisation: &Organisation, key: &Key) -> 
 /// Whether a budget that binds the key is in USD: what has no price cannot be counted against it.
 #[must_use]
 pub fn has_cost_cap(organisation: &Organisation, key: &Key) -> bool {
-    let project = key.profile.project.and_then(|project| organisation.projects.get(&project));
-    key.profile.limits.cost.is_some()
-        || project.is_some_and(|project| project.limits.cost.is_some())
-        || organisation.settings.wallet == WalletMode::Prepaid
+    budgets(organisation, key).any(|budget| budget.cap(Unit::Usd).is_some())
 }
 
 /// The plan's multiplier if plan and scopes let the key call `model`. Also filters model lists.

@@ -4,9 +4,11 @@
 //! and a window; a new window has a zero row by definition. A lease is granted on a whole path,
 //! from the leaf to the wallet, and moves every row of it at once.
 
+mod budgets;
 mod holding;
 mod lease;
 
+pub use budgets::{Budget, budgets, used_up};
 pub use holding::Holding;
 pub use lease::{Lease, Refused, Standing, Word};
 
@@ -92,13 +94,7 @@ pub struct BudgetFigures {
 /// The accounts that a request of `key` at `now` is counted on, from the leaf to the wallet.
 #[must_use]
 pub fn path(organisation: &Organisation, key: &Key, now: Timestamp) -> Vec<(Account, Window)> {
-    let own = (Account::Key(key.id), key.profile.limits.reset.window(now));
-    let project = key.profile.project.and_then(|id| {
-        let project = organisation.projects.get(&id)?;
-        Some((Account::Project(id), project.limits.reset.window(now)))
-    });
-    let wallet = (Account::Wallet, Window::default());
-    [Some(own), project, Some(wallet)].into_iter().flatten().collect()
+    budgets(organisation, key).map(|budget| (budget.account, budget.reset.window(now))).collect()
 }
 
 /// The accounts that a record of `key` is booked on if it names no lease: as [`path`], also for a
@@ -121,7 +117,7 @@ pub fn path_of(organisation: &Organisation, key: KeyId, at: Timestamp) -> Vec<(A
 #[must_use]
 pub fn reset_of(organisation: &Organisation, account: Account) -> Reset {
     let last = || {
-        let caps = [Unit::Usd, Unit::Tokens].map(|unit| organisation.caps.get(&(account, unit)));
+        let caps = Unit::BOTH.map(|unit| organisation.caps.get(&(account, unit)));
         caps.into_iter().flatten().next().map_or(Reset::None, |cap| cap.reset)
     };
     match account {
@@ -154,7 +150,9 @@ impl Level {
     /// What was crossed since it was last asked, lowest first; to be asked after each booking and
     /// each change of the cap. Each threshold of a cap's revision is answered once.
     pub fn crossed(&mut self, unit: Unit, alert_percent: &[u8]) -> Vec<Due> {
-        let Some(cap) = self.cap.amount.filter(|_| self.is_of_policy()) else {
+        // What was admitted under an earlier policy is still booked in the windows of that one,
+        // which this cap does not bind.
+        let Some(cap) = self.cap.amount.filter(|_| self.cap.reset.names(self.window)) else {
             return Vec::new();
         };
         self.forget_other_revisions();
@@ -193,14 +191,6 @@ impl Level {
         let Cap { amount: cap, reset, revision } = self.cap;
         let resets_at = reset.ends(self.window);
         BudgetFigures { account: self.account, cap, settled, held, lost, revision, resets_at }
-    }
-
-    /// Whether the window is one of the cap's policy: what was admitted under an earlier policy is
-    /// still booked in the windows of that one, which this cap does not bind.
-    fn is_of_policy(&self) -> bool {
-        let is_endless = self.cap.reset == Reset::None;
-        let begins = self.cap.reset.window(Timestamp(self.window.0)) == self.window;
-        begins && is_endless == (self.window == Window::default())
     }
 
     fn forget_other_revisions(&mut self) {

@@ -78,3 +78,8 @@ pub enum Unit {
     /// Tokens.
     Tokens,
 }
+
+impl Unit {
+    /// Every unit, in the order in which budgets are listed.
+    pub const BOTH: [Self; 2] = [Self::Usd, Self::Tokens];
+}

@@ -15,7 +15,8 @@ pub use permits::{Grant, Heard, Permits};
 pub use rates::{Answer, Hearing, Rates, Report};
 pub use ring::Ring;
 
-use crate::limit::Limits;
+use crate::limit::{Account, Limits};
+use crate::state::{Key, Organisation};
 
 /// What a limit a minute is counted over.
 pub const WINDOW_MS: u64 = 60_000;
@@ -79,6 +80,17 @@ pub struct Left {
     pub free: Amount,
     /// Milliseconds until nothing counts any more, if nobody asks.
     pub reset_ms: u64,
+}
+
+/// The rates that a request of `key` is counted on: its own and its project's.
+#[must_use]
+pub fn on_path(organisation: &Organisation, key: &Key) -> [Option<(Account, Rate)>; 2] {
+    let own = Rate::of(&key.profile.limits, key.seq).map(|rate| (Account::Key(key.id), rate));
+    let project = key.profile.project.and_then(|id| {
+        let project = organisation.projects.get(&id)?;
+        Some((Account::Project(id), Rate::of(&project.limits, project.seq)?))
+    });
+    [own, project]
 }
 
 impl Rate {

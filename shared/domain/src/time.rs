@@ -45,6 +45,14 @@ pub enum Reset {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Window(pub u64);
 
+impl Window {
+    /// Whether it has begun by somebody's day. The one who named it may have been ahead.
+    #[must_use]
+    pub const fn has_begun(self, now: Timestamp) -> bool {
+        self.0 <= now.0
+    }
+}
+
 impl Reset {
     /// The window that holds `at`.
     #[must_use]
@@ -60,6 +68,14 @@ impl Reset {
                 days_from_civil(year, month, 1) * DAY_MS
             }
         })
+    }
+
+    /// Whether `window` is one of this policy's. The endless one is no other policy's, although
+    /// those that count days from the epoch would begin there.
+    #[must_use]
+    pub fn names(self, window: Window) -> bool {
+        let is_endless = window == Window::default();
+        self.window(Timestamp(window.0)) == window && is_endless == (self == Self::None)
     }
 
     /// The time at which `window` ends, if it does.

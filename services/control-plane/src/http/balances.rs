@@ -1,7 +1,7 @@
 //! Balances: what the ledger says of accounts in their present windows.
 
 use futures_util::future::{try_join, try_join_all};
-use turnpike_domain::ledger::{Level, Row};
+use turnpike_domain::ledger::{Level, Row, budgets};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::money::NanoUsd;
 use turnpike_domain::state::{Key, Organisation};
@@ -36,11 +36,7 @@ pub(super) fn of(key: &Key) -> Place {
 
 /// The accounts that a key's requests count against, from the key to the wallet.
 pub(super) fn path(state: &Organisation, key: &Key) -> Vec<Place> {
-    let project = key.profile.project.and_then(|id| {
-        let project = state.projects.get(&id)?;
-        Some((Account::Project(id), project.limits.reset))
-    });
-    [Some(of(key)), project, Some(WALLET)].into_iter().flatten().collect()
+    budgets(state, key).map(|budget| (budget.account, budget.reset)).collect()
 }
 
 /// Reads the balances of accounts, in their order.

@@ -190,11 +190,6 @@ impl Denied {
     /// The HTTP status: budgets follow the organisation's setting.
     #[must_use]
     pub const fn status(&self) -> u16 {
-        match (self.denial, self.limit_status) {
-            (Denial::QuotaExceeded | Denial::BillingShortfall, LimitStatus::TooManyRequests) => 429,
-            (denial, LimitStatus::TooManyRequests | LimitStatus::PaymentRequired) => {
-                denial.status()
-            }
-        }
+        self.denial.status_under(self.limit_status)
     }
 }

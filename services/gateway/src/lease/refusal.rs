@@ -1,14 +1,12 @@
 //! How a want of budget is told: code and figures.
 
 use turnpike_domain::admit::{Denial, Figures, LimitSource};
-use turnpike_domain::ledger::{BudgetFigures, Refused};
+use turnpike_domain::ledger::{BudgetFigures, Refused, used_up};
 use turnpike_domain::limit::{Account, Unit};
-use turnpike_domain::state::WalletMode;
 use turnpike_domain::time::Timestamp;
 
 use super::purse::{Short, Stop};
 use crate::core::{Denied, Entry};
-use crate::table::Spent;
 
 /// After how long a budget that running requests hold is worth asking for again, in milliseconds:
 /// some of them end within moments.
@@ -81,7 +79,7 @@ pub(super) fn shortage(entry: &Entry, why: Stop, now: Timestamp) -> Shortage {
     };
     match why {
         Stop::Exhausted(short) => {
-            let denial = exhausted(short.figures.source.account());
+            let denial = Denial::used_up(short.figures.source.account());
             told(*short, denial)
         }
         Stop::HeldElsewhere(short) => told(*short, Denial::InFlightBudgetExhausted),
@@ -92,21 +90,22 @@ pub(super) fn shortage(entry: &Entry, why: Stop, now: Timestamp) -> Shortage {
     }
 }
 
-const fn exhausted(account: Account) -> Denial {
-    match account {
-        Account::Wallet => Denial::BillingShortfall,
-        Account::Project(_) | Account::Key(_) | Account::Ephemeral(_) => Denial::QuotaExceeded,
-    }
-}
-
 /// Refuses a key one of whose budgets is known to be used up, without asking anybody. It is open
 /// again the moment that the mirror knows of another window or cap.
 ///
 /// # Errors
 /// [`Denial::BillingShortfall`] or [`Denial::QuotaExceeded`].
 pub(super) fn open(entry: &Entry, now: Timestamp) -> Result<(), Box<Denied>> {
-    let Some((account, spent)) = used_up(entry, now) else { return Ok(()) };
-    let Spent { unit, cap, settled } = spent;
+    let (organisation, key) = (&entry.org.organisation, &entry.key);
+    let own = entry.used_up.map(|spent| spent.unit);
+    let Some((account, unit)) = used_up(organisation, key, own, now) else { return Ok(()) };
+    let (cap, settled) = match entry.used_up.filter(|_| account == Account::Key(key.id)) {
+        Some(spent) => (spent.cap, spent.settled),
+        None => {
+            let cap = organisation.caps.get(&(account, unit)).copied().unwrap_or_default();
+            (cap, organisation.hits.get(&(account, unit)).and_then(|hit| hit.settled))
+        }
+    };
     let figures = Figures {
         limit: cap.amount,
         used: settled,
@@ -114,31 +113,5 @@ pub(super) fn open(entry: &Entry, now: Timestamp) -> Result<(), Box<Denied>> {
         revision: cap.revision,
         ..Figures::of(LimitSource::Budget(account, unit))
     };
-    Err(Box::new(entry.denied(exhausted(account), now).with_figures(figures)))
-}
-
-/// The budget of the key's path that is used up, with its cap: the wallet's before others, because
-/// no change of limits helps against it.
-fn used_up(entry: &Entry, now: Timestamp) -> Option<(Account, Spent)> {
-    let organisation = &entry.org.organisation;
-    let prepaid = match organisation.settings.wallet {
-        WalletMode::Off => false,
-        WalletMode::Prepaid => true,
-    };
-    let spent = |account, unit| {
-        let cap = organisation.caps.get(&(account, unit)).copied().unwrap_or_default();
-        let settled = organisation.hits.get(&(account, unit)).and_then(|hit| hit.settled);
-        (account, Spent { unit, cap, settled })
-    };
-    if prepaid && organisation.wallet.exhausted {
-        return Some(spent(Account::Wallet, Unit::Usd));
-    }
-    if let Some(own) = entry.used_up {
-        return Some((Account::Key(entry.key.id), own));
-    }
-    let project = Account::Project(entry.key.profile.project?);
-    let unit = [Unit::Usd, Unit::Tokens]
-        .into_iter()
-        .find(|unit| organisation.is_used_up(project, *unit, now))?;
-    Some(spent(project, unit))
+    Err(Box::new(entry.denied(Denial::used_up(account), now).with_figures(figures)))
 }

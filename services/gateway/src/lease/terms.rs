@@ -1,9 +1,9 @@
 //! What decides on which lease a request of a key is admitted.
 
 use turnpike_domain::id::{KeyId, OrgId, ProjectId};
-use turnpike_domain::limit::{Account, Limits, Unit};
-use turnpike_domain::state::WalletMode;
-use turnpike_domain::time::{Reset, Timestamp, Window};
+use turnpike_domain::ledger::{Budget, budgets};
+use turnpike_domain::limit::{Account, Unit};
+use turnpike_domain::time::{Reset, Window};
 
 use crate::core::Entry;
 
@@ -34,31 +34,29 @@ pub(super) struct Terms {
 impl Terms {
     /// The terms of a key; `None` if no cap stands on its path.
     pub(super) fn of(entry: &Entry) -> Option<Self> {
-        let (organisation, profile) = (&entry.org.organisation, &entry.key.profile);
-        let project = profile.project.and_then(|id| Some((id, organisation.projects.get(&id)?)));
-        let cap = |limits: &Limits, unit| limits.cap(unit).unwrap_or(NO_CAP);
-        let of_project = |unit| project.map_or(NO_CAP, |(_, project)| cap(&project.limits, unit));
-        let wallet = match organisation.settings.wallet {
-            WalletMode::Off => NO_CAP,
-            WalletMode::Prepaid => organisation.wallet.topped_up.0,
-        };
-        let usd = [cap(&profile.limits, Unit::Usd), of_project(Unit::Usd), wallet];
-        let tokens = [cap(&profile.limits, Unit::Tokens), of_project(Unit::Tokens)];
-        let capped = [usd.iter().any(is_cap), tokens.iter().any(is_cap)];
-        if capped == [false; 2] {
-            return None;
+        let organisation = &entry.org.organisation;
+        let key = entry.key.id;
+        let mut shape = Shape { key, project: None, resets: [Reset::None; 2], capped: [false; 2] };
+        let mut caps = [NO_CAP; CAPS];
+        for budget in budgets(organisation, &entry.key) {
+            let [usd, tokens] = Unit::BOTH.map(|unit| budget.cap(unit));
+            shape.capped[0] |= usd.is_some();
+            shape.capped[1] |= tokens.is_some();
+            let [usd, tokens] = [usd, tokens].map(|cap| cap.unwrap_or(NO_CAP));
+            let Budget { account, reset, .. } = budget;
+            match account {
+                Account::Key(_) => (shape.resets[0], caps[0], caps[3]) = (reset, usd, tokens),
+                Account::Project(project) => {
+                    shape.project = Some(project);
+                    (shape.resets[1], caps[1], caps[4]) = (reset, usd, tokens);
+                }
+                Account::Wallet => caps[2] = usd,
+                Account::Ephemeral(_) => {}
+            }
         }
-        let resets =
-            [profile.limits.reset, project.map_or(Reset::None, |(_, one)| one.limits.reset)];
-        let (key, project) = (entry.key.id, project.map(|(id, _)| id));
-        let shape = Shape { key, project, resets, capped };
-        let caps = [usd[0], usd[1], usd[2], tokens[0], tokens[1]];
-        Some(Self { org: organisation.id, shape, caps })
+        let is_capped = shape.capped != [false; 2];
+        is_capped.then_some(Self { org: organisation.id, shape, caps })
     }
-}
-
-const fn is_cap(cap: &i64) -> bool {
-    *cap != NO_CAP
 }
 
 impl Shape {
@@ -75,14 +73,10 @@ impl Shape {
         let project = self.project.map(|project| (Account::Project(project), of_project));
         let levels = [Some((Account::Key(self.key), own)), project];
         let levels = levels.into_iter().flatten().chain([(Account::Wallet, Reset::None)]);
-        let is_window = |reset: Reset, window: Window| {
-            let is_endless = window == Window::default();
-            reset.window(Timestamp(window.0)) == window && is_endless == (reset == Reset::None)
-        };
         levels.clone().count() == path.len()
             && levels
                 .zip(path)
-                .all(|((account, reset), (on, window))| account == *on && is_window(reset, *window))
+                .all(|((account, reset), (on, window))| account == *on && reset.names(*window))
     }
 
     /// Whether the path leads over `account`.

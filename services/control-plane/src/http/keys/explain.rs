@@ -88,7 +88,8 @@ async fn explain(ask: Ask, caller: Caller) -> Answer {
         let bounded = Bounded::new(&scene, &hypothesis, ways.prices());
         let checks = Checks::make(&scene, &hypothesis, (&ways, bounded.as_ref()), ask.now);
         let first = checks.first_refusal();
-        let status = first.map_or(200, |denial| checks::status(denial, organisation.settings));
+        let limit_status = organisation.settings.limit_status;
+        let status = first.map_or(200, |denial| denial.status_under(limit_status));
         Some(Explanation {
             at: Text(ask.now),
             admitted: first.is_none(),

@@ -2,9 +2,10 @@
 
 use turnpike_domain::admit::{Demand, LimitSource, clamped_output, may_clamp, reservation};
 use turnpike_domain::ledger::Level;
-use turnpike_domain::limit::{Account, Limits, Unit};
+use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::meter::Prices;
 use turnpike_domain::money::Multiplier;
+use turnpike_domain::rate::{self, on_path};
 use turnpike_domain::settle::Reservation;
 use turnpike_wire::api::explain::{Bound, Level as ShownLevel, Rate};
 use turnpike_wire::api::text::Text;
@@ -67,20 +68,10 @@ impl Scene<'_> {
     /// The levels of the path that have a cap, each in its unit.
     pub(super) fn levels(&self) -> impl Iterator<Item = (Unit, Level)> {
         let both = |balance: &crate::http::balances::Balance| {
-            [Unit::Usd, Unit::Tokens].map(|unit| (unit, balance.level(self.organisation, unit)))
+            Unit::BOTH.map(|unit| (unit, balance.level(self.organisation, unit)))
         };
         let all = self.balances.iter().flat_map(both);
         all.filter(|(_, level)| level.cap.amount.is_some())
-    }
-
-    /// The limits of the key and its project.
-    fn limits(&self) -> impl Iterator<Item = (Account, &Limits)> {
-        let profile = &self.key.profile;
-        let own = (Account::Key(self.key.id), &profile.limits);
-        let project = profile.project.and_then(|id| {
-            Some((Account::Project(id), &self.organisation.projects.get(&id)?.limits))
-        });
-        std::iter::once(own).chain(project)
     }
 }
 
@@ -115,19 +106,19 @@ pub(super) fn levels(scene: &Scene<'_>, bounded: Option<&Bounded>) -> Vec<ShownL
 pub(super) fn rates(scene: &Scene<'_>, bounded: Option<&Bounded>) -> Vec<Rate> {
     let tokens = bounded.map_or(0, |bounded| bounded.reservation.amount(Unit::Tokens));
     let tokens = u64::try_from(tokens).unwrap_or(0);
-    let of_account = |(account, limits): (Account, &Limits)| {
-        let rate = |source: LimitSource, limit: Option<u64>, needed: u64| {
+    let of_account = |(account, rate): (Account, rate::Rate)| {
+        let shown = |source: LimitSource, limit: Option<u64>, needed: u64| {
             let (limit_source, limit) = (source.name().to_owned(), limit?);
-            let id = id(account).unwrap_or_default();
-            Some(Rate { limit_source, id, limit, needed: needed.min(limit) })
+            Some(Rate { limit_source, id: id(account).unwrap_or_default(), limit, needed })
         };
-        let requests = limits.requests_per_minute.map(u64::from);
+        let requests = rate.requests.map(u64::from);
         [
-            rate(LimitSource::RequestRate(account), requests, 1),
-            rate(LimitSource::TokenRate(account), limits.tokens_per_minute, tokens),
+            shown(LimitSource::RequestRate(account), requests, 1),
+            shown(LimitSource::TokenRate(account), rate.tokens, rate.permitted(tokens)),
         ]
     };
-    scene.limits().flat_map(of_account).flatten().collect()
+    let limited = on_path(scene.organisation, scene.key);
+    limited.into_iter().flatten().flat_map(of_account).flatten().collect()
 }
 
 fn id(account: Account) -> Option<String> {

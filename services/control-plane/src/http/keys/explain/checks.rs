@@ -1,9 +1,8 @@
 //! The checks of a hypothetical request, each by the rule that gateways ask.
 
 use turnpike_domain::admit::{Denial, has_cost_cap, key_works, may_call};
-use turnpike_domain::ledger::{Lease, Level, Refused, Standing, Word};
+use turnpike_domain::ledger::{Lease, Level, Refused, Standing, Word, used_up};
 use turnpike_domain::limit::{Account, Unit};
-use turnpike_domain::state::{LimitStatus, Settings};
 use turnpike_domain::time::Timestamp;
 use turnpike_wire::api::explain::Check;
 
@@ -113,18 +112,15 @@ impl Checks {
     }
 
     fn money(&mut self, scene: &Scene<'_>, bounded: Option<&Bounded>, now: Timestamp) {
-        for (unit, level) in scene.levels() {
-            let is_wallet = level.account == Account::Wallet;
-            let closed = is_wallet && scene.organisation.wallet.exhausted
-                || scene.organisation.is_used_up(level.account, unit, now);
-            if closed {
-                let denial = exhausted(level.account);
-                let says = "The budget is used up until its window or its limit changes.";
-                self.0.push(("money", Outcome::Refused(denial), says.to_owned()));
-            }
+        let Scene { organisation, key, .. } = *scene;
+        let is_used_up = |unit: &Unit| organisation.is_used_up(Account::Key(key.id), *unit, now);
+        let own = Unit::BOTH.into_iter().find(is_used_up);
+        if let Some((account, _)) = used_up(organisation, key, own, now) {
+            let says = "The budget is used up until its window or its limit changes.";
+            self.0.push(("money", Outcome::Refused(Denial::used_up(account)), says.to_owned()));
         }
         let Some(bounded) = bounded else { return };
-        for unit in [Unit::Usd, Unit::Tokens] {
+        for unit in Unit::BOTH {
             let levels = scene.balances.iter();
             let mut path: Vec<Level> =
                 levels.map(|balance| balance.level(scene.organisation, unit)).collect();
@@ -155,13 +151,14 @@ impl Checks {
 
     /// A budget that is not used up, and does not suffice.
     fn short(&mut self, refused: Refused) {
+        let denial = Denial::of_refused(&refused);
         let says = match refused {
             Refused::Exhausted { .. } => {
                 "What is left of a budget does not suffice for the most that it may take."
             }
-            Refused::HeldElsewhere { .. } | Refused::Fenced => denial(refused).sentence(),
+            Refused::HeldElsewhere { .. } | Refused::Fenced => denial.sentence(),
         };
-        self.0.push(("money", Outcome::Refused(denial(refused)), says.to_owned()));
+        self.0.push(("money", Outcome::Refused(denial), says.to_owned()));
     }
 
     fn open(&mut self, check: &'static str, says: String) {
@@ -169,33 +166,9 @@ impl Checks {
     }
 }
 
-/// The code of a budget that does not suffice.
-const fn exhausted(account: Account) -> Denial {
-    match account {
-        Account::Wallet => Denial::BillingShortfall,
-        Account::Project(_) | Account::Key(_) | Account::Ephemeral(_) => Denial::QuotaExceeded,
-    }
-}
-
-const fn denial(refused: Refused) -> Denial {
-    match refused {
-        Refused::Exhausted { account, .. } => exhausted(account),
-        Refused::HeldElsewhere { .. } => Denial::InFlightBudgetExhausted,
-        Refused::Fenced => Denial::LimitAuthorityUnavailable,
-    }
-}
-
 const fn fits(unit: Unit) -> &'static str {
     match unit {
         Unit::Usd => "The most that it may cost is left of every budget.",
         Unit::Tokens => "The most tokens that it may use are left of every budget.",
-    }
-}
-
-/// The status of a refusal: that of used-up budgets is the organisation's choice.
-pub(super) const fn status(denial: Denial, settings: Settings) -> u16 {
-    match (denial, settings.limit_status) {
-        (Denial::QuotaExceeded | Denial::BillingShortfall, LimitStatus::TooManyRequests) => 429,
-        (denial, LimitStatus::TooManyRequests | LimitStatus::PaymentRequired) => denial.status(),
     }
 }
