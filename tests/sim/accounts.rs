@@ -33,6 +33,10 @@ pub(crate) struct Books {
     pub(crate) dues: BTreeSet<(OrgId, Due)>,
     /// What each lease was ever granted on.
     pub(crate) paths: BTreeMap<LeaseId, Box<[(Account, Window)]>>,
+    /// What somebody has released of an account at the risk that it was spent.
+    pub(crate) released: BTreeMap<On, i64>,
+    /// The leases that it was released from.
+    torn: BTreeSet<LeaseId>,
     /// The units in which each was ever granted anything.
     pub(crate) granted: BTreeSet<(LeaseId, Unit)>,
     leases: BTreeMap<LeaseKey, Held>,
@@ -129,6 +133,9 @@ impl Books {
             Some(held) => self.leases.insert(key, held),
             None => self.leases.remove(&key),
         };
+        if let (Some(before), Some(held)) = (&before, &held) {
+            self.release(key, before, held);
+        }
         let both = [(before, -1), (held.clone(), 1)];
         for (held, sign) in both.into_iter().filter_map(|(held, sign)| Some((held?, sign))) {
             let hold = held.lease.hold() * sign;
@@ -144,6 +151,20 @@ impl Books {
         self.granted.insert((lease, unit));
         let total = held.map_or(0, |held| held.lease.total);
         self.check(lease, unit, total, "was left");
+    }
+
+    /// Whether a lost lease was lowered without a word of its gateway: somebody has released it.
+    fn release(&mut self, (org, _, lease, unit): LeaseKey, before: &Held, held: &Held) {
+        let (then, now) = (before.lease, held.lease);
+        let is_said = now.n != then.n || now.settled != then.settled;
+        if is_said || !now.lost || !then.lost || now.total >= then.total {
+            return;
+        }
+        self.torn.insert(lease);
+        for (account, window) in &held.path {
+            *self.released.entry((org, *account, unit, *window)).or_default() +=
+                then.total - now.total;
+        }
     }
 
     /// A request was admitted on a lease. Invariant 2: its gateway has no more out than it holds.
@@ -174,7 +195,7 @@ impl Books {
 
     fn check(&mut self, lease: LeaseId, unit: Unit, total: i64, what: &str) {
         let out = self.out.get(&(lease, unit)).copied().unwrap_or(0);
-        if out > total {
+        if out > total && !self.torn.contains(&lease) {
             let what = format!("{lease} {what} {total} {unit:?} and has {out} out");
             self.broken.push(format!("{what}: more than it was granted"));
         }

@@ -7,6 +7,8 @@ use turnpike_domain::money::NanoUsd;
 use turnpike_domain::settle::Settlement;
 use turnpike_domain::spend::Source;
 
+use crate::pace::Paces;
+
 /// One admitted request.
 pub(crate) struct Served {
     pub(crate) org: OrgId,
@@ -33,8 +35,7 @@ pub(crate) struct Served {
 #[derive(Default)]
 pub(crate) struct Books {
     pub(crate) requests: BTreeMap<RequestId, Served>,
-    /// The requests of keys with a rate: when, in which run, and the rate.
-    pub(crate) paced: BTreeMap<KeyId, Vec<(u64, EpochId, usize)>>,
+    pub(crate) paces: Paces,
     /// Runs whose records may be lost.
     forgotten: BTreeSet<EpochId>,
 }

@@ -1,8 +1,8 @@
 //! Limits that people wish for: caps that many requests meet within one life.
 
 use turnpike_domain::command::Command;
-use turnpike_domain::id::{ProjectId, TopUpId};
-use turnpike_domain::limit::Limits;
+use turnpike_domain::id::{GatewayId, ProjectId, TopUpId};
+use turnpike_domain::limit::{Account, Limits, Unit};
 use turnpike_domain::money::NanoUsd;
 use turnpike_domain::state::{Settings, WalletMode};
 use turnpike_domain::time::{Reset, Timestamp};
@@ -19,18 +19,38 @@ const WALLET_CENTS: [u64; 2] = [10, 400];
 const TOKENS: [u64; 2] = [1_000, 150_000];
 /// Rates that a key's own requests meet.
 const REQUESTS_PER_MINUTE: [u64; 2] = [3, 30];
+const PROJECT_REQUESTS_PER_MINUTE: [u64; 2] = [10, 60];
+const TOKENS_PER_MINUTE: [u64; 2] = [2_000, 60_000];
 
 /// Limits of a key: half of them have any.
 pub(crate) fn of_key(dice: &Dice) -> Limits {
-    let [least, most] = REQUESTS_PER_MINUTE;
-    let rate = dice.happens(1_500).then(|| u32::try_from(dice.between(least, most)).unwrap());
     let limits = if dice.happens(5_000) { Limits::default() } else { limits(dice, KEY_CENTS) };
-    Limits { requests_per_minute: rate, ..limits }
+    with_rates(dice, limits, REQUESTS_PER_MINUTE)
 }
 
 /// Limits of a project: most have some.
 pub(crate) fn of_project(dice: &Dice) -> Limits {
-    if dice.happens(2_500) { Limits::default() } else { limits(dice, PROJECT_CENTS) }
+    let limits = if dice.happens(2_500) { Limits::default() } else { limits(dice, PROJECT_CENTS) };
+    with_rates(dice, limits, PROJECT_REQUESTS_PER_MINUTE)
+}
+
+/// Some have a rate in requests, some in tokens, some in both.
+fn with_rates(dice: &Dice, limits: Limits, [least, most]: [u64; 2]) -> Limits {
+    let requests = dice.happens(1_500).then(|| u32::try_from(dice.between(least, most)).unwrap());
+    let [few, many] = TOKENS_PER_MINUTE;
+    let tokens = dice.happens(800).then(|| dice.between(few, many));
+    Limits { requests_per_minute: requests, tokens_per_minute: tokens, ..limits }
+}
+
+/// What an administrator does about a gateway that does not come back.
+pub(crate) fn abandon(dice: &Dice, gateway: GatewayId, accounts: &[Account]) -> Option<Command> {
+    let (account, unit) = (*dice.pick(accounts)?, *dice.pick(&Unit::BOTH)?);
+    let most = match unit {
+        Unit::Usd => 10 * CENT,
+        Unit::Tokens => 20_000,
+    };
+    let amount = i64::try_from(dice.between(1, most.unsigned_abs())).unwrap();
+    Some(Command::AbandonLease { gateway, account, unit, amount })
 }
 
 /// Other limits of a project.

@@ -12,8 +12,8 @@
 //! days that step by up to an hour on every machine; processes that are killed, restarted in order,
 //! and doubled; gateways that are fenced, that are silent until they are given up, or whose folder
 //! is lost; callers that leave, providers that fail, report nothing, or nonsense. People set,
-//! raise, lower and remove caps of keys and projects, move keys between projects, and top wallets
-//! up.
+//! raise, lower and remove caps and rates of keys and projects, move keys between projects, top
+//! wallets up, and release what lost gateways held.
 //! A gateway whose machine was set back while it was down is allowed that much more staleness:
 //! nothing tells it how long it was gone.
 //!
@@ -22,7 +22,7 @@
 //!
 //! # What must hold
 //! The ten invariants of the design, the first two at every commit and every admission, the sixth
-//! with the largest share for each run of a gateway; at rest every key with budget left is served
+//! at every admission, with what gateways have let pass by their shares; at rest every key with budget left is served
 //! and no other; every command's effect once; `?wait=applied` claims nothing that a gateway has not
 //! said; the log is dense and chained.
 //! `SIM_SEED` lives one life again, `SIM_LIVES` chooses how many, and `SIM_LOG=warn` shows what the
@@ -45,6 +45,7 @@ mod judgement;
 mod life;
 mod limits;
 mod money;
+mod pace;
 mod probe;
 mod reference;
 mod requests;

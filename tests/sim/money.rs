@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use turnpike_domain::event::Event;
 use turnpike_domain::id::{KeyId, LeaseId, OrgId, ProjectId};
+use turnpike_domain::ledger::Due;
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::state::{Key, Organisation, WalletMode};
-use turnpike_domain::time::{MINUTE_MS, Reset, Timestamp, Window};
+use turnpike_domain::time::{Reset, Timestamp, Window};
 use turnpike_gateway::core::Entry;
 use turnpike_runtime::clock::Clock as _;
 use turnpike_wire::spend::LogRow;
@@ -71,27 +72,6 @@ impl House {
         }
         drop(books);
         self.watch.look(self.now_ms());
-    }
-
-    /// Invariant 6 as far as chaos lets it be said: every run that ever lost the authority may have
-    /// taken its share without asking, and a run that was alone when it last asked has all as its
-    /// share. What is exact is tested where nothing is cut off, in the domain's own lives.
-    pub(crate) fn check_rate(&self, serving: &Serving, entry: &Entry) {
-        let Some(rate) = entry.key.profile.limits.requests_per_minute else { return };
-        let (now_ms, epoch) = (self.now_ms(), serving.lane.epoch_id());
-        let rate = usize::try_from(rate).unwrap();
-        let mut books = self.books.borrow_mut();
-        let paced = books.paced.entry(entry.key.id).or_default();
-        paced.push((now_ms, epoch, rate));
-        paced.retain(|(at_ms, ..)| now_ms - at_ms < MINUTE_MS);
-        let runs = paced.iter().map(|(_, run, _)| run).collect::<BTreeSet<_>>().len();
-        let most = paced.iter().map(|(.., rate)| *rate).max().unwrap_or(0);
-        let (count, allowed) = (paced.len(), most + runs * most);
-        drop(books);
-        if count > allowed {
-            let what = format!("{} has {count} requests in a minute", entry.key.id);
-            self.broken(format!("{what}, {allowed} at most by {runs} runs"));
-        }
     }
 
     /// Whether the key's requests are counted on these accounts by what its gateway knows, or by
@@ -182,7 +162,7 @@ impl House {
     }
 
     /// What the provider served on an account is within its caps, but for requests that cost more
-    /// than they had reserved.
+    /// than they had reserved, and for what somebody has released at the risk that it was spent.
     fn judge_truth(&self, accounts: &Books) {
         let mut served: BTreeMap<On, (i64, i64)> = BTreeMap::new();
         for request in self.books.borrow().requests.values() {
@@ -204,16 +184,23 @@ impl House {
         for (on, (truth, over)) in served {
             let most = accounts.most.get(&on).copied().unwrap_or(0);
             let (org, account, unit, _) = on;
+            let released = accounts.released.get(&on).copied().unwrap_or(0);
             let capped = accounts.caps.get(&(org, account, unit)).copied().flatten().is_some();
-            if capped && truth > most + over {
-                self.broken(format!("{on:?} was served {truth}, its caps allowed {most} + {over}"));
+            if capped && truth > most + over + released {
+                let what = format!("{on:?} was served {truth}, its caps allowed {most} + {over}");
+                self.broken(format!("{what}, and {released} were released by hand"));
             }
         }
     }
 
     /// Each threshold is told once, and each that was crossed is told.
     fn judge_thresholds(&self, accounts: &Books) {
-        if let Some(due) = accounts.dues.first() {
+        // A window that has not begun by the authority's day waits for that.
+        let projectors = self.projectors.borrow();
+        let begun = |due: &Due| {
+            projectors.iter().all(|(_, projector)| due.window.has_begun(projector.clock.now()))
+        };
+        if let Some(due) = accounts.dues.iter().find(|(_, due)| begun(due)) {
             self.broken(format!("at rest {due:?} is not told"));
         }
         let reference = self.reference.borrow();
@@ -224,20 +211,21 @@ impl House {
                 self.broken(format!("{} was told {what:?} twice", record.org));
             }
         }
-        // A window that has not begun by the authority's day is not closed.
-        let rows = accounts.rows.iter().filter(|_| !self.days_stepped.get());
-        for ((org, account, unit, window), row) in rows {
+        for ((org, account, unit, window), row) in &accounts.rows {
             let Some(state) = reference.organisation(*org) else { continue };
             let Some(cap) = state.caps.get(&(*account, *unit)) else { continue };
             let Some(amount) = cap.amount.filter(|amount| row.settled >= *amount) else { continue };
-            let ours = cap.reset.window(Timestamp(window.0)) == *window;
+            let ours = cap.reset.names(*window);
             let newest = accounts.rows.range(
                 (*org, *account, *unit, *window)..=(*org, *account, *unit, Window(u64::MAX)),
             );
             if !ours || newest.count() > 1 {
                 continue;
             }
-            if !told.contains(&(*org, (*account, *unit, *window, cap.revision, None))) {
+            let (account, unit, window, revision) = (*account, *unit, *window, cap.revision);
+            let due = Due { account, unit, window, revision, percent: None };
+            let waits = accounts.dues.contains(&(*org, due));
+            if !waits && !told.contains(&(*org, (account, unit, window, revision, None))) {
                 let what = format!("{account:?} of {org} has settled {} of {amount}", row.settled);
                 self.broken(format!("{what} {unit:?} in {window:?} and nobody was told"));
             }

@@ -45,13 +45,15 @@ impl House {
         let reservation = Reservation { input: tokens, output: 0, cost };
         let now = serving.core.now();
         let reserved = serving.leases.reserve(&entry, &reservation, now).await;
-        let denial = reserved.as_ref().err().map(|shortage| shortage.denied.denial);
+        let denied = reserved.as_ref().err().map(|shortage| &shortage.denied);
+        let denial = denied.map(|denied| denied.denial);
+        let figures = denied.and_then(|denied| denied.figures.as_deref().copied());
         drop(reserved);
         if self.days_stepped.get() {
             return true;
         }
         let org = entry.org_id();
-        let (mut fits, mut nearly_used_up) = (true, false);
+        let (mut fits, mut nearly_used_up, mut rows) = (true, false, Vec::new());
         let books = self.watch.accounts.books();
         for (account, caps, reset) in &levels {
             for ((unit, cap), bound) in
@@ -64,6 +66,7 @@ impl House {
                 let left = cap - row.settled - row.lost;
                 fits &= bound <= left;
                 nearly_used_up |= left * 100 <= cap * LEFT_PERCENT;
+                rows.push((*account, unit, window, *cap, row));
             }
         }
         drop(books);
@@ -73,7 +76,10 @@ impl House {
         };
         if wrong {
             let what = format!("gateway {} at rest: {denial:?} to {cost:?}", serving.place);
-            self.broken(format!("{what} and {tokens} tokens of {}", entry.key.id));
+            self.broken(format!(
+                "{what} and {tokens} tokens of {}: {rows:?}, {figures:?}",
+                entry.key.id
+            ));
         }
         true
     }

@@ -111,6 +111,7 @@ async fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Ticket
         }
     };
     let (request, org, key) = (opening.request, opening.org, opening.key);
+    let reservation = opening.reservation;
     let bounds = UNITS.map(|unit| opening.reservation.amount(unit));
     let sent = Observed { sent: true, ..Observed::default() };
     let estimate = settle(&opening.reservation, &sent, opening.prices.as_ref(), opening.multiplier);
@@ -119,7 +120,7 @@ async fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Ticket
             let epoch = serving.lane.epoch_id();
             let lease = ticket.opening().lease;
             house.check_lease(serving, entry, lease, bounds);
-            house.check_rate(serving, entry);
+            house.check_rates(serving, entry, request, &reservation);
             let served = Served {
                 org,
                 key,

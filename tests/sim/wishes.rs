@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use turnpike_domain::command::{Command, FreshSecret, KeyDraft, KeyPatch, PlatformCommand};
 use turnpike_domain::event::{ModelSpec, PlanSpec};
 use turnpike_domain::id::{KeyId, OrgId, PlanId, ProjectId, ProviderId, TokenId};
+use turnpike_domain::limit::Account;
 use turnpike_domain::meter::Prices;
 use turnpike_domain::money::{Multiplier, NanoUsd, Price};
 use turnpike_domain::scope::{Allow, Scopes};
@@ -142,7 +143,14 @@ impl House {
                 let patch = Box::new(patch(dice, now, project));
                 of_key(Command::ChangeKey { key, patch })
             }
-            77..=81 => of_key(limits::top_up(dice, now)),
+            77..=80 => of_key(limits::top_up(dice, now)),
+            81 => {
+                let gateways = self.machines.iter().filter_map(|machine| machine.known_as());
+                let gateway = *dice.pick(&gateways.collect::<Vec<_>>())?;
+                let mut accounts = vec![Account::Wallet, Account::Key(key)];
+                accounts.extend(project.map(Account::Project));
+                of_key(limits::abandon(dice, gateway, &accounts)?)
+            }
             82 => of_key(limits::turn_wallet(state.settings)),
             83..=86 => of_key(limits::change_project(dice, project.unwrap_or_default())),
             87..=88 => of_key(change_settings(dice, state.settings)),

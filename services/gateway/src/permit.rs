@@ -21,10 +21,12 @@ use turnpike_bus::seam::Bus;
 use turnpike_domain::admit::{Denial, Figures, LimitSource};
 use turnpike_domain::id::{EpochId, GatewayId, OrgId};
 use turnpike_domain::limit::Account;
-use turnpike_domain::rate::Rate;
+use turnpike_domain::rate::{Rate, on_path};
 use turnpike_domain::settle::{Reservation, Settlement};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::SharedClock;
+#[cfg(feature = "mutations")]
+use turnpike_runtime::metrics::Counter;
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::tasks::Tasks;
 
@@ -50,6 +52,8 @@ pub struct Permits {
     shelves: Arc<Shelves>,
     fresh: mpsc::Sender<Arc<Shelf>>,
     reports: mpsc::Sender<OrgId>,
+    #[cfg(feature = "mutations")]
+    alone: Counter,
 }
 
 /// What the agents of a gateway work with.
@@ -92,6 +96,9 @@ impl Permits {
         let (fresh, mut waiting) = mpsc::channel::<Arc<Shelf>>(MAX_FRESH);
         let (reports, wanted) = mpsc::channel(MAX_REPORTS);
         let shelves = Arc::new(Shelves::default());
+        let counters = PermitMetrics::new(metrics);
+        #[cfg(feature = "mutations")]
+        let alone = counters.alone.clone();
         let means = Arc::new(Means {
             bus,
             clock: Arc::clone(&clock),
@@ -99,7 +106,7 @@ impl Permits {
             run,
             shelves: Arc::clone(&shelves),
             reports: reports.clone(),
-            metrics: PermitMetrics::new(metrics),
+            metrics: counters,
             stopping: tasks.stopping(),
         });
         let (agents, stopping) = (tasks.clone(), tasks.stopping());
@@ -113,7 +120,14 @@ impl Permits {
         metrics.watch_gauge("rates", "Keys and projects whose rate counts something", move || {
             i64::try_from(counted.len()).unwrap_or(i64::MAX)
         });
-        Arc::new(Self { clock, shelves, fresh, reports })
+        Arc::new(Self {
+            clock,
+            shelves,
+            fresh,
+            reports,
+            #[cfg(feature = "mutations")]
+            alone,
+        })
     }
 
     /// Takes a permit of every rate that stands on the key's path, for a request that may use what
@@ -128,7 +142,7 @@ impl Permits {
         reservation: &Reservation,
         now: Timestamp,
     ) -> Result<Option<Permit>, Box<Denied>> {
-        let limited = limited(entry);
+        let limited = on_path(&entry.org.organisation, &entry.key);
         if limited.iter().all(Option::is_none) {
             return Ok(None);
         }
@@ -154,6 +168,13 @@ impl Permits {
             }
         }
         Err(Box::new(entry.denied(Denial::LimitAuthorityUnavailable, now)))
+    }
+
+    /// How many requests this gateway may have let pass by its shares.
+    #[cfg(feature = "mutations")]
+    #[must_use]
+    pub fn by_share(&self) -> u64 {
+        self.alone.get()
     }
 
     /// Has an organisation's new authority told what was used in the last minute.
@@ -244,18 +265,6 @@ impl PermitMetrics {
             alone: metrics.counter("permit_shares", alone),
         }
     }
-}
-
-/// The rates that stand on the key's path.
-fn limited(entry: &Entry) -> [Option<Limited>; 2] {
-    let key = &entry.key;
-    let own = Rate::of(&key.profile.limits, key.seq).map(|rate| (Account::Key(key.id), rate));
-    let projects = &entry.org.organisation.projects;
-    let project = key.profile.project.and_then(|id| {
-        let project = projects.get(&id)?;
-        Some((Account::Project(id), Rate::of(&project.limits, project.seq)?))
-    });
-    [own, project]
 }
 
 /// Permits of a gateway that was never heard of before, on `bus`.

@@ -2,13 +2,15 @@
 
 use turnpike_domain::ledger::Refused;
 use turnpike_runtime::metrics::{Counter, Gauge, Labelled, Metrics};
-use turnpike_store::booking::Booked;
+use turnpike_store::booking::{Booked, Commits};
 use turnpike_wire::authority::{LeaseAnswer, PermitAnswer};
 
 /// The projector's counters.
 #[derive(Clone, Debug)]
 pub(crate) struct BookingMetrics {
     booked: Counter,
+    commits: Counter,
+    conflicts: Counter,
     gaps: Counter,
     aside: Counter,
     /// Messages of which not even the numbers could be read.
@@ -30,6 +32,8 @@ impl BookingMetrics {
         let counter = |name: &str, help: &str| metrics.counter(name, help);
         Self {
             booked: counter("booked_records", "Spend records booked"),
+            commits: counter("booking_commits", "Commits of ledgers that were tried"),
+            conflicts: counter("booking_conflicts", "Those that another commit came before"),
             gaps: counter("booking_gaps", "Deliveries before which records are missing"),
             aside: counter("booking_aside", "Spend records that were put aside unread"),
             unreadable: counter("booking_unreadable", "Spend messages that were dropped unread"),
@@ -39,6 +43,11 @@ impl BookingMetrics {
             shards: metrics.gauge("booking_shards", "Shards owned by this process"),
             lag_ms: metrics.gauge("booking_lag_ms", "Milliseconds from admission to booking"),
         }
+    }
+
+    pub(crate) fn committed(&self, commits: Commits) {
+        self.commits.inc_by(commits.tried);
+        self.conflicts.inc_by(commits.conflicts);
     }
 
     pub(crate) fn answered(&self, answers: &[Booked]) {

@@ -6,6 +6,7 @@ mod dues;
 mod epochs;
 mod ledger;
 mod owner;
+mod past;
 mod permits;
 mod recalls;
 mod silence;

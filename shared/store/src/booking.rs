@@ -15,11 +15,13 @@ mod follow;
 mod holds;
 #[cfg(feature = "mutations")]
 mod mutation;
+mod past;
 mod recheck;
 mod settle;
 mod sheet;
 #[cfg(test)]
 pub(crate) mod tests;
+mod torn;
 mod view;
 mod words;
 
@@ -100,6 +102,16 @@ pub struct Booker {
     dues: Vec<(OrgId, Due)>,
     /// The same of commits whose answer was lost: the next commit decides whether they have landed.
     perhaps_due: Vec<(OrgId, Due)>,
+    commits: Commits,
+}
+
+/// How often a booker has tried to commit, and how often another commit came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Commits {
+    /// Tries.
+    pub tried: u64,
+    /// Tries that conflicted.
+    pub conflicts: u64,
 }
 
 /// One try of a call: the moment that it reads at, and what is known by then.
@@ -140,7 +152,8 @@ impl Booker {
     #[must_use]
     pub fn new(kv: Arc<dyn Kv>, term: Arc<Term>, shard: u8, streams: Arc<Streams>) -> Self {
         let (cache, turn_key) = (Some(Cache::default()), keyspace::turn(shard));
-        Self { kv, term, turn_key, streams, cache, dues: Vec::new(), perhaps_due: Vec::new() }
+        let (dues, perhaps_due, commits) = (Vec::new(), Vec::new(), Commits::default());
+        Self { kv, term, turn_key, streams, cache, dues, perhaps_due, commits }
     }
 
     /// Books deliveries, together at most [`MAX_RECORDS`] records, in one commit, and says how far
@@ -182,6 +195,11 @@ impl Booker {
     #[must_use]
     pub fn take_dues(&mut self) -> Vec<(OrgId, Due)> {
         std::mem::take(&mut self.dues)
+    }
+
+    /// The commits since this was last asked.
+    pub fn take_commits(&mut self) -> Commits {
+        std::mem::take(&mut self.commits)
     }
 
     async fn book_once(
@@ -236,6 +254,7 @@ impl Booker {
             self.cache = is_sure.then_some(cache);
             return Ok(Some(answer));
         }
+        self.commits.tried = self.commits.tried.saturating_add(1);
         match self.commit(&*snapshot, &mut draft).await {
             Ok(()) => {
                 self.dues.append(&mut self.perhaps_due);
@@ -244,7 +263,10 @@ impl Booker {
                 self.cache = Some(cache);
                 Ok(Some(answer))
             }
-            Err(CommitError::Conflict) => Ok(None),
+            Err(CommitError::Conflict) => {
+                self.commits.conflicts = self.commits.conflicts.saturating_add(1);
+                Ok(None)
+            }
             Err(CommitError::Unknown(_)) => {
                 self.perhaps_due.append(&mut draft.sheet.dues);
                 Ok(None)

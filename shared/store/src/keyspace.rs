@@ -17,7 +17,7 @@ use turnpike_domain::id::{CommandId, KeyId, OrgId};
 
 pub(crate) use self::ledger::{
     account, all_leases, cap, due, dues, followed, lease, leases, put_account, read_account,
-    read_due, read_holder, read_lease, run,
+    read_due, read_holder, read_lease, release, run,
 };
 pub(crate) use self::spend::{
     all_asides, aside, asides, key_total, key_totals, place, places, read_aside, read_key_total,
@@ -52,6 +52,7 @@ enum Table {
     Place = b'p',
     Run = b'g',
     Followed = b'z',
+    Release = b'w',
     Total = b't',
     KeyTotal = b'u',
     Request = b'r',

@@ -17,7 +17,7 @@ use crate::keyspace;
 use crate::kv::{Entry, Kv, Snapshot};
 use crate::paging;
 
-/// Due rows read at once; what is told is deleted, so the next reading finds the rest.
+/// Due rows read at once.
 const MAX_DUES: usize = 1_000;
 /// Leases read at once.
 const LEASES: usize = 1_000;
@@ -102,13 +102,15 @@ pub async fn lost(snapshot: &dyn Snapshot, org: OrgId) -> Result<Vec<LostHold>, 
 }
 
 /// The thresholds of an organisation that were crossed and are not told yet, at most a thousand at
-/// a time.
+/// a time, behind `after`.
 ///
 /// # Errors
 /// [`StoreError`] if they cannot be read.
-pub async fn dues(kv: &dyn Kv, org: OrgId) -> Result<Vec<Due>, StoreError> {
+pub async fn dues(kv: &dyn Kv, org: OrgId, after: Option<&Due>) -> Result<Vec<Due>, StoreError> {
     let snapshot = kv.snapshot().await?;
-    let entries = snapshot.scan(keyspace::dues(org, MAX_DUES)).await?;
+    let all = keyspace::dues(org, MAX_DUES);
+    let beyond = |due| paging::beyond(&all, &keyspace::due(org, due));
+    let entries = snapshot.scan(after.map_or_else(|| all.clone(), beyond)).await?;
     let read = |(key, _): &Entry| {
         keyspace::read_due(key).ok_or_else(|| StoreError::row("due", "a key's shape"))
     };

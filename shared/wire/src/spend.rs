@@ -3,7 +3,8 @@
 //! Neither names the gateway or the organisation: the subject that a message came on does, and only
 //! the subject is enforced.
 
-use turnpike_domain::id::{EpochId, GatewayId};
+use turnpike_domain::id::{EpochId, GatewayId, LeaseId};
+use turnpike_domain::money::NanoUsd;
 use turnpike_domain::spend::Spend;
 use turnpike_domain::time::Timestamp;
 
@@ -63,6 +64,18 @@ pub struct LogRow {
     pub number: u64,
 }
 
+/// What a record has reserved, and where: all that must be known of one whose other fields make no
+/// sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// What was reserved for the request.
+    pub reserved: NanoUsd,
+    /// Tokens that were reserved for it.
+    pub reserved_tokens: u64,
+    /// The lease that it was reserved on, if it was on one.
+    pub lease: Option<LeaseId>,
+}
+
 form!(Batch { 1 epoch, 2 first, 3 records [default], 4 end [default] });
 form!(Booked { 1 epoch, 2 number, 3 complete_to, 4 ended [default], 5 gap [default] });
 form!(LogRow { 1 record, 2 gateway, 3 epoch, 4 number });
@@ -96,6 +109,8 @@ form!(Spend {
     26 streamed [default] "streamed",
 });
 
+form!(Hold { 15 reserved, 16 reserved_tokens, 17 lease });
+
 impl Form for Encoded {
     fn write(&self, out: &mut Writer) {
         out.bytes(&self.0);
@@ -126,6 +141,14 @@ pub fn encode_over(record: &Spend, room: Vec<u8>) -> Vec<u8> {
 /// # Errors
 /// [`Malformed`].
 pub fn decode(bytes: &[u8]) -> Result<Spend, Malformed> {
+    form::decode(bytes)
+}
+
+/// What the record of these bytes holds, whatever its other fields say.
+///
+/// # Errors
+/// [`Malformed`] if not even that can be read.
+pub fn hold(bytes: &[u8]) -> Result<Hold, Malformed> {
     form::decode(bytes)
 }
 
@@ -229,6 +252,20 @@ mod tests {
         assert_eq!(readable, [true, false, true]);
         let many = vec![encode(&usual()); MAX_RECORDS + 1];
         assert!(read_batch(&batch(EpochId(1), 1, &many, false)).is_err());
+    }
+
+    #[test]
+    fn what_a_record_holds_is_read_without_the_rest() {
+        let record = usual();
+        let Spend { reserved, reserved_tokens, lease, .. } = record;
+        let known = Hold { reserved, reserved_tokens, lease };
+        let mut bytes = encode(&record);
+        assert_eq!(hold(&bytes), Ok(known));
+        let name = bytes.windows(6).position(|part| part == b"claude").unwrap();
+        bytes[name] = 0xff;
+        assert!(decode(&bytes).is_err(), "a name that is no text");
+        assert_eq!(hold(&bytes), Ok(known));
+        assert!(hold(b"\xff").is_err());
     }
 
     #[test]

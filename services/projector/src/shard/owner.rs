@@ -12,6 +12,7 @@ use turnpike_wire::form;
 
 use super::desk::{Asking, Desk, Reply};
 use super::epochs::Epochs;
+use super::past::Past;
 use super::permits::Permits;
 use super::silence::Silence;
 use super::{Office, RETRY_MS, ledger};
@@ -37,6 +38,7 @@ pub(super) struct Owner {
     desk: Desk,
     permits: Permits,
     silence: Silence,
+    past: Past,
     /// Organisations that may have due rows.
     due: Arc<Pending>,
 }
@@ -51,6 +53,7 @@ impl Owner {
     ) -> Self {
         let (kv, streams) = (Arc::clone(office.streams.kv()), Arc::clone(&office.streams));
         let permits = Permits::new(&*office.clock, term.fence());
+        let past = Past::new(office.clock.boot_ms());
         let booker = Booker::new(kv, Arc::clone(&term), shard, streams);
         Self {
             office,
@@ -63,6 +66,7 @@ impl Owner {
             desk: Desk::default(),
             permits,
             silence: Silence::default(),
+            past,
             due,
         }
     }
@@ -83,7 +87,10 @@ impl Owner {
                 self.permits.tidy(told_ms);
                 self.tell().await?;
                 self.give_up().await?;
+                let forgot = self.past.look(&self.office, self.shard, &mut self.booker).await;
+                self.unless_lost(forgot)?;
             }
+            self.office.booking.committed(self.booker.take_commits());
             self.booker.take_dues().iter().for_each(|(org, _)| self.due.add(*org));
         }
         Ok(())

@@ -2,7 +2,9 @@
 //! twice or not at all, whoever dies.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use turnpike_bus::local::LocalBus;
 use turnpike_bus::seam::{Bus as _, Service};
 use turnpike_domain::command::Command;
 use turnpike_domain::event::Event;
@@ -11,10 +13,11 @@ use turnpike_domain::ledger::{Refused, Word};
 use turnpike_domain::limit::{Account, Limits, Unit};
 use turnpike_domain::money::NanoUsd;
 use turnpike_domain::state::WalletMode;
-use turnpike_domain::time::MINUTE_MS;
-use turnpike_runtime::clock::deadline;
+use turnpike_domain::time::{DAY_MS, MINUTE_MS, Reset, Timestamp};
+use turnpike_runtime::clock::{PausedClock, SharedClock, deadline};
 use turnpike_store::leader::TAKE_OVER_MS;
 use turnpike_wire::authority::Recall;
+use turnpike_wire::spend;
 
 use super::budget::{ANSWER_MS, Holder, KEY, cost, recalled, spender, spender_on};
 use super::house::{House, LOSE_AFTER_MS, ORG};
@@ -434,4 +437,26 @@ async fn a_threshold_names_what_was_settled() {
         Some((*account, *percent, *settled))
     });
     assert_eq!(alert, Some((ON_KEY, 80, 850)));
+}
+
+/// Its gateway's day was ahead, or that of the projector before this one.
+#[tokio::test(start_paused = true)]
+async fn a_budget_of_tomorrow_is_told_when_its_window_has_begun() {
+    let tomorrow = Reset::Daily.window(House::new().clock.now().plus_ms(DAY_MS));
+    let late: SharedClock = Arc::new(PausedClock::new(Timestamp(tomorrow.0 - 2 * SETTLED_MS)));
+    let house = House::on(Arc::new(LocalBus::new(late.clone())), late);
+    house.found(WalletMode::Off, Limits { reset: Reset::Daily, ..cost(1_000) }).await;
+    let _projector = house.projector();
+    house.clock.sleep(SETTLED_MS).await;
+    let mut gateway = spender(1, 1_000);
+    let mut record = spend::decode(&gateway.records[0]).unwrap();
+    record.at = Timestamp(tomorrow.0);
+    gateway.records[0] = spend::encode(&record);
+    gateway.send_until_booked(&house).await;
+    assert!(house.clock.now().0 < tomorrow.0);
+    assert_eq!(house.count("QuotaHit").await, 0);
+    house.clock.sleep(2 * SETTLED_MS + 5_000).await;
+    let hit =
+        |event: &Event| matches!(event, Event::QuotaHit { window, .. } if *window == tomorrow);
+    assert_eq!(house.events().await.iter().filter(|event| hit(event)).count(), 1);
 }

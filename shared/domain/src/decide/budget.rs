@@ -39,7 +39,7 @@ impl Due {
 pub(super) fn close(world: World<'_>, by: By<'_>, due: Due) -> Decision {
     by.requester.at_least(Role::Operator)?;
     let Due { on: (account, unit), window, revision, settled } = due;
-    let Some((cap, told)) = standing(world.organisation, due, USED_UP_PERCENT, by.now) else {
+    let Some((cap, told)) = standing(world.organisation, due, USED_UP_PERCENT, by.now)? else {
         return Ok(Vec::new());
     };
     if told.is_some_and(|told| told.exhausted) {
@@ -59,7 +59,7 @@ pub(super) fn alert(world: World<'_>, by: By<'_>, due: Due, percent: u8) -> Deci
     if !world.organisation.alert_percents(account).contains(&percent) {
         return Ok(Vec::new());
     }
-    let Some((cap, told)) = standing(world.organisation, due, percent, by.now) else {
+    let Some((cap, told)) = standing(world.organisation, due, percent, by.now)? else {
         return Ok(Vec::new());
     };
     if told.is_some_and(|told| told.percent >= percent) {
@@ -91,25 +91,27 @@ pub(super) fn abandon(
 }
 
 /// The cap, and what was told of this very window and revision, if the row still means what it
-/// says: the cap is the one in force, the window has begun and is not older than one that was told,
-/// and `percent` of the cap is settled.
+/// says: the cap is the one in force, the window is not older than one that was told, and `percent`
+/// of the cap is settled. A window that has not begun is none of the present: telling it now would
+/// hide the one that runs.
 fn standing(
     state: &Organisation,
     due: Due,
     percent: u8,
     now: Timestamp,
-) -> Option<(i64, Option<Hit>)> {
-    let cap = state.caps.get(&due.on).filter(|cap| cap.revision == due.revision)?;
-    let amount = cap.amount?;
-    let begun = due.window <= cap.reset.window(now);
-    let is_window = cap.reset.window(Timestamp(due.window.0)) == due.window;
+) -> Result<Option<(i64, Option<Hit>)>, Refusal> {
+    let cap = state.caps.get(&due.on).filter(|cap| cap.revision == due.revision);
+    let Some((cap, amount)) = cap.and_then(|cap| Some((cap, cap.amount?))) else {
+        return Ok(None);
+    };
     let reached = i128::from(due.settled) * 100 >= i128::from(amount) * i128::from(percent);
-    if !(begun && is_window && reached) {
-        return None;
-    }
     let hit = state.hits.get(&due.on).filter(|hit| hit.revision == due.revision).copied();
-    if hit.is_some_and(|hit| hit.window > due.window) {
-        return None;
+    let is_past = hit.is_some_and(|hit| hit.window > due.window);
+    if !cap.reset.names(due.window) || !reached || is_past {
+        return Ok(None);
     }
-    Some((amount, hit.filter(|hit| hit.window == due.window)))
+    if !due.window.has_begun(now) {
+        return Err(Refusal::StateConflict { reason: "the window has not begun".into() });
+    }
+    Ok(Some((amount, hit.filter(|hit| hit.window == due.window))))
 }

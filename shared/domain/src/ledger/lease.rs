@@ -124,6 +124,19 @@ impl Lease {
         self.replace(path, Self { lost: true, ..*self });
     }
 
+    /// Takes out of the hold what a request may have cost whose record cannot be read, at most
+    /// `reserved`: a lease of its own from now on, which is lost, and which no record will settle.
+    /// Here it counts as spent, as it does for the gateway.
+    #[must_use]
+    pub fn tear(&mut self, path: &mut [Level], reserved: i64) -> Self {
+        let total = reserved.min(self.hold()).max(0);
+        let settled = self.settled.saturating_add(total);
+        self.replace(path, Self { settled, ..*self });
+        let mut torn = Self::default();
+        torn.replace(path, Self { total, lost: true, ..torn });
+        torn
+    }
+
     /// Frees what is held: after the epoch's last record nothing more can be spent, or an
     /// administrator takes the risk.
     pub fn free(&mut self, path: &mut [Level]) {

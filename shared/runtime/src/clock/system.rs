@@ -8,6 +8,10 @@ use turnpike_domain::time::Timestamp;
 
 use super::{BoxFuture, Clock, SharedClock};
 
+/// How many milliseconds the day of this process is ahead of the machine's; less than zero: behind.
+/// For tests of processes alone, whose days disagree or come to the end of a month.
+const DAY_AHEAD: &str = "TURNPIKE_TEST_DAY_AHEAD_MS";
+
 /// The clock of the machine: the day by `CLOCK_REALTIME`, steady time by `CLOCK_BOOTTIME`.
 ///
 /// Boot time counts while the machine sleeps, so that a lease that ran out meanwhile is seen to
@@ -18,7 +22,34 @@ pub struct SystemClock;
 /// The machine's clock, ready to be handed around.
 #[must_use]
 pub fn system() -> SharedClock {
-    Arc::new(SystemClock)
+    #[expect(clippy::disallowed_methods, reason = "tests alone set it: it is no option")]
+    let ahead_ms = std::env::var(DAY_AHEAD).ok().and_then(|ms| ms.parse().ok());
+    let Some(ahead_ms) = ahead_ms else { return Arc::new(SystemClock) };
+    tracing::warn!(ahead_ms, "this process tells another day than its machine: a test");
+    Arc::new(AnotherDay { ahead_ms })
+}
+
+/// The machine's clock, but for the day.
+struct AnotherDay {
+    ahead_ms: i64,
+}
+
+impl Clock for AnotherDay {
+    fn now(&self) -> Timestamp {
+        Timestamp(SystemClock.now().0.saturating_add_signed(self.ahead_ms))
+    }
+
+    fn boot_ms(&self) -> u64 {
+        SystemClock.boot_ms()
+    }
+
+    fn boot_us(&self) -> u64 {
+        SystemClock.boot_us()
+    }
+
+    fn sleep(&self, ms: u64) -> BoxFuture<'static, ()> {
+        SystemClock.sleep(ms)
+    }
 }
 
 impl Clock for SystemClock {
@@ -62,6 +93,13 @@ mod tests {
         assert!(clock.boot_ms() >= ms + 4);
         assert!(clock.boot_us() >= us + 4_000);
         assert!(clock.now() > Timestamp(1_735_689_600_000));
+    }
+
+    #[test]
+    fn a_day_can_be_ahead_or_behind() {
+        let of = |ahead_ms| AnotherDay { ahead_ms }.now();
+        assert!(of(3_600_000).since(SystemClock.now()) > 3_500_000);
+        assert!(SystemClock.now().since(of(-3_600_000)) > 3_500_000);
     }
 
     #[tokio::test]

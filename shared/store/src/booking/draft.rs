@@ -10,9 +10,11 @@ use turnpike_wire::spend as form;
 use super::cache::Cache;
 use super::settle::{self, Spent};
 use super::sheet::Sheet;
+use super::torn::Torn;
 use super::{Booked, Delivery};
 use crate::keyspace;
 use crate::kv::Write;
+use crate::ledger::rows;
 use crate::rows::{Place, Total};
 
 /// The longest name of a model that is booked: it is part of a key. Real ones have under 100 bytes.
@@ -33,6 +35,8 @@ pub(super) struct Draft {
     pub(super) answers: Vec<Booked>,
     /// What the records have cost, not yet settled.
     pub(super) spent: Spent,
+    /// What records may have cost that cannot be read.
+    pub(super) torn: Vec<Torn>,
     /// The ledger's part.
     pub(super) sheet: Sheet,
     /// Rows of the request log and of what was put aside.
@@ -131,10 +135,12 @@ impl Draft {
 
     fn put_aside(&mut self, delivery: &Delivery, record: &[u8], number: u64) {
         let Delivery { org, gateway, ref batch, .. } = *delivery;
+        let hold = form::hold(record).ok();
+        self.torn.extend(hold.and_then(|hold| Torn::of(org, gateway, &hold)));
         let kept = record.get(..MAX_ASIDE_BYTES).unwrap_or(record);
         self.rows.push(Write::Put {
             key: keyspace::aside(org, gateway, batch.epoch, number),
-            value: Bytes::copy_from_slice(kept),
+            value: rows::aside(hold.is_some(), kept),
         });
     }
 }

@@ -17,7 +17,8 @@ use crate::keyspace;
 use crate::ledger::rows::{self, LeaseRow};
 use crate::paging;
 
-/// Leases that one commit changes: each takes some 200 bytes, and its path as much again.
+/// Leases that one commit changes: each takes some 200 bytes, and its path as much again. As many
+/// records that were put aside are read at once.
 const PAGE: usize = 500;
 
 /// A hold that an administrator has released: `LeaseAbandoned`.
@@ -98,6 +99,15 @@ impl Booker {
     /// # Errors
     /// As [`Self::book`].
     pub async fn release(&mut self, org: OrgId, release: Release) -> Result<(), StoreError> {
+        while !self.release_page(org, release).await? {}
+        Ok(())
+    }
+
+    pub(super) async fn release_page(
+        &mut self,
+        org: OrgId,
+        release: Release,
+    ) -> Result<bool, StoreError> {
         super::insist!(self.release_once(org, release))
     }
 
@@ -156,8 +166,8 @@ impl Booker {
         if !call.places.iter().all(booked) {
             return self.finish(work, draft, Page::Early).await;
         }
-        // What could not be read was spent all the same.
-        let torn = call.torn || has_asides(&work, org, gateway, call).await?;
+        // What could not be read was spent all the same, on whichever lease.
+        let torn = call.torn || has_unknown(&work, org, gateway, call).await?;
         if work.cache.oldest_run(org, gateway) < call.run {
             draft.sheet.runs.insert((org, gateway), call.run);
         }
@@ -177,21 +187,23 @@ impl Booker {
         self.finish(work, draft, page).await
     }
 
+    /// Releases of as many leases as one commit changes; `true`: it is carried out.
     async fn release_once(
         &mut self,
         org: OrgId,
         release: Release,
-    ) -> Result<Option<()>, StoreError> {
+    ) -> Result<Option<bool>, StoreError> {
         let mut work = self.begin().await?;
         let mut draft = Draft::default();
         let done = work.snapshot.get(&keyspace::followed(org)).await?;
         let done = done.map_or(Ok(0), |row| rows::read_number(&row))?;
         if u128::from(release.seq) <= done {
-            return self.finish(work, draft, ()).await;
+            return self.finish(work, draft, true).await;
         }
-        draft.sheet.followed.insert(org, release.seq);
-        let Release { gateway, account, unit, amount, .. } = release;
-        let mut left = amount;
+        let Release { seq, gateway, account, unit, amount } = release;
+        let begun = work.snapshot.get(&keyspace::release(org)).await?;
+        let begun = begun.map(|row| rows::read_release(&row)).transpose()?;
+        let mut left = begun.filter(|(of, _)| *of == seq).map_or(amount, |(_, left)| left);
         let mut change = |row: &mut LeaseRow, of: Unit, levels: &mut [Level]| {
             if of == unit && row.path.iter().any(|(on, _)| *on == account) {
                 left = left.saturating_sub(row.lease.release(levels, left));
@@ -199,15 +211,21 @@ impl Booker {
             Fate::Stays
         };
         let mut after = None;
-        while let Page::Before(key) =
-            sweep(&mut work, &mut draft, (org, gateway), after.as_ref(), &mut change).await?
-        {
-            if draft.sheet.leases.len() >= PAGE {
-                break;
+        let is_done = loop {
+            let page =
+                sweep(&mut work, &mut draft, (org, gateway), after.as_ref(), &mut change).await?;
+            match page {
+                Page::Before(_) if draft.sheet.leases.len() >= PAGE => break false,
+                Page::Before(key) => after = Some(key),
+                Page::Early | Page::Last => break true,
             }
-            after = Some(key);
+        };
+        if is_done {
+            draft.sheet.followed.insert(org, seq);
+        } else {
+            draft.sheet.releases.insert(org, (seq, left));
         }
-        self.finish(work, draft, ()).await
+        self.finish(work, draft, is_done).await
     }
 }
 
@@ -261,17 +279,26 @@ fn lose(row: &mut LeaseRow, levels: &mut [Level]) {
     }
 }
 
-/// Whether a record of these epochs could not be read.
-async fn has_asides(
+/// Whether a record of these epochs could not be read, and what it held neither.
+async fn has_unknown(
     work: &Work,
     org: OrgId,
     gateway: GatewayId,
     call: &EndRuns,
 ) -> Result<bool, StoreError> {
     for (epoch, _) in &call.places {
-        let first = work.snapshot.scan(keyspace::asides(org, gateway, *epoch, 1)).await?;
-        if !first.is_empty() {
-            return Ok(true);
+        let mut scan = keyspace::asides(org, gateway, *epoch, PAGE);
+        loop {
+            let asides = work.snapshot.scan(scan.clone()).await?;
+            for (_, value) in &asides {
+                if !rows::read_aside(value)? {
+                    return Ok(true);
+                }
+            }
+            match asides.last() {
+                Some((last, _)) if asides.len() == PAGE => scan = paging::beyond(&scan, last),
+                Some(_) | None => break,
+            }
         }
     }
     Ok(false)

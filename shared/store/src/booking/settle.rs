@@ -59,13 +59,15 @@ impl Source {
 }
 
 impl Booker {
-    /// Moves accounts and leases by what a draft's records have cost, and notes what was crossed.
+    /// Moves accounts and leases by what a draft's records have cost, or may have cost if they
+    /// cannot be read, and notes what was crossed.
     pub(super) async fn settle(
         &self,
         snapshot: &dyn Snapshot,
         cache: &mut Cache,
         draft: &mut Draft,
     ) -> Result<(), StoreError> {
+        self.tear(snapshot, cache, draft).await?;
         let spent = std::mem::take(&mut draft.spent);
         let orgs: BTreeSet<OrgId> = spent.keys().map(|source| source.org).collect();
         self.catch_up(orgs).await?;

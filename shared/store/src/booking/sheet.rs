@@ -29,6 +29,8 @@ pub(super) struct Sheet {
     pub(super) runs: BTreeMap<(OrgId, GatewayId), EpochId>,
     /// Up to which event an organisation's stream is followed.
     pub(super) followed: BTreeMap<OrgId, u64>,
+    /// The release by hand that is carried out in several commits, and what of it is left.
+    pub(super) releases: BTreeMap<OrgId, (u64, i64)>,
     /// Thresholds that were crossed. Each row's value is the id of the command that tells it.
     pub(super) dues: Vec<(OrgId, Due)>,
     /// The caps that grants rely on.
@@ -41,6 +43,7 @@ impl Sheet {
             && self.leases.is_empty()
             && self.runs.is_empty()
             && self.followed.is_empty()
+            && self.releases.is_empty()
     }
 
     /// A lease as it stands by now.
@@ -119,10 +122,14 @@ impl Sheet {
             .followed
             .iter()
             .map(|(org, seq)| put(keyspace::followed(*org), rows::number((*seq).into())));
+        let releases = self
+            .releases
+            .iter()
+            .map(|(org, (seq, left))| put(keyspace::release(*org), rows::release(*seq, *left)));
         let dues = self
             .dues
             .iter()
             .map(|(org, due)| put(keyspace::due(*org, due), rows::number(entropy::number())));
-        accounts.chain(leases).chain(runs).chain(followed).chain(dues).collect()
+        accounts.chain(leases).chain(runs).chain(followed).chain(releases).chain(dues).collect()
     }
 }

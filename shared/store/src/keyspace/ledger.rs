@@ -122,6 +122,12 @@ pub(crate) fn followed(org: OrgId) -> Bytes {
     table(org, Table::Followed).freeze()
 }
 
+/// The release by hand that is being carried out.
+#[must_use]
+pub(crate) fn release(org: OrgId) -> Bytes {
+    table(org, Table::Release).freeze()
+}
+
 /// Writes an account as keys and rows hold it.
 pub(crate) fn put_account(out: &mut BytesMut, account: Account) {
     let (letter, id) = match account {

@@ -25,7 +25,8 @@ pub(crate) struct LeaseRow {
     pub(crate) lease: Lease,
     /// The run of the gateway that holds it.
     pub(crate) run: EpochId,
-    /// That run has ended and not everything that it spent is known: only a person releases it.
+    /// Not everything that was spent on it is known, and its run has ended or it stands for what is
+    /// not known: only a person releases it.
     pub(crate) torn: bool,
     /// What it was granted on, and what is spent on it is booked on.
     pub(crate) path: Path,
@@ -84,6 +85,38 @@ pub(crate) fn number(number: u128) -> Bytes {
 pub(crate) fn read_number(value: &[u8]) -> Result<u128, StoreError> {
     let wrong = |_| StoreError::row("number", "expected 16 bytes");
     Ok(u128::from_be_bytes(value.try_into().map_err(wrong)?))
+}
+
+/// The row of a release that one commit was too small for: its event, and what of it is left.
+pub(crate) fn release(seq: u64, left: i64) -> Bytes {
+    let mut value = BytesMut::with_capacity(17);
+    value.put_u8(VERSION);
+    value.put_u64(seq);
+    value.put_i64(left);
+    value.freeze()
+}
+
+/// Reads the row of a release.
+pub(crate) fn read_release(value: &[u8]) -> Result<(u64, i64), StoreError> {
+    let mut rest = of_version(value, 16, "release")?;
+    Ok((rest.get_u64(), rest.get_i64()))
+}
+
+/// The row of a record that was put aside: whether it was known what it held, and its bytes.
+pub(crate) fn aside(is_known: bool, record: &[u8]) -> Bytes {
+    let mut value = BytesMut::with_capacity(record.len().saturating_add(2));
+    value.put_u8(VERSION);
+    value.put_u8(u8::from(is_known));
+    value.put_slice(record);
+    value.freeze()
+}
+
+/// Whether it was known what a record held that was put aside.
+pub(crate) fn read_aside(value: &[u8]) -> Result<bool, StoreError> {
+    match value {
+        [VERSION, is_known, ..] => Ok(*is_known != 0),
+        _ => Err(StoreError::row("aside", format!("{} bytes", value.len()))),
+    }
 }
 
 impl LeaseRow {

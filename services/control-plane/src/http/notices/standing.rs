@@ -75,8 +75,8 @@ fn loss(ask: &Ask, state: &Organisation, hold: &LostHold) -> Notice {
         at: Text(ask.now),
         standing: true,
         says: format!(
-            "{gateway} holds {told} of {name} and was not heard of any more: they count as used \
-             until it reports, or somebody releases them."
+            "{gateway} holds {told} of {name} that nobody has accounted for: they count as used \
+             until it reports them, or somebody releases them."
         ),
         about: id(account),
         seq: None,

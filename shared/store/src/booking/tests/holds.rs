@@ -3,7 +3,7 @@
 use turnpike_domain::event::Event;
 use turnpike_domain::id::LeaseId;
 use turnpike_domain::limit::{Account, Limits, Unit};
-use turnpike_domain::time::Window;
+use turnpike_domain::time::{DAY_MS, Reset, Window};
 use turnpike_wire::authority::{EndRuns, LeaseCall};
 
 use super::house::*;
@@ -212,4 +212,97 @@ async fn figures_show_the_present_window_with_its_cap() {
     let (money, tokens) = (figures(Unit::Usd).await, figures(Unit::Tokens).await);
     assert_eq!((money.cap, money.settled, money.held, money.revision), (Some(100), 20, 10, 1));
     assert_eq!((tokens.cap, tokens.settled, tokens.held), (None, 10, 0));
+}
+
+/// A record that is spoilt, but says where it was admitted and what it had reserved there.
+fn spoilt(number: u64, lease: Option<LeaseId>, reserved: i64) -> Delivery {
+    let mut delivery = spend(number, KEY, lease, 1);
+    let record = form::decode(&delivery.batch.records[0].0).unwrap();
+    let (cost, reserved) = (NanoUsd(-1), NanoUsd(reserved));
+    let record = Spend { cost, reserved, reserved_tokens: 40, ..record };
+    delivery.batch.records[0].0 = form::encode(&record);
+    delivery
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_record_held_that_cannot_be_read_is_lost_at_once_and_no_more() {
+    let (house, mut booker) = calm().await;
+    say(&mut booker, ask(LEASE, 1, 60, 60)).await;
+    booker.book(&[spend(1, KEY, Some(LEASE), 10), spoilt(2, Some(LEASE), 30)], NOW).await.unwrap();
+    for account in [OWN, TEAM, Account::Wallet] {
+        assert_eq!(house.money(account).await, (10, 20, 30));
+    }
+    // Its gateway counts thirty as spent: that is not granted again, and not given back.
+    assert_eq!(say(&mut booker, ask(LEASE, 2, 40, 40)).await.total, 40);
+    assert_eq!(house.money(TEAM).await, (10, 0, 30));
+    let refused = say(&mut booker, ask(LeaseId(5), 1, 61, 61)).await.refused;
+    assert!(refused.is_some(), "ten are settled and thirty lost of a hundred");
+    let snapshot = house.kv.snapshot().await.unwrap();
+    let lost = ledger::lost(&*snapshot, ORG).await.unwrap();
+    assert!(matches!(lost[..], [ledger::LostHold { account: OWN, amount: 30, .. }]), "{lost:?}");
+    // More than is held cannot have been reserved, and who held nothing loses nothing.
+    booker.book(&[spoilt(3, Some(LEASE), 30), spoilt(4, None, 30)], NOW).await.unwrap();
+    booker.book(&[spoilt(5, Some(LeaseId(6)), 30)], NOW).await.unwrap();
+    assert_eq!(house.money(OWN).await, (10, 0, 30));
+    // The end of the run frees the rest; what nobody knows goes only by hand.
+    say(&mut booker, ask(LeaseId(7), 1, 5, 5)).await;
+    assert_eq!(booker.end_runs(ORG, GATEWAY, &ended(vec![(RUN, 5)], false)).await, Ok(true));
+    assert_eq!(house.money(OWN).await, (10, 0, 30));
+    let release = Release { seq: 9, gateway: GATEWAY, account: OWN, unit: Unit::Usd, amount: 30 };
+    booker.release(ORG, release).await.unwrap();
+    assert_eq!(house.money(Account::Wallet).await, (10, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_reaches_every_lease_of_its_gateway() {
+    let (house, mut booker) = calm().await;
+    for lease in 0..700 {
+        let ask = ask(LeaseId(lease), 1, 1, 1);
+        say(&mut booker, Ask { call: LeaseCall { key: OTHER, ..ask.call }, ..ask }).await;
+    }
+    booker.lose(ORG, GATEWAY).await.unwrap();
+    let account = Account::Key(OTHER);
+    assert_eq!(house.money(account).await, (0, 0, 700));
+    let release = Release { seq: 9, gateway: GATEWAY, account, unit: Unit::Usd, amount: 690 };
+    // An owner that dies in the midst of it is followed by one that does the rest.
+    assert_eq!(booker.release_page(ORG, release).await, Ok(false));
+    let mut booker = house.owner().await;
+    for _ in 0..2 {
+        booker.release(ORG, release).await.unwrap();
+        assert_eq!(house.money(account).await, (0, 0, 10));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_which_nothing_is_held_goes_a_day_after_its_window() {
+    let (house, mut booker) = calm().await;
+    house.limit(KEY, Limits { reset: Reset::Daily, ..capped(100) }).await;
+    say(&mut booker, ask(LEASE, 1, 10, 10)).await;
+    say(&mut booker, ask(LeaseId(5), 1, 10, 10)).await;
+    booker.book(&[spend(1, KEY, Some(LEASE), 10)], NOW).await.unwrap();
+    let endless = ask(LeaseId(6), 1, 1, 1);
+    let endless = Ask { call: LeaseCall { key: OTHER, ..endless.call }, ..endless };
+    say(&mut booker, endless).await;
+    booker.book(&[spend(2, OTHER, Some(LeaseId(6)), 1)], NOW).await.unwrap();
+    let stand = async || {
+        let key = |lease| keyspace::lease(ORG, GATEWAY, LeaseId(lease), Unit::Usd);
+        let snapshot = house.kv.snapshot().await.unwrap();
+        let rows = [key(LEASE.0), key(5), key(6)].map(|key| (Arc::clone(&snapshot), key));
+        let mut stand = Vec::new();
+        for (snapshot, key) in rows {
+            stand.push(snapshot.get(&key).await.unwrap().is_some());
+        }
+        stand
+    };
+    let ends = Timestamp(Reset::Daily.window(NOW).0).plus_ms(DAY_MS);
+    for (at, expected) in [(ends.plus_ms(DAY_MS - 1), true), (ends.plus_ms(DAY_MS), false)] {
+        assert_eq!(booker.forget_past(ORG, None, at).await, Ok(None));
+        assert_eq!(stand().await, [expected, true, true]);
+    }
+    // The hold of the other is proven by its record, whenever that comes.
+    booker.book(&[spend(3, KEY, Some(LeaseId(5)), 10)], NOW).await.unwrap();
+    assert_eq!(booker.forget_past(ORG, None, ends.plus_ms(DAY_MS)).await, Ok(None));
+    assert_eq!(stand().await, [false, false, true]);
+    let row = house.row(OWN, Unit::Usd, Reset::Daily.window(NOW)).await;
+    assert_eq!((row.settled, row.held), (20, 0));
 }

@@ -110,11 +110,11 @@ impl House {
     /// Tells what is due, as a projector does, and answers the events.
     pub(super) async fn tell(&self) -> Vec<Event> {
         let mut events = Vec::new();
-        for due in ledger::dues(&*self.kv, ORG).await.unwrap() {
+        for due in ledger::dues(&*self.kv, ORG, None).await.unwrap() {
             let told = self.executor.tell_due(ORG, due).await.unwrap().unwrap();
             events.extend(told.records.into_iter().map(|record| record.event));
         }
-        assert_eq!(ledger::dues(&*self.kv, ORG).await, Ok(Vec::new()));
+        assert_eq!(ledger::dues(&*self.kv, ORG, None).await, Ok(Vec::new()));
         events
     }
 }
