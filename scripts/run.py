@@ -30,6 +30,14 @@ def pytest(folder):
     return [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", folder]
 
 
+# 2,000 lives need 14 minutes of two cores without the optimiser. With it they need under three, and
+# our own crates are built once more, in a minute and a half; what they depend on is optimised already.
+LIVES = "lives_keep_the_invariants"
+OPTIMISED_LIVES = [
+    *["env", "SIM_LIVES=2000", "cargo", "test", "--config", "profile.dev.opt-level=1"],
+    *["-p", "turnpike-tests", "--test", "sim", "--", LIVES],
+]
+
 # A name, how it is counted, the command.
 STAGES = [
     ("fmt", tally.check, ["cargo", "fmt", "--all", "--check"]),
@@ -37,7 +45,8 @@ STAGES = [
     ("fdb", tally.check, ["cargo", "check", *of_each(FDB_CRATES), "--features", "fdb"]),
     # The clients and the end-to-end tests start the real binaries.
     ("build", tally.check, ["cargo", "build", "--workspace", "--bins"]),
-    ("cargo", tally.cargo, ["cargo", "test", "--workspace", "--no-fail-fast"]),
+    ("cargo", tally.cargo, ["cargo", "test", "--workspace", "--no-fail-fast", "--", "--skip", LIVES]),
+    ("lives", tally.cargo, OPTIMISED_LIVES),
     ("scripts", tally.pytest, pytest("scripts")),
     ("clients", tally.pytest, pytest("tests/clients")),
 ]

@@ -5,6 +5,7 @@ import time
 import requests
 
 from house import nano, wait_until
+from spend import ask
 
 # With nothing running, nothing is held any more after this time (money.md, invariant 5).
 REST_SECONDS = 10
@@ -38,6 +39,13 @@ def comes_to_rest(house, key, spent, seconds=REST_SECONDS):
 def events(house, kind, **filters):
     """The newest events of a kind, such as those of a key."""
     return house.of_org("GET", "/audit", params={"type": kind, **filters})["data"]
+
+
+def hit(house, key, times):
+    """Waits until the key's cap is said to be used up: so many times since the key was made."""
+    assert ask(house, 0, key["secret"], words=40)[0] == 402, "with nothing held, nothing more fits"
+    told = lambda: len(events(house, "QuotaHit", key=key["id"])) == times
+    wait_until(told, f"{times} hits are told", 10)
 
 
 def all_requests(house, **filters):

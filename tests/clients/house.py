@@ -133,9 +133,12 @@ class House:
         provider_url=None,
         users=False,
         wires=False,
+        days=None,
     ):
-        """With `wires`, gateways reach NATS and the control plane by wires that can be cut."""
+        """With `wires`, gateways reach NATS and the control plane by wires that can be cut. `days`: by
+        how many milliseconds the day of a process is ahead of the machine's; `house`: of all others."""
         self.wires = wires
+        self.days = days or {}
         self.folder = Path(tempfile.mkdtemp(prefix="turnpike-house-"))
         self.scripted = scripted
         self.gateway_options = gateway_options or {}
@@ -270,6 +273,10 @@ class House:
             return {}
         return {"TURNPIKE_NATS_USER": name, "TURNPIKE_NATS_PASSWORD": self.logins[name]}
 
+    def _day(self, name):
+        ahead_ms = self.days.get(name, self.days.get("house", 0))
+        return {"TURNPIKE_TEST_DAY_AHEAD_MS": str(ahead_ms)} if ahead_ms else {}
+
     def _echo(self):
         port, served = free_port(), free_port()
         self.echo_url, self.served_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{served}"
@@ -287,6 +294,7 @@ class House:
             **self.shared_keys,
             **self.own_keys,
             **self._login("control-plane"),
+            **self._day("control-plane"),
         }
         command = [TARGET / "turnpike-control-plane", "--store", self.store, "--bus", self.nats_url]
         ready = answers(f"http://127.0.0.1:{admin}/healthz/ready")
@@ -294,10 +302,16 @@ class House:
 
     def _projector(self):
         admin = free_port()
-        environment = {"TURNPIKE_ADMIN_LISTEN": f"127.0.0.1:{admin}", **self._login("projector")}
+        environment = {
+            "TURNPIKE_ADMIN_LISTEN": f"127.0.0.1:{admin}",
+            **self._login("projector"),
+            **self._day("projector"),
+        }
         command = [TARGET / "turnpike-projector", "--store", self.store, "--bus", self.nats_url]
         ready = answers(f"http://127.0.0.1:{admin}/healthz/ready")
-        return Process("projector", command, environment, self.folder, ready)
+        process = Process("projector", command, environment, self.folder, ready)
+        process.admin_port = admin
+        return process
 
     def _gateway(self, number):
         port, admin = free_port(), free_port()
@@ -312,6 +326,7 @@ class House:
             "TURNPIKE_CONTROL_JOIN_TOKEN": self._first("join-token"),
             "TURNPIKE_BUS": self.nats_url,
             **self.shared_keys,
+            **self._day(f"gateway-{number}"),
             **self.gateway_options,
         }
         if self.logins:
@@ -345,6 +360,14 @@ def nano(usd):
     exact = Decimal(usd) * 10**9
     assert exact == int(exact), usd
     return int(exact)
+
+
+def counted(process, name):
+    """A counter of a process's metrics."""
+    text = requests.get(f"http://127.0.0.1:{process.admin_port}/metrics", timeout=10).text
+    found = [line.split() for line in text.splitlines() if line.startswith(f"turnpike_{name}_total ")]
+    assert len(found) == 1, f"{name}: {text}"
+    return int(found[0][1])
 
 
 def lines(path):

@@ -67,6 +67,15 @@ def ask(house, number, secret, model="dear", words=1):
     return told.status_code, told.headers.get("x-turnpike-error-code")
 
 
+def answers_everywhere(house, secrets, expected):
+    """Whether each secret gets this answer on each gateway."""
+    return all(
+        ask(house, number, secret) == expected
+        for secret in secrets
+        for number in range(len(house.gateways))
+    )
+
+
 class Truth:
     """What echo has served since this was made, at the prices of the dear models."""
 

@@ -17,7 +17,7 @@ GATEWAYS = 5
 CLIENTS = 50
 # Kills of each gateway.
 KILLS = form(2, 100)
-KILLS_WITHOUT_SPOOL = form(1, 20)
+KILLS_WITHOUT_SPOOL = form(1, 100)
 # What the streams that are cut by one kill are booked at is some USD 2: so many kills fit.
 CAP_USD_PER_KILL = 5
 # Other gateways serve meanwhile.
@@ -104,7 +104,7 @@ def test_t5_killed_gateways_report_all_that_was_served(house):
 
 
 def test_t5_what_a_lost_spool_may_have_held_stays_counted(house):
-    """Bounds: each of 5 gateways killed 1 time and its spool deleted, 50 clients; in full, 20."""
+    """Bounds: each of 5 gateways killed 1 time and its spool deleted, 50 clients; in full, 100."""
     rounds, seed = KILLS_WITHOUT_SPOOL, SEED + 1
     key, truth, crowd, cap = spend_and_kill(house, "t5 torn", rounds, seed, without_spool=True)
     found, rest = no_hold(house, key)

@@ -5,10 +5,10 @@ import time
 import pytest
 import requests
 
-from books import capped_key, comes_to_rest, events
+from books import capped_key, comes_to_rest, events, hit
 from figures import tell
-from house import House, nano, wait_until
-from spend import Crowd, Truth, add_model, ask, form, price_dear_models
+from house import House, counted, nano, wait_until
+from spend import Crowd, Truth, add_model, answers_everywhere, ask, form, price_dear_models
 
 pytestmark = pytest.mark.soak
 SEED = 20261121
@@ -22,22 +22,6 @@ def house():
     with House(gateways=5, scripted=True) as running:
         price_dear_models(running)
         yield running
-
-
-def answers_everywhere(house, secrets, expected):
-    """Whether each secret gets this answer on each gateway."""
-    return all(
-        ask(house, number, secret) == expected
-        for secret in secrets
-        for number in range(len(house.gateways))
-    )
-
-
-def hit(house, key, times):
-    """Waits until the key's cap is said to be used up: so many times since the key was made."""
-    assert ask(house, 0, key["secret"], words=40)[0] == 402, "with nothing held, nothing more fits"
-    told = lambda: len(events(house, "QuotaHit", key=key["id"])) == times
-    wait_until(told, f"{times} hits are told", 10)
 
 
 def test_t3_a_cap_is_hard_and_can_be_used_to_its_end(house):
@@ -150,7 +134,7 @@ def test_t12_one_wallet_for_many_keys(house):
     house.of_org("POST", "/wallet/topups", {"amount_usd": usd(spent_before + wallet)})
     house.call("PATCH", f"/orgs/{house.org}", {"wallet": "prepaid"})
     house.command("PATCH", f"/keys/{made[0]['id']}", {"metadata": {"all": "is known"}})
-    truth = Truth(house)
+    truth, commits_before = Truth(house), commits(house)
     with Crowd(house, secrets, form(120, 1_000), SEED, until_stopped=True) as crowd:
         closed = wait_until(lambda: events(house, "WalletExhausted"), "the wallet is empty", 240)
         seen_at = time.monotonic()
@@ -172,13 +156,22 @@ def test_t12_one_wallet_for_many_keys(house):
     reopened = time.monotonic() - topped_up
     house.call("PATCH", f"/orgs/{house.org}", {"wallet": "off"})
     assert len(closed) == 1
+    tried, conflicts = (now - then for now, then in zip(commits(house), commits_before))
+    assert conflicts * 100 < tried * 5, f"{conflicts} of {tried} commits conflicted"
     tell(
         "T12",
         keys=keys,
         used=f"{spent / wallet:.2%}",
         all_refuse_after=f"{refused_after:.2f} s, by {5 * len(probes)} calls",
+        conflicts=f"{conflicts} of {tried} commits",
         reopened=f"{reopened:.2f} s after the top-up, by 5 calls",
     )
+
+
+def commits(house):
+    """Commits of ledgers that were tried, and those of them that conflicted."""
+    names = ("booking_commits", "booking_conflicts")
+    return [counted(house.projector, name) for name in names]
 
 
 def usd(nano_usd):

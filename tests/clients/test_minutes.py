@@ -1,0 +1,157 @@
+"""Requests a minute over five gateways: never more than the limit and what gateways that nobody
+answers for may take, also while some are cut off and when the owner of the rates is killed."""
+
+import time
+
+import pytest
+
+from books import comes_to_rest
+from figures import tell
+from house import House, counted, wait_until
+from spend import Crowd, Truth, ask, form, price_dear_models
+
+pytestmark = pytest.mark.soak
+SEED = 20261121
+GATEWAYS = 5
+CLIENTS = 30
+# How long clients push: a minute's limit is met in some seconds; the full form sees minutes go by.
+PUSH_SECONDS = form(12, 600)
+# Until a slow key's first permits have come back, and were taken again.
+SLOW_PUSH_SECONDS = form(70, 600)
+# A minute, less what an answer of these tests takes: calls are counted by when they were answered.
+WINDOW_SECONDS = 58
+# A permit counts for 61 s; then its gateway hears of it, and a client has to ask there.
+IDLE_SECONDS = 64
+
+
+@pytest.fixture(scope="module")
+def house():
+    with House(gateways=GATEWAYS, scripted=True, wires=True) as running:
+        price_dear_models(running)
+        running.warm = 0
+        owner_answers(running)
+        yield running
+
+
+def limited_key(house, name, per_minute):
+    return house.command("POST", "/keys", {"name": name, "limits": {"requests_per_minute": per_minute}})
+
+
+def owner_answers(house):
+    """Waits until the owner of the rates permits on every gateway: of so few none has a share."""
+    house.warm += 1
+    for number in range(GATEWAYS):
+        secret = limited_key(house, f"warm {house.warm} {number}", GATEWAYS - 1)["secret"]
+        served = lambda: ask(house, number, secret) == (200, None)
+        wait_until(served, "the owner of the rates answers", 90)
+
+
+def push(house, key, seed, seconds, meanwhile=lambda: None, pause=0.02):
+    """Calls as fast as they are let, and slower when refused."""
+    with Crowd(house, [key["secret"]], CLIENTS, seed, words=(1, 3), pause=pause) as crowd:
+        end = time.monotonic() + seconds
+        meanwhile()
+        wait_until(lambda: time.monotonic() > end, "they have pushed", seconds + 5)
+    return crowd
+
+
+def most_in_a_window(crowd):
+    times, most, first = sorted(told.at for told in crowd.served()), 0, 0
+    for last, at in enumerate(times):
+        while times[first] < at - WINDOW_SECONDS:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def by_share(house):
+    """What each gateway has let pass by its share, because nobody answered in time."""
+    return [counted(gateway, "permit_shares") for gateway in house.gateways]
+
+
+def alone_since(house, before):
+    """How many gateways have let something pass by their share since then."""
+    return sum(now > then for now, then in zip(by_share(house), before))
+
+
+def cut(house, numbers):
+    for wire in [wire for number in numbers for wire in house.gateways[number].wires]:
+        wire.cut()
+
+
+def heal(house, numbers):
+    for wire in [wire for number in numbers for wire in house.gateways[number].wires]:
+        wire.heal()
+    for number in numbers:
+        wait_until(house.gateways[number].ready, "the gateway is back")
+
+
+def test_t13_a_rate_is_exact_over_gateways(house):
+    """Bounds: 600 a minute on 5 gateways, 30 clients for 12 s; in full, 600 s."""
+    truth, key, before = Truth(house), limited_key(house, "t13", 600), by_share(house)
+    crowd = push(house, key, SEED, PUSH_SECONDS)
+    most, alone = most_in_a_window(crowd), alone_since(house, before)
+    assert most <= 600 + alone * (600 // GATEWAYS), f"seed {SEED}: {alone} gateways alone"
+    assert most >= 594, f"the rate can be used: {most}, {crowd.kinds()}"
+    assert set(crowd.kinds()) <= {200, "rate_limited"}, crowd.kinds()
+    comes_to_rest(house, key, truth.spent())
+    tell("T13", most_in_a_minute=f"{most} of 600", alone=alone, answers=crowd.kinds())
+
+
+@pytest.mark.parametrize("fallback", ["share", "deny"])
+def test_t13_gateways_that_are_cut_off_take_their_share(house, fallback):
+    """Bounds: 100 a minute, 2 of 5 gateways cut off, 30 clients for 12 s; in full, 600 s."""
+    house.call("PATCH", f"/orgs/{house.org}", {"rate_fallback": fallback})
+    key, before = limited_key(house, f"t13 {fallback}", 100), by_share(house)
+    away, share = [0, 1], {"share": 100 // GATEWAYS, "deny": 0}[fallback]
+    cut(house, away)
+    try:
+        crowd = push(house, key, SEED + 1, PUSH_SECONDS)
+        alone = alone_since(house, before)
+    finally:
+        heal(house, away)
+        house.call("PATCH", f"/orgs/{house.org}", {"rate_fallback": "share"})
+    served = [sum(told.gateway == number for told in crowd.served()) for number in away]
+    # Each minute begun has a share of its own.
+    assert all(count <= share * form(1, 11) for count in served), served
+    most = most_in_a_window(crowd)
+    assert 99 <= most <= 100 + alone * share, (f"seed {SEED + 1}", most, alone, crowd.kinds())
+    figures = {"most_in_a_minute": most, "served_by_the_cut_off": served, "alone": alone}
+    tell(f"T13 (2 of 5 cut off, {fallback})", **figures)
+
+
+def test_t13_without_an_owner_every_gateway_has_its_share(house):
+    """Bounds: 100 a minute, the projector killed after 3 s and started again, 30 clients for 12 s; in
+    full, 600 s."""
+    key = limited_key(house, "t13 killed", 100)
+
+    def kill():
+        began = time.monotonic()
+        wait_until(lambda: time.monotonic() > began + 3, "the key is in use", 10)
+        house.projector.kill()
+        house.projector.start()
+
+    crowd = push(house, key, SEED + 2, PUSH_SECONDS, meanwhile=kill)
+    most = most_in_a_window(crowd)
+    assert 99 <= most <= 100 + GATEWAYS * (100 // GATEWAYS), (f"seed {SEED + 2}", crowd.kinds())
+    killed = time.monotonic()
+    owner_answers(house)
+    answers = f"{time.monotonic() - killed:.1f} s after the crowd"
+    tell("T13 (owner killed)", most_in_a_minute=most, successor_answers_everywhere=answers)
+
+
+def test_t14_a_slow_rate_is_exact_and_nobody_waits_behind_a_later_comer(house):
+    """Bounds: 3 a minute on 5 gateways, 30 clients for 70 s; in full, 600 s."""
+    key, before = limited_key(house, "t14", 3), by_share(house)
+    crowd = push(house, key, SEED + 3, SLOW_PUSH_SECONDS)
+    most, alone = most_in_a_window(crowd), alone_since(house, before)
+    assert (most, alone) == (3, 0), f"seed {SEED + 3}: {most}, {crowd.kinds()}"
+    served = sorted(crowd.served(), key=lambda told: told.at)
+    assert len(served) >= 6, f"seed {SEED + 3}: {len(served)} were served in {SLOW_PUSH_SECONDS} s"
+    idle = max(later.at - earlier.at for earlier, later in zip(served, served[3:]))
+    assert idle <= IDLE_SECONDS, f"seed {SEED + 3}: a permit lay idle while somebody waited"
+    first = [told.gateway for told in served[:3]]
+    waited = set(range(GATEWAYS)) - set(first)
+    then = [told.gateway for told in served[3 : 3 + len(waited)]]
+    assert set(then) <= waited, f"seed {SEED + 3}: {first} were served first, then {then}"
+    tell("T14", most_in_a_minute=f"{most} of 3", longest_idle=f"{idle:.1f} s", served_by=first + then)
