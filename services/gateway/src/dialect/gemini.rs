@@ -181,6 +181,11 @@ pub(super) fn error_body(problem: &Problem<'_>) -> Bytes {
             "retryDelay": format!("{seconds}s"),
         }));
     }
+    // Google's SDK for Node keeps no headers of an error.
+    details.push(json!({
+        "@type": "type.googleapis.com/google.rpc.RequestInfo",
+        "requestId": problem.request.to_string(),
+    }));
     let body = json!({"error": {
         "code": problem.status,
         "message": problem.message,
@@ -288,6 +293,8 @@ mod tests {
                      "reason": "RATE_LIMITED", "domain": "turnpike.dev",
                      "metadata": {"retryable": "false", "limit": "7"}},
                     {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3s"},
+                    {"@type": "type.googleapis.com/google.rpc.RequestInfo",
+                     "requestId": "req_00000000000000000000000001"},
                 ],
             }})
         );
