@@ -56,15 +56,12 @@ def create(client, model="echo-1", **options):
 
 
 def test_a_plain_answer_tells_its_usage_and_its_cost(desk, client):
-    before = desk.served_usd()
     raw = client.chat.completions.with_raw_response.create(model="echo-1", messages=ASKED)
     answer = raw.parse()
     assert answer.choices[0].message.content == "one two"
     assert answer.choices[0].finish_reason == "stop"
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (2, 2)
-    assert raw.headers["x-turnpike-cost-usd"] == "0.000006"
-    assert desk.served_usd() - before == 6_000
-    assert raw.headers["x-turnpike-request-id"].startswith("req_")
+    assert raw.headers["x-turnpike-cost-usd"] == desk.served_usd(raw.headers) == "0.000006"
     (seen,) = desk.counters[0].take()
     assert (seen.method, seen.path, seen.status) == ("POST", "/v1/chat/completions", 200)
 
@@ -269,7 +266,7 @@ def test_every_code_has_its_exception_and_its_tries(desk, waits, case):
     assert (error.status_code, error.code) == (case.status, case.code)
     headers = error.response.headers
     assert headers["x-turnpike-error-code"] == case.code
-    assert headers["x-turnpike-request-id"].startswith("req_")
+    assert error.request_id == headers["x-turnpike-request-id"]
     assert error.body["metadata"]["retryable"] is case.again
     seen = desk.counters[case.gateway].take()
     assert [each.status for each in seen] == [case.status] * (TRIES if case.again else 1)

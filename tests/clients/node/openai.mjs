@@ -108,9 +108,10 @@ const calls = {
   },
 };
 
-await serve(calls, ({ status, code, error, headers }) => ({
+await serve(calls, ({ status, code, error, headers, requestID }) => ({
   status,
   code,
+  request: requestID,
   message: error?.message,
   metadata: error?.metadata,
   headers: Object.fromEntries(headers ?? []),

@@ -1,0 +1,89 @@
+"""The official Node SDK of Google (@google/genai): every call, every code, and its tries."""
+
+import pytest
+
+from desk import CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
+from javascript import Javascript
+
+DIALECT = "gemini"
+KEY = f"books-{DIALECT}"
+ANSWERS = {
+    "content": {
+        "said": "one two",
+        "finish": "STOP",
+        "input": 2,
+        "output": 2,
+        "cost": "0.000006",
+        "named": True,
+    },
+    "under_v1beta": "one two",
+    "stream": {"said": "one two", "total": 4},
+    "chat": {"said": "three", "input": 5},
+    "tool": [{"name": "say", "args": {"text": "one two"}}],
+    "tool_in_a_stream": [{"text": "one two"}],
+    "thoughts": [True, "hm hm hm", "one two", 3],
+    "count_tokens": 2,
+    "embeddings": [8, 8],
+    "models": {"lists": True, "name": "models/echo-1"},
+}
+
+
+@pytest.fixture(scope="module")
+def sdk():
+    with Javascript("google.mjs") as running:
+        yield running
+
+
+def caller(desk, key=KEY, gateway=0):
+    desk.counters[gateway].take()
+    return {"url": desk.url(gateway), "key": desk.secret(key)}
+
+
+@pytest.mark.parametrize("call", ANSWERS)
+def test_an_answer_is_what_the_provider_said(desk, sdk, call):
+    assert sdk.value(call, **caller(desk)) == ANSWERS[call]
+    assert {seen.status for seen in desk.counters[0].take()} == {200}
+
+
+def test_who_asks_for_tries_gets_them(desk, sdk):
+    desk.script("status=500;times=1")
+    assert sdk.value("asks_for_tries", **caller(desk)) == "one two"
+    assert [seen.status for seen in desk.counters[0].take()] == [502, 200]
+    assert sdk.call("asks_for_tries", **caller(desk, "no-budget"))["thrown"]["status"] == 402
+    assert [seen.status for seen in desk.counters[0].take()] == [402]
+
+
+def test_what_the_provider_refuses_comes_down_as_it_is(desk, sdk):
+    desk.script("status=422;times=1")
+    error = sdk.call("content", **caller(desk))["thrown"]
+    assert (error["status"], error["error"]["message"]) == (422, "scripted")
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_every_code_has_its_exception_and_one_try(desk, sdk, case):
+    """This SDK tries only once, unless it is asked for more."""
+    desk.prepare(case, DIALECT)
+    answer = sdk.call(
+        "provoke",
+        **caller(desk, desk.key_of(case, DIALECT), case.gateway),
+        model=desk.model_of(case, DIALECT),
+        how=case.how,
+        tokens=MANY_TOKENS,
+        bytes=MAX_BODY_BYTES,
+    )
+    desk.tidy(case)
+    error = answer["thrown"]
+    assert (error["kind"], error["status"]) == ("ApiError", case.status)
+    reason, *rest = error["error"]["details"]
+    assert (reason["reason"], reason["domain"]) == (case.code.upper(), "turnpike.dev")
+    assert reason["metadata"]["retryable"] == str(case.again).lower()
+    (seen,) = desk.counters[case.gateway].take()
+    assert seen.status == case.status
+    # The SDK drops the headers, so that the body names the request too.
+    (named,) = [each["requestId"] for each in rest if each["@type"].endswith("RequestInfo")]
+    assert named == seen.request
+
+
+def test_what_is_booked_is_what_the_provider_counted(desk):
+    """The last test here: all that the key did, to the nano-USD."""
+    desk.books(KEY)
