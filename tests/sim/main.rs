@@ -22,9 +22,9 @@
 //!
 //! # What must hold
 //! The ten invariants of the design, the first two at every commit and every admission, the sixth
-//! at every admission, with what gateways have let pass by their shares; at rest every key with budget left is served
-//! and no other; every command's effect once; `?wait=applied` claims nothing that a gateway has not
-//! said; the log is dense and chained.
+//! at every admission, with what gateways have let pass by their shares; at rest every key with
+//! budget left is served and no other; every command's effect once; `?wait=applied` claims nothing
+//! that a gateway has not said; the log is dense and chained.
 //! `SIM_SEED` lives one life again, `SIM_LIVES` chooses how many, and `SIM_LOG=warn` shows what the
 //! services log.
 #![expect(
@@ -57,8 +57,7 @@ use life::Flaw;
 use turnpike_gateway::lease::mutation::mutate as outlive;
 use turnpike_store::booking::{Commit, Mistake, mutate, plant};
 
-/// Lives of a plain test run, until 2,000 have been seen to pass on one state of the code; they are
-/// to be lived by `SIM_LIVES=2000`.
+/// Lives of a plain test run, in which nothing of ours is optimised; `make test` lives 2,000.
 const LIVES: u64 = 120;
 /// Lives in which a mutation must be found.
 const MUTANTS: u64 = 100;
