@@ -49,6 +49,7 @@ def hit(house, key, times):
 
 
 def all_requests(house, **filters):
+    """The admitted requests of the log, by their ids."""
     rows, cursor = {}, None
     while True:
         parameters = {"limit": "200", **filters, **({"cursor": cursor} if cursor else {})}
@@ -58,7 +59,7 @@ def all_requests(house, **filters):
             rows[row["id"]] = row
         cursor = page["next_cursor"]
         if not cursor:
-            return rows
+            return {name: row for name, row in rows.items() if row["admitted"]}
 
 
 def served_by_request(house):

@@ -12,6 +12,7 @@ mod pepper;
 pub use legacy::{Candidate, Legacy, MAX_LEGACY_BYTES, MIN_LEGACY_BYTES, NotLegacy, SecretHash};
 pub use pepper::{NoPepper, Pepper, Peppers};
 
+use std::borrow::Cow;
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -28,6 +29,11 @@ pub const ENTROPY_BYTES: usize = PUBLIC_ENTROPY_BYTES + 32;
 pub const TEXT_CHARS: usize = CHECKED_CHARS + CHECKSUM_CHARS;
 
 const PREFIX_CHARS: usize = 6;
+/// What all prefixes have behind the two letters of their kind.
+const MARK: &str = "-tp-";
+const KIND_CHARS: usize = 2;
+/// Stands where a secret was left out of a text.
+const LEFT_OUT: &str = "(secret)";
 const PUBLIC_ID_CHARS: usize = 16;
 const SECRET_CHARS: usize = 43;
 const CHECKSUM_CHARS: usize = 6;
@@ -102,6 +108,28 @@ pub fn parse(text: &str) -> Result<Presented<'_>, NotASecret> {
     let mut public_id = [0; PUBLIC_ID_CHARS];
     public_id.copy_from_slice(&bytes[PREFIX_CHARS..PREFIX_CHARS + PUBLIC_ID_CHARS]);
     Ok(Presented { kind, public_id: PublicId(public_id), text })
+}
+
+/// A text that a caller wrote, to be kept: what is a secret of ours in it is left out, for people
+/// paste theirs into the wrong field.
+#[must_use]
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    let places = text.match_indices(MARK).filter_map(|(at, _)| {
+        let start = at.checked_sub(KIND_CHARS)?;
+        let end = start.checked_add(TEXT_CHARS)?;
+        parse(text.get(start..end)?).ok().map(|_| (start, end))
+    });
+    let (mut kept, mut from) = (String::new(), 0);
+    for (start, end) in places {
+        kept.push_str(text.get(from..start).unwrap_or_default());
+        kept.push_str(LEFT_OUT);
+        from = end;
+    }
+    if from == 0 {
+        return Cow::Borrowed(text);
+    }
+    kept.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(kept)
 }
 
 /// What stands before the public id: `sk-tp-`.

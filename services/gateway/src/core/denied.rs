@@ -11,6 +11,7 @@ use turnpike_domain::time::{SECOND_MS, Timestamp};
 use turnpike_runtime::entropy;
 use turnpike_wire::decision::Decision;
 use turnpike_wire::seal::NONCE_BYTES;
+use turnpike_wire::secret::without_secrets;
 
 use super::{Core, Entry};
 use crate::permit::Quotas;
@@ -114,6 +115,7 @@ impl Denied {
     #[must_use]
     pub fn on(mut self, model: &str) -> Self {
         if let Some(subject) = &mut self.subject {
+            let model = without_secrets(model);
             let end = model.char_indices().nth(MAX_MODEL_CHARS).map_or(model.len(), |(end, _)| end);
             subject.model = model.get(..end).map(Into::into);
         }
@@ -124,7 +126,9 @@ impl Denied {
     #[must_use]
     pub fn on_tool(mut self, server: &str, tool: Option<&str>) -> Self {
         if let Some(subject) = &mut self.subject {
-            let cut = |name: &str| name.chars().take(MAX_TOOL_CHARS).collect::<String>().into();
+            let cut = |name: &str| {
+                without_secrets(name).chars().take(MAX_TOOL_CHARS).collect::<String>().into()
+            };
             subject.server = Some(cut(server));
             subject.tool = tool.map(cut);
         }

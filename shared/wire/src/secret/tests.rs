@@ -1,7 +1,7 @@
 //! Tests of the form and the checking of secrets.
 
 use proptest::prelude::*;
-use turnpike_domain::secret::PepperVersion;
+use turnpike_domain::secret::{PepperVersion, StoredSecret};
 
 use super::*;
 
@@ -93,4 +93,38 @@ proptest! {
         prop_assert!(parse(&text).is_err());
         prop_assert!(parse(&tail).is_err());
     }
+}
+
+#[test]
+fn secrets_are_left_out_of_a_text_and_nothing_else_is() {
+    let (one, two) = (mint(SecretKind::Model, &entropy(1)), mint(SecretKind::Gateway, &entropy(2)));
+    let (one, two) = (one.expose(), two.expose());
+    let cases = [
+        (one.to_owned(), "(secret)".to_owned()),
+        (format!("models/{one}:x{two}"), "models/(secret):x(secret)".to_owned()),
+        (format!("\u{e9}{one}\u{e9}"), "\u{e9}(secret)\u{e9}".to_owned()),
+        (format!("sk-tp-{one}"), "sk-tp-(secret)".to_owned()),
+    ];
+    for (text, wanted) in cases {
+        assert_eq!(without_secrets(&text), wanted);
+    }
+    let cut = &one[..TEXT_CHARS - 1];
+    for text in ["", "llama-70b-tp-8", "-tp-", "\u{e9}-tp-", cut] {
+        assert_eq!(without_secrets(text), text);
+    }
+}
+
+/// The short form of T31: whether or not the public id is known, a wrong secret is hashed once and
+/// as a whole.
+#[test]
+fn an_unknown_id_is_hashed_as_often_as_a_known_one() {
+    let (peppers, right) = (peppers(&[1, 2]), mint(SecretKind::Model, &entropy(1)));
+    let stored = peppers.stored(&right);
+    let wrong = mint(SecretKind::Model, &entropy(2));
+    let hashes = |stored: Option<&StoredSecret>| {
+        let before = pepper::HASHES.get();
+        assert!(!peppers.verify(stored, &parse(wrong.expose()).unwrap()));
+        pepper::HASHES.get() - before
+    };
+    assert_eq!((hashes(Some(&stored)), hashes(None)), (1, 1));
 }
