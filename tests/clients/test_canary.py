@@ -107,13 +107,21 @@ def fly(house, cage):
     for secret in [first, second, third, token, house.token]:
         told += sing(house, secret)
         told += misplace(house, secret)
+    imported = house.of_org(
+        "POST", "/keys/import", expect=None, data=f"name,secret\nold,{cage.theirs('legacy secret')}\n",
+        headers={"content-type": "text/csv"}, params={"wait": "applied"},
+    )
+    assert imported.json()["accepted"] == 1, imported.text
+    # What a caller writes as a model's name is kept: a legacy secret there looks like any name.
+    told += sing(house, cage.parts["legacy secret"].decode(), names=[])
+    told += misplace(house, cage.parts["legacy secret"].decode())
     house.command("POST", f"/keys/{made['id']}/revoke", {"reason": "compromised"})
     told += sing(house, third)
     house.command("DELETE", f"/keys/{made['id']}")
     return told + sing(house, third)
 
 
-def sing(house, secret):
+def sing(house, secret, names=None):
     """Calls of gateways with a secret wherever a dialect lets it stand; the answers."""
     told = []
     for number in range(len(house.gateways)):
@@ -122,7 +130,7 @@ def sing(house, secret):
         chat = lambda body, headers=bearer, path="/v1/chat/completions": requests.post(
             url + path, headers={"content-type": "application/json", **headers}, data=body, timeout=30
         )
-        for name in ["echo-1", "caged", "broken", "none", secret]:
+        for name in ["echo-1", "caged", "broken", "none", *([secret] if names is None else names)]:
             told.append(chat(json.dumps({"model": name, "messages": MESSAGE})))
         told.append(chat(json.dumps({"model": "caged", "messages": MESSAGE, "stream": True})))
         told += [chat("{"), chat(json.dumps({"model": 1})), chat("[" * 500)]
@@ -157,7 +165,8 @@ def files(house):
     """Every file that the house has written, but what the first start hands to its operator."""
     for folder, _, names in os.walk(house.folder):
         if os.path.relpath(folder, house.folder).split(os.sep)[0] != "first":
-            yield from (os.path.join(folder, name) for name in names)
+            paths = (os.path.join(folder, name) for name in names)
+            yield from (path for path in paths if os.path.isfile(path))
 
 
 def metrics(house):
@@ -192,17 +201,25 @@ def test_t23_no_twelve_characters_of_a_secret_are_left_anywhere():
         for text in metrics(house):
             searched += len(text)
             hits += [(name, "metrics") for name in cage.hits(text)]
+        wait_until(lambda: house.usage()["total"]["refused_requests"] > 0, "refusals are booked")
+        # Nobody books what comes now: it is still in the spools when everything dies.
+        house.projector.kill()
+        last = house.command("POST", "/keys", {"name": "last"})["secret"]
+        sing(house, cage.ours("last model key", last))
         house.gateways[0].kill()
-        house.gateways[0].start()
-        wait_until(lambda: not house.usage()["total"]["requests"] == 0, "something is booked")
-        for process in [*house.gateways, house.projector, house.control, house.nats]:
+        for process in [house.gateways[1], house.control, house.nats]:
             process.stop()
+        folders, left_out = set(), 0
         for path in files(house):
             with open(path, "rb") as file:
                 text = file.read()
             searched += len(text)
+            folders |= set(os.path.relpath(path, house.folder).split(os.sep))
+            left_out += text.count(b"(secret)")
             hits += [(name, os.path.relpath(path, house.folder)) for name in cage.hits(text)]
         assert not hits, sorted(set(hits))
+        assert {"store", "jetstream", "spool", "control-plane.log"} <= folders, folders
+        assert left_out, "no secret was left out of what is kept: did they come that far?"
         traced = sum("TRACE" in process.tail() or process.log.stat().st_size > 100_000
                      for process in [*house.gateways, house.control, house.projector])
         assert traced == 4, "not every process has logged at trace level"
