@@ -4,6 +4,9 @@
 #[path = "schemas/endpoints.rs"]
 mod endpoints;
 #[cfg(test)]
+#[path = "schemas/ephemeral.rs"]
+mod ephemeral;
+#[cfg(test)]
 #[path = "schemas/goldens.rs"]
 mod goldens;
 #[cfg(test)]

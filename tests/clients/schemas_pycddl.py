@@ -1,12 +1,18 @@
 """The forms of events and messages, judged by implementations that are not ours: the CDDL of
 schemas/ against every golden file, and the deterministic encoding against cbor2's."""
 
+import functools
+import hashlib
 import json
+import math
+import string
+import zlib
 from pathlib import Path
 
 import cbor2
 import pycddl
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 CDDL = (SCHEMAS / "turnpike.cddl").read_text()
@@ -17,6 +23,7 @@ MESSAGES = {
     "receipt.v1.cbor": "receipt",
     "receipt-spent.v1.cbor": "receipt",
     "lease-call.v1.cbor": "lease-call",
+    "lease-call-token.v1.cbor": "lease-call",
     "end-runs.v1.cbor": "end-runs",
     "runs-ended.v1.cbor": "runs-ended",
     "recall.v1.cbor": "recall",
@@ -121,7 +128,15 @@ def test_a_golden_answer_about_a_lease_fits_the_cddl(name, reason, parts):
         schema("account").validate_cbor(cbor2.dumps(account))
 
 
-@pytest.mark.parametrize("stream", ["organisation", "platform"])
+KINDS = {
+    "organisation": {*range(1, 11)},
+    "platform": {5, 6, 7, 11, 12},
+    "mcp-server": {*range(1, 11), 13},
+    "tokens": {*range(1, 11), 14},
+}
+
+
+@pytest.mark.parametrize("stream", KINDS)
 def test_every_frame_of_a_golden_snapshot_fits_the_cddl(stream):
     left = (SCHEMAS / "messages" / f"snapshot-{stream}.v1.frames").read_bytes()
     frames, entities = [], []
@@ -139,8 +154,30 @@ def test_every_frame_of_a_golden_snapshot_fits_the_cddl(stream):
     for entity in entities:
         for rule, part in parts(entity):
             schema(rule).validate_cbor(cbor2.dumps(part, canonical=True))
-    kinds = {entity[0] for entity in entities}
-    assert kinds == ({5, 6, 7, 11, 12} if stream == "platform" else set(range(1, 11)))
+    assert {entity[0] for entity in entities} == KINDS[stream]
+
+
+def test_a_golden_token_fits_the_cddl():
+    text = (SCHEMAS / "messages" / "ephemeral-token.v1.txt").read_text()
+    alphabet = string.digits + string.ascii_uppercase + string.ascii_lowercase
+
+    def number(digits):
+        return functools.reduce(lambda value, digit: value * 62 + alphabet.index(digit), digits, 0)
+
+    assert text.startswith("ek-tp-")
+    assert number(text[-6:]) == zlib.crc32(text[:-6].encode())
+    word, payload = text[6:-6], b""
+    while word:
+        block, word = word[:43], word[43:]
+        length = next(n for n in range(33) if math.ceil(n * 8 / math.log2(62)) == len(block))
+        payload += number(block).to_bytes(length, "big")
+    claims, signature = payload[:-64], payload[-64:]
+    schema("claims").validate_cbor(claims)
+    assert is_deterministic(claims)
+    public = Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32).public_key()
+    public.verify(signature, b"turnpike ephemeral token v1\0" + claims)
+    raw = public.public_bytes_raw()
+    assert cbor2.loads(claims)[11] == hashlib.sha256(raw).digest()[:8]
 
 
 def test_every_event_of_the_cddl_has_a_golden():

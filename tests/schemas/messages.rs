@@ -29,7 +29,7 @@ use turnpike_wire::snapshot::{
 };
 use turnpike_wire::spend::{Booked, batch, booked, read_batch};
 
-use crate::{rates, samples};
+use crate::{ephemeral, rates, samples};
 
 const AT: Timestamp = Timestamp(1_795_000_000_000);
 const EPOCH: EpochId = EpochId(0xe0);
@@ -68,7 +68,9 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("snapshot-mcp-server.v1.frames", stream(organisation(&with_tools(), TAKEN, &key))),
         ("snapshot-platform.v1.frames", stream(platform(&operator(), TAKEN, &key))),
     ];
+    all.push(("snapshot-tokens.v1.frames", stream(organisation(&with_tokens(), TAKEN, &key))));
     all.extend(rates::all());
+    all.extend(ephemeral::all());
     all
 }
 
@@ -106,7 +108,10 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
         "snapshot-mcp-server.v1.frames" => {
             assert_eq!(state(bytes), State::Organisation(Box::new(with_tools())));
         }
-        _ if rates::read(name, bytes) => {}
+        "snapshot-tokens.v1.frames" => {
+            assert_eq!(state(bytes), State::Organisation(Box::new(with_tokens())));
+        }
+        _ if rates::read(name, bytes) || ephemeral::read(name, bytes) => {}
         _ => assert_eq!(state(bytes), State::Platform(Box::new(operator())), "{name}"),
     }
 }
@@ -262,6 +267,7 @@ fn lease_call() -> Call {
         key: KeyId(4),
         unit: Unit::Usd,
         word: Word { n: 3, total: 5_000_000_000, least: 1_000_000_000 },
+        token: None,
     })
 }
 
@@ -325,6 +331,7 @@ fn decision() -> Decision {
         server: None,
         tool: None,
         figures: Some(figures),
+        token: None,
     }
 }
 
@@ -339,6 +346,12 @@ fn head() -> Head {
 }
 
 /// An organisation with one of each thing.
+fn with_tokens() -> Organisation {
+    let mut state = example();
+    ephemeral::issue(&mut state);
+    state
+}
+
 fn example() -> Organisation {
     let secret = || samples::secret("sk-tp-AbCd…wxyz");
     let mut state = Organisation::new(OrgId(1));
@@ -373,6 +386,7 @@ fn example() -> Organisation {
         generation: 2,
         created_at: AT,
         rotated_at: Some(AT),
+        ephemeral: false,
         seq: 5,
     };
     state.key_names = [(key.profile.name.clone(), key.id)].into();

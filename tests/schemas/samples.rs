@@ -42,6 +42,7 @@ pub(crate) fn all() -> Vec<(String, Record)> {
     events.extend(least());
     events.extend(legacy());
     events.extend(mcp_servers());
+    events.extend(crate::ephemeral::events());
     let mut records = Vec::new();
     for (seq, (case, event)) in (1..).zip(events) {
         let org = if is_platform(&event) { OrgId::PLATFORM } else { ORG };

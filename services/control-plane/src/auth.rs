@@ -12,13 +12,17 @@ use turnpike_domain::refusal::Refusal;
 use turnpike_domain::secret::SecretKind;
 use turnpike_domain::state::{MemberState, Organisation, Role};
 use turnpike_domain::time::Timestamp;
-use turnpike_wire::secret;
+use turnpike_wire::{ephemeral, secret};
 
 use crate::http::ask::Ask;
 use crate::problem::{Code, Problem};
 
 /// What a write of a session must carry, so that another site cannot make a browser send one.
 pub(crate) const CSRF_HEADER: &str = "x-turnpike-csrf";
+
+/// Where an ephemeral token belongs.
+const EPHEMERAL_BELONGS: &str = "this is an ephemeral token (ek-…): it belongs to a gateway; the \
+                                 management API takes a management token (mk-…)";
 
 /// Somebody who is known.
 pub(crate) struct Caller {
@@ -72,6 +76,9 @@ pub(crate) async fn caller(ask: &Ask) -> Result<Caller, Problem> {
 }
 
 async fn by_token(ask: &Ask, text: &str) -> Result<Caller, Problem> {
+    if ephemeral::is_token(text) {
+        return Err(Problem::new(Code::WrongCredentialKind, EPHEMERAL_BELONGS));
+    }
     let presented = secret::parse(text)
         .map_err(|why| Problem::unauthorized(&format!("the management token is refused: {why}")))?;
     if let Some(belongs) = elsewhere(presented.kind) {

@@ -2,6 +2,7 @@
 
 mod denied;
 mod freshness;
+mod tokens;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,12 +21,14 @@ use turnpike_wire::seal::SealingKeys;
 use turnpike_wire::secret::{Legacy, Peppers, Presented};
 
 pub use denied::Denied;
+pub use tokens::Delegated;
 
 use crate::config::ServeOptions;
 use crate::lease::Fences;
 use crate::table::{Slot, Spent, Table};
 use crate::view::OrgView;
 use freshness::{Freshness, age_ms};
+use tokens::Tokens;
 
 /// How often somebody who waits for heartbeats looks again.
 const IN_STEP_LOOK_MS: u64 = 20;
@@ -42,6 +45,7 @@ pub struct Core {
     /// Opened credentials by their sealed form: an opened one can never be taken for another's.
     credentials: ArcSwap<HashMap<Box<[u8]>, ProviderCredential>>,
     freshness: Freshness,
+    tokens: Tokens,
     /// The highest fences that were seen.
     fences: Fences,
     /// The organisations that the mirror knows.
@@ -61,6 +65,8 @@ pub struct Entry {
     pub seq: u64,
     /// The caller came with the key's legacy secret.
     pub legacy: bool,
+    /// The ephemeral token that was presented, if one was; `key` is narrowed to it then.
+    pub token: Option<Arc<Delegated>>,
 }
 
 /// A provider's API key, opened. It does not print.
@@ -89,6 +95,7 @@ impl Core {
             platform: ArcSwap::default(),
             credentials: ArcSwap::default(),
             freshness,
+            tokens: Tokens::default(),
             fences: Fences::default(),
             orgs: watch::Sender::default(),
         }
@@ -284,21 +291,33 @@ impl Core {
     }
 
     fn entry(&self, slot: Slot, id: PublicId) -> Result<Entry, Denied> {
+        self.known(slot, id.is_legacy(), |slot, now| {
+            key_works(&slot.key, id, now).map_err(|denial| Denied::new(denial, now))
+        })
+    }
+
+    /// What stands in a slot, if it is known well enough to say anything of it, and `works`.
+    fn known(
+        &self,
+        slot: Slot,
+        legacy: bool,
+        works: impl FnOnce(&Slot, Timestamp) -> Result<(), Denied>,
+    ) -> Result<Entry, Denied> {
         let now = self.now();
         let org = slot.org.view();
         let bound = org.organisation.settings.max_staleness_ms;
         let age_ms = age_ms(&*self.clock, slot.org.fresh_ms(self.fresh_ms()));
         let stale = bound.is_some_and(|bound| age_ms > bound);
         let checked = if stale || slot.held {
-            Err(Denial::ControlPlaneStale)
+            Err(Denied::new(Denial::ControlPlaneStale, now))
         } else {
-            key_works(&slot.key, id, now)
+            works(&slot, now)
         };
-        let (used_up, legacy) = (slot.used_up.at(now), id.is_legacy());
-        let entry = Entry { org, used_up, key: slot.key, seq: slot.seq, legacy };
+        let (used_up, seq) = (slot.used_up.at(now), slot.seq);
+        let entry = Entry { org, key: slot.key, used_up, seq, legacy, token: None };
         match checked {
             Ok(()) => Ok(entry),
-            Err(denial) => Err(entry.denied(denial, now)),
+            Err(denied) => Err(denied.of(&entry)),
         }
     }
 }
@@ -308,6 +327,12 @@ impl Entry {
     #[must_use]
     pub fn denied(&self, denial: Denial, now: Timestamp) -> Denied {
         Denied::new(denial, now).of(self)
+    }
+
+    /// The key whose budgets are used: of a token, the key that it was made from.
+    #[must_use]
+    pub fn payer(&self) -> &Key {
+        self.token.as_ref().map_or(&self.key, |token| &token.of)
     }
 
     /// The organisation.

@@ -143,6 +143,7 @@ pub async fn own_key(core: &Core, leases: &Leases, entry: &Entry) -> Response<Ou
     let (key, profile) = (&entry.key, &entry.key.profile);
     success(&json!({
         "id": key.id.to_string(),
+        "token_id": entry.token.as_ref().map(|token| token.claims.token.to_string()),
         "name": profile.name,
         "organisation_id": entry.org_id().to_string(),
         "project_id": profile.project.map(|project| project.to_string()),

@@ -1,8 +1,10 @@
 //! The key table: from what a secret is looked up by to its key, read by every core without a lock.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use turnpike_domain::id::EphemeralId;
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::secret::{PublicId, StoredSecret};
 use turnpike_domain::state::{Cap, Key, Organisation};
@@ -26,6 +28,9 @@ pub(crate) struct Slot {
     pub(crate) seq: u64,
     /// The key's own budgets that were hit.
     pub(crate) used_up: UsedUp,
+    /// Those of the key's ephemeral tokens that were revoked and have not ended long ago; most keys
+    /// have none.
+    revoked: Option<Arc<BTreeSet<EphemeralId>>>,
     /// The key's last event could not be read: what is known of it may be wrong.
     pub(crate) held: bool,
 }
@@ -77,15 +82,24 @@ impl Table {
         }
         let Some(key) = after else { return };
         let used_up = UsedUp::of(state, key);
+        let revoked = state.tokens_of(key.id).filter(|(_, token)| token.revoked);
+        let revoked: BTreeSet<EphemeralId> = revoked.map(|(id, _)| id).collect();
+        let revoked = (!revoked.is_empty()).then(|| Arc::new(revoked));
         for id in public_ids(key) {
             let (org, key) = (Arc::clone(org), Arc::clone(key));
-            let slot = Slot { org, key, seq: state.head.seq, used_up, held };
+            let (seq, revoked) = (state.head.seq, revoked.clone());
+            let slot = Slot { org, key, seq, used_up, revoked, held };
             slots.insert(id, slot);
         }
     }
 }
 
 impl Slot {
+    /// Whether an ephemeral token of the key was revoked.
+    pub(crate) fn revokes(&self, token: EphemeralId) -> bool {
+        self.revoked.as_ref().is_some_and(|revoked| revoked.contains(&token))
+    }
+
     /// The secret whose public id is `id`.
     pub(crate) fn secret(&self, id: PublicId) -> Option<&StoredSecret> {
         self.key.secrets().find(|secret| secret.public_id == id)

@@ -41,6 +41,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("/project_id", "--project"),
     ("/plan_id", "--plan"),
     ("/expires_at", "--expires"),
+    ("/expires_in_seconds", "--expires-in"),
     ("/metadata", "--metadata"),
     ("/overlap_seconds", "--overlap"),
     ("/reason", "--reason"),

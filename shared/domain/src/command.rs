@@ -5,13 +5,13 @@
 
 mod draft;
 
-pub use draft::{FreshSecret, ImportedKey, KeyDraft, KeyPatch};
+pub use draft::{EphemeralDraft, FreshSecret, ImportedKey, KeyDraft, KeyPatch};
 
 use crate::authority::Requester;
 use crate::event::{ModelSpec, PlanSpec};
 use crate::id::{
-    CommandId, GatewayId, KeyId, McpServerId, MemberId, PlanId, ProjectId, ProviderId, TokenId,
-    TopUpId,
+    CommandId, EphemeralId, GatewayId, KeyId, McpServerId, MemberId, PlanId, ProjectId, ProviderId,
+    TokenId, TopUpId,
 };
 use crate::limit::{Account, Limits, Unit};
 use crate::money::NanoUsd;
@@ -192,6 +192,35 @@ pub enum Command {
     RevealSecret {
         /// Which.
         key: KeyId,
+    },
+    /// Make an ephemeral token from a key, within what the key may do.
+    IssueEphemeral {
+        /// The key.
+        key: KeyId,
+        /// The new id.
+        token: EphemeralId,
+        /// What it is to be.
+        draft: Box<EphemeralDraft>,
+    },
+    /// Make a key whose only credential is an ephemeral token.
+    CreateEphemeralKey {
+        /// The new id.
+        key: KeyId,
+        /// The id of its token.
+        token: EphemeralId,
+        /// What it is to be, but for its end.
+        draft: Box<KeyDraft>,
+        /// A secret that nobody is told.
+        secret: FreshSecret,
+        /// As in [`EphemeralDraft`].
+        life_ms: Option<u64>,
+    },
+    /// Stop an ephemeral token before its end.
+    RevokeEphemeral {
+        /// Its key.
+        key: KeyId,
+        /// Which.
+        token: EphemeralId,
     },
     /// Make a management token (never above the maker's role) or a join token (admin).
     CreateToken {

@@ -5,6 +5,7 @@
 //! of the input are told at once.
 
 mod budget;
+mod ephemeral;
 mod gateway;
 mod import;
 mod key;
@@ -89,6 +90,11 @@ pub fn organisation(world: World<'_>, order: &Order<Command>) -> Decision {
         Command::ActivateKey { key, rotate } => key::activate(world, by, *key, rotate.as_ref()),
         Command::DeleteKey { key } => key::delete(world, by, *key),
         Command::RevealSecret { key } => key::reveal(world, by, *key),
+        Command::IssueEphemeral { key, token, draft } => {
+            ephemeral::issue(world, by, *key, *token, draft)
+        }
+        Command::CreateEphemeralKey { .. } => ephemeral::create_key(world, by, &order.command),
+        Command::RevokeEphemeral { key, token } => ephemeral::revoke(world, by, *key, *token),
         Command::CreateToken { .. } => token::create(world, by, &order.command),
         Command::DeleteToken { token } => token::delete(world, by, *token),
         Command::TopUpWallet { top_up, amount, note } => {

@@ -1,14 +1,15 @@
 //! Events: what has happened, in the past tense. They are born in `decide` only.
 
+mod name;
 mod spec;
 
-pub use spec::{KeyProfile, ModelSpec, PlanSpec};
+pub use spec::{EphemeralGrant, KeyProfile, ModelSpec, PlanSpec};
 
 use std::net::IpAddr;
 
 use crate::id::{
-    CommandId, EventId, GatewayId, KeyId, McpServerId, MemberId, OrgId, PlanId, ProjectId,
-    ProviderId, TokenId, TopUpId,
+    CommandId, EphemeralId, EventId, GatewayId, KeyId, McpServerId, MemberId, OrgId, PlanId,
+    ProjectId, ProviderId, TokenId, TopUpId,
 };
 use crate::limit::{Account, Limits, Unit};
 use crate::money::NanoUsd;
@@ -208,6 +209,22 @@ pub enum Event {
         /// Whose secret.
         key: KeyId,
     },
+    /// An ephemeral token was made from a key. Its text is nowhere: whoever holds it has it signed.
+    EphemeralIssued {
+        /// The key that it is delegated by.
+        key: KeyId,
+        /// The new token.
+        token: EphemeralId,
+        /// What it may do.
+        grant: Box<EphemeralGrant>,
+    },
+    /// An ephemeral token was stopped before its end.
+    EphemeralRevoked {
+        /// Its key.
+        key: KeyId,
+        /// Which.
+        token: EphemeralId,
+    },
     /// A management token or a gateway's join token was made.
     TokenCreated {
         /// The new token.
@@ -346,49 +363,4 @@ pub enum Event {
         /// All of it from now on.
         spec: Option<Box<ModelSpec>>,
     },
-}
-
-impl Event {
-    /// The event's name, as it stands in subjects, audit entries and schemas.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::OrgCreated { .. } => "OrgCreated",
-            Self::OrgSettingsChanged { .. } => "OrgSettingsChanged",
-            Self::MemberInvited { .. } => "MemberInvited",
-            Self::MemberJoined { .. } => "MemberJoined",
-            Self::MemberRoleChanged { .. } => "MemberRoleChanged",
-            Self::MemberRemoved { .. } => "MemberRemoved",
-            Self::ProjectCreated { .. } => "ProjectCreated",
-            Self::ProjectChanged { .. } => "ProjectChanged",
-            Self::ProjectDeleted { .. } => "ProjectDeleted",
-            Self::KeyCreated { .. } => "KeyCreated",
-            Self::KeyImported { .. } => "KeyImported",
-            Self::KeyMigrated { .. } => "KeyMigrated",
-            Self::KeyChanged { .. } => "KeyChanged",
-            Self::KeyRotated { .. } => "KeyRotated",
-            Self::KeyDisabled { .. } => "KeyDisabled",
-            Self::KeyEnabled { .. } => "KeyEnabled",
-            Self::KeyRevoked { .. } => "KeyRevoked",
-            Self::KeyActivated { .. } => "KeyActivated",
-            Self::KeyDeleted { .. } => "KeyDeleted",
-            Self::SecretRevealed { .. } => "SecretRevealed",
-            Self::TokenCreated { .. } => "TokenCreated",
-            Self::TokenDeleted { .. } => "TokenDeleted",
-            Self::PlanAssigned { .. } => "PlanAssigned",
-            Self::QuotaHit { .. } => "QuotaHit",
-            Self::AlertRaised { .. } => "AlertRaised",
-            Self::WalletToppedUp { .. } => "WalletToppedUp",
-            Self::WalletExhausted { .. } => "WalletExhausted",
-            Self::WalletRestored { .. } => "WalletRestored",
-            Self::GatewayJoined { .. } => "GatewayJoined",
-            Self::GatewayLeft { .. } => "GatewayLeft",
-            Self::GatewayFenced { .. } => "GatewayFenced",
-            Self::LeaseAbandoned { .. } => "LeaseAbandoned",
-            Self::ProviderChanged { .. } => "ProviderChanged",
-            Self::McpServerChanged { .. } => "McpServerChanged",
-            Self::PlanChanged { .. } => "PlanChanged",
-            Self::ModelPriced { .. } => "ModelPriced",
-        }
-    }
 }

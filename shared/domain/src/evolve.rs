@@ -6,6 +6,7 @@
 
 mod budget;
 mod caps;
+mod ephemeral;
 mod gateway;
 mod key;
 mod legacy;
@@ -76,6 +77,10 @@ pub fn organisation(
         Event::KeyRevoked { key, reason } => key::revoked(state, *key, *reason, seq),
         Event::KeyActivated { key } => key::activated(state, *key, seq),
         Event::KeyDeleted { key } => key::deleted(state, *key),
+        Event::EphemeralIssued { key, token, grant } => {
+            ephemeral::issued(state, (*key, *token), grant, record);
+        }
+        Event::EphemeralRevoked { key, token } => ephemeral::revoked(state, (*key, *token), seq),
         Event::TokenCreated { .. } => token::created(&mut state.tokens, record),
         Event::TokenDeleted { token } => drop(state.tokens.remove(token)),
         Event::QuotaHit { account, unit, window, revision, settled, .. } => {
@@ -160,6 +165,8 @@ pub fn platform(
         | Event::KeyRevoked { .. }
         | Event::KeyActivated { .. }
         | Event::KeyDeleted { .. }
+        | Event::EphemeralIssued { .. }
+        | Event::EphemeralRevoked { .. }
         | Event::SecretRevealed { .. }
         | Event::QuotaHit { .. }
         | Event::AlertRaised { .. }
@@ -186,7 +193,9 @@ pub const fn touched(event: &Event) -> Touched {
         | Event::KeyEnabled { key }
         | Event::KeyRevoked { key, .. }
         | Event::KeyActivated { key }
-        | Event::KeyDeleted { key } => Touched::Key(*key),
+        | Event::KeyDeleted { key }
+        | Event::EphemeralIssued { key, .. }
+        | Event::EphemeralRevoked { key, .. } => Touched::Key(*key),
         Event::ProjectCreated { project, .. }
         | Event::ProjectChanged { project, .. }
         | Event::ProjectDeleted { project } => Touched::Project(*project),

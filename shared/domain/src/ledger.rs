@@ -13,7 +13,7 @@ pub use holding::Holding;
 pub use lease::{Lease, Refused, Standing, Word};
 
 use crate::command::Command;
-use crate::id::KeyId;
+use crate::id::{EphemeralId, KeyId};
 use crate::limit::{Account, Unit};
 use crate::state::{Cap, Key, Organisation};
 use crate::time::{Reset, Timestamp, Window};
@@ -91,16 +91,30 @@ pub struct BudgetFigures {
     pub resets_at: Option<Timestamp>,
 }
 
-/// The accounts that a request of `key` at `now` is counted on, from the leaf to the wallet.
+/// The accounts that a request of `key`, made with `token` if it was, is counted on at `now`, from
+/// the leaf to the wallet.
 #[must_use]
-pub fn path(organisation: &Organisation, key: &Key, now: Timestamp) -> Vec<(Account, Window)> {
-    budgets(organisation, key).map(|budget| (budget.account, budget.reset.window(now))).collect()
+pub fn path(
+    organisation: &Organisation,
+    key: &Key,
+    token: Option<EphemeralId>,
+    now: Timestamp,
+) -> Vec<(Account, Window)> {
+    let of_token = organisation.carve_out(key.id, token);
+    let of_token = of_token.map(|account| (account, Window::default()));
+    let of_key = budgets(organisation, key).map(|it| (it.account, it.reset.window(now)));
+    of_token.into_iter().chain(of_key).collect()
 }
 
 /// The accounts that a record of `key` is booked on if it names no lease: as [`path`], also for a
 /// key that is gone.
 #[must_use]
-pub fn path_of(organisation: &Organisation, key: KeyId, at: Timestamp) -> Vec<(Account, Window)> {
+pub fn path_of(
+    organisation: &Organisation,
+    key: KeyId,
+    token: Option<EphemeralId>,
+    at: Timestamp,
+) -> Vec<(Account, Window)> {
     organisation.keys.get(&key).map_or_else(
         || {
             let own = Account::Key(key);
@@ -109,7 +123,7 @@ pub fn path_of(organisation: &Organisation, key: KeyId, at: Timestamp) -> Vec<(A
                 (Account::Wallet, Window::default()),
             ]
         },
-        |key| path(organisation, key, at),
+        |key| path(organisation, key, token, at),
     )
 }
 

@@ -7,6 +7,7 @@ pub mod admit;
 pub mod authority;
 pub mod command;
 pub mod decide;
+pub mod ephemeral;
 pub mod event;
 pub mod evolve;
 pub mod id;

@@ -3,9 +3,13 @@
 //! Every scope is a set. A child's scope is a subset of its parent's ([`Scopes::within`]), and the
 //! rights of a chain are the intersection of its links.
 
+mod attenuation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+
+pub use attenuation::Attenuation;
 
 /// A set of names: all of them, or those listed.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -1,12 +1,14 @@
 //! State: what the events of one stream add up to. It changes in `evolve` only.
 
+mod ephemeral;
 mod key;
 mod mcp;
 mod model;
 mod organisation;
 mod platform;
 
-pub use key::{Key, PreviousSecret, RevokeReason, Standing, Status};
+pub use ephemeral::{Ephemeral, REMEMBERED_MS};
+pub use key::{FIRST_GENERATION, Key, PreviousSecret, RevokeReason, Standing, Status};
 pub use mcp::{
     MAX_CATALOGUE_BYTES, MAX_MCP_SERVERS, MAX_MCP_TOOLS, MAX_TOOL_DESCRIPTION_BYTES, McpCatalogue,
     McpServer, McpServerSpec, McpTool,

@@ -130,7 +130,7 @@ fn order<C>(id: u128, command: C) -> Order<C> {
 fn ask(org: OrgId, key: u128) -> Ask {
     let word = Word { n: 1, total: i64::MAX / 2, least: 1 };
     let (epoch, unit) = (EpochId(1), Unit::Usd);
-    let call = LeaseCall { epoch, lease: LeaseId(key), key: KeyId(key), unit, word };
+    let call = LeaseCall { epoch, lease: LeaseId(key), key: KeyId(key), unit, word, token: None };
     let standing = Standing { fenced: false, gateways: 1 };
     Ask { org, gateway: GatewayId(1), call, standing }
 }

@@ -22,7 +22,7 @@ pub(crate) use self::ledger::{
 pub(crate) use self::spend::{
     all_asides, aside, asides, key_total, key_totals, place, places, read_aside, read_key_total,
     read_place, read_request_of_key, read_total, request, request_of_key, requests,
-    requests_of_key, total, totals,
+    requests_of_key, token_total, total, totals,
 };
 pub(crate) use self::store::{
     all_listed, feed_after, feed_last, feed_moved, feed_prefix, fence, follower, incarnation,
@@ -55,6 +55,7 @@ enum Table {
     Release = b'w',
     Total = b't',
     KeyTotal = b'u',
+    TokenTotal = b'v',
     Request = b'r',
     RequestOfKey = b'q',
     Profile = b'y',

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use turnpike_domain::id::{EpochId, GatewayId, KeyId, OrgId};
+use turnpike_domain::id::{EphemeralId, EpochId, GatewayId, KeyId, OrgId};
 use turnpike_domain::time::Timestamp;
 
 use crate::error::StoreError;
@@ -79,6 +79,19 @@ pub async fn keys(snapshot: &dyn Snapshot, org: OrgId) -> Result<Vec<(KeyId, Tot
 /// [`StoreError`] if they cannot be read.
 pub async fn key(snapshot: &dyn Snapshot, org: OrgId, key: KeyId) -> Result<Total, StoreError> {
     let value = snapshot.get(&keyspace::key_total(org, key)).await?;
+    value.map_or_else(|| Ok(Total::default()), |value| Total::read(&value))
+}
+
+/// The totals of one ephemeral token.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be read.
+pub async fn token(
+    snapshot: &dyn Snapshot,
+    org: OrgId,
+    token: EphemeralId,
+) -> Result<Total, StoreError> {
+    let value = snapshot.get(&keyspace::token_total(org, token)).await?;
     value.map_or_else(|| Ok(Total::default()), |value| Total::read(&value))
 }
 

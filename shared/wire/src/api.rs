@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod decision;
+pub mod ephemeral;
 pub mod explain;
 pub mod gateway;
 pub mod import;

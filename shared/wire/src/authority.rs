@@ -3,7 +3,7 @@
 //! Neither names the gateway or the organisation: the subject of the call does. Words on leases are
 //! absolute and numbered, so that loss, repetition and reordering change nothing.
 
-use turnpike_domain::id::{EpochId, KeyId, LeaseId};
+use turnpike_domain::id::{EphemeralId, EpochId, KeyId, LeaseId};
 use turnpike_domain::ledger::{BudgetFigures, Refused, Word};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::rate::{Amount, Rate, Returned};
@@ -42,6 +42,8 @@ pub struct LeaseCall {
     pub unit: Unit,
     /// The word.
     pub word: Word,
+    /// The ephemeral token with a budget of its own that stands below the key on its path.
+    pub token: Option<EphemeralId>,
 }
 
 /// The lease as it stands.
@@ -185,7 +187,7 @@ pub struct RecentAnswer {
 }
 
 form!(Word { 1 n, 2 total, 3 least });
-form!(LeaseCall { 1 epoch, 2 lease, 3 key, 4 unit, 5 word });
+form!(LeaseCall { 1 epoch, 2 lease, 3 key, 4 unit, 5 word, 6 token });
 form!(LeaseAnswer {
     1 fence,
     2 n,
@@ -344,7 +346,8 @@ mod tests {
     fn calls_come_back() {
         let word = Word { n: 3, total: 5_000, least: -1 };
         let (epoch, key) = (EpochId(1), KeyId(4));
-        let lease = LeaseCall { epoch, lease: LeaseId(2), key, unit: Unit::Tokens, word };
+        let token = Some(EphemeralId(5));
+        let lease = LeaseCall { epoch, lease: LeaseId(2), key, unit: Unit::Tokens, word, token };
         let returned = vec![
             Returned { batch: 6, requests: 1, tokens: 0 },
             Returned { batch: 5, requests: 0, tokens: -300 },

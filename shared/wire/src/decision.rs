@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 use thiserror::Error;
 use turnpike_domain::admit::{Denial, Figures, LimitSource};
-use turnpike_domain::id::{DecisionId, GatewayId, KeyId, OrgId, RequestId};
+use turnpike_domain::id::{DecisionId, EphemeralId, GatewayId, KeyId, OrgId, RequestId};
 use turnpike_domain::limit::Unit;
 use turnpike_domain::money::NanoUsd;
 use turnpike_domain::secret::Sealed;
@@ -58,6 +58,8 @@ pub struct Decision {
     pub tool: Option<Box<str>>,
     /// The limit and how it stood, where a limit refused.
     pub figures: Option<Figures>,
+    /// The ephemeral token that was presented, if one was.
+    pub token: Option<EphemeralId>,
 }
 
 /// Why a text is not the id of a decision.
@@ -99,6 +101,7 @@ crate::form!(Decision {
     13 figures,
     14 server,
     15 tool,
+    16 token,
 });
 
 const COST: u64 = 1;
@@ -208,6 +211,7 @@ mod tests {
             server: None,
             tool: None,
             figures: Some(figures),
+            token: Some(EphemeralId(9)),
         }
     }
 
@@ -217,7 +221,8 @@ mod tests {
         assert!(id.starts_with("dec_") && id[4..].bytes().all(|byte| byte.is_ascii_alphanumeric()));
         assert!(id.len() < 300, "{}", id.len());
         assert_eq!(Decision::open(&id, &keys(Purpose::Decision)), Ok(decision()));
-        let least = Decision { model: None, address: None, figures: None, ..decision() };
+        let least =
+            Decision { model: None, address: None, figures: None, token: None, ..decision() };
         let id = least.seal(&keys(Purpose::Decision), &[8; NONCE_BYTES]).unwrap();
         assert_eq!(Decision::open(&id, &keys(Purpose::Decision)), Ok(least));
     }

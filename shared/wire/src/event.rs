@@ -101,6 +101,8 @@ events! {
     "KeyActivated" 1 KeyActivated { 1 key "key_id" }
     "KeyDeleted" 1 KeyDeleted { 1 key "key_id" }
     "SecretRevealed" 1 SecretRevealed { 1 key "key_id" }
+    "EphemeralIssued" 1 EphemeralIssued { 1 key "key_id", 2 token "token_id", 3 grant "grant" }
+    "EphemeralRevoked" 1 EphemeralRevoked { 1 key "key_id", 2 token "token_id" }
     "TokenCreated" 1 TokenCreated {
         1 token "token_id", 2 name "name", 3 kind "kind", 4 role "role", 5 owner "owner_id",
         6 secret "secret", 7 expires_at "expires_at",

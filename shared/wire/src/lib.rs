@@ -9,6 +9,7 @@ pub mod api;
 pub mod authority;
 pub mod cbor;
 pub mod decision;
+pub mod ephemeral;
 pub mod event;
 pub mod form;
 pub mod heartbeat;

@@ -306,7 +306,8 @@ impl<'a> Envelope<'a> {
 
 /// The key that an event is about, by the rule that field 1 of every event about a key is the key.
 fn key_of(name: &str, data: &[u8]) -> Option<KeyId> {
-    let about_a_key = name.starts_with("Key") || name == "SecretRevealed";
+    let about_a_key =
+        ["Key", "Ephemeral"].iter().any(|noun| name.starts_with(noun)) || name == "SecretRevealed";
     let mut from = Reader::new(data).ok().filter(|_| about_a_key)?;
     from.map().ok()?;
     (from.uint().ok()? == 1).then(|| Form::read(&mut from).ok())?

@@ -12,7 +12,9 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use turnpike_domain::admit::Denial;
-use turnpike_domain::event::{Actor, Event, KeyProfile, ModelSpec, PlanSpec, Record, Who};
+use turnpike_domain::event::{
+    Actor, EphemeralGrant, Event, KeyProfile, ModelSpec, PlanSpec, Record, Who,
+};
 use turnpike_domain::id::{
     CommandId, EphemeralId, EpochId, EventId, GatewayId, KeyId, LeaseId, McpServerId, MemberId,
     OrgId, PlanId, ProjectId, ProviderId, RequestId, TokenId, TopUpId,
@@ -20,7 +22,7 @@ use turnpike_domain::id::{
 use turnpike_domain::limit::{Account, Fit, Limits, Unit};
 use turnpike_domain::meter::{Prices, Usage};
 use turnpike_domain::money::{Multiplier, NanoUsd, Price};
-use turnpike_domain::scope::{Allow, Cidr, McpMode, McpScope, Scopes};
+use turnpike_domain::scope::{Allow, Attenuation, Cidr, McpMode, McpScope, Scopes};
 use turnpike_domain::secret::{Digest, PepperVersion, PublicId, Sealed, SecretKind, StoredSecret};
 use turnpike_domain::spend::{Source, Spend};
 use turnpike_domain::state::{
@@ -226,6 +228,27 @@ fn any_mcp() -> impl Strategy<Value = McpScope> {
 fn any_scopes() -> impl Strategy<Value = Scopes> {
     (any_allow(), any_allow(), option::of(btree_set(any_cidr(), 0..4)), any_mcp()).prop_map(
         |(models, providers, addresses, mcp)| Scopes { models, providers, addresses, mcp },
+    )
+}
+
+pub(crate) fn any_attenuation() -> impl Strategy<Value = Attenuation> {
+    let addresses = option::of(btree_set(any_cidr(), 0..4));
+    (any_allow(), any_allow(), addresses, option::of(any_mcp())).prop_map(
+        |(models, providers, addresses, mcp)| Attenuation { models, providers, addresses, mcp },
+    )
+}
+
+fn any_grant() -> impl Strategy<Value = EphemeralGrant> {
+    let about = (option::of(any_text()), any::<u32>(), any_time(), any::<bool>());
+    (about, any_attenuation(), option::of(any::<i64>())).prop_map(
+        |((name, generation, expires_at, alone), attenuation, cost)| EphemeralGrant {
+            name,
+            generation,
+            expires_at,
+            attenuation,
+            cost_cap: cost.map(NanoUsd),
+            alone,
+        },
     )
 }
 

@@ -36,13 +36,13 @@ const KIND_CHARS: usize = 2;
 const LEFT_OUT: &str = "(secret)";
 const PUBLIC_ID_CHARS: usize = 16;
 const SECRET_CHARS: usize = 43;
-const CHECKSUM_CHARS: usize = 6;
+pub(crate) const CHECKSUM_CHARS: usize = 6;
 /// Characters that the checksum covers.
 const CHECKED_CHARS: usize = PREFIX_CHARS + PUBLIC_ID_CHARS + SECRET_CHARS;
 /// More bits than the public id keeps, so that each of its digits is as likely as the others.
 const PUBLIC_ENTROPY_BYTES: usize = 16;
 /// Characters that a preview shows after the prefix and at the end.
-const PREVIEW_CHARS: usize = 4;
+pub(crate) const PREVIEW_CHARS: usize = 4;
 
 /// Every kind that there is.
 const KINDS: [SecretKind; 4] =
@@ -207,7 +207,8 @@ fn kind_of(bytes: &[u8]) -> Option<SecretKind> {
     KINDS.into_iter().find(|kind| bytes.starts_with(prefix(*kind).as_bytes()))
 }
 
-fn checksum(checked: &[u8]) -> [u8; CHECKSUM_CHARS] {
+/// The six characters that let a text be refused that was not copied as a whole.
+pub(crate) fn checksum(checked: &[u8]) -> [u8; CHECKSUM_CHARS] {
     let mut digits = [0; CHECKSUM_CHARS];
     base62::write(&crc32fast::hash(checked).to_be_bytes(), &mut digits);
     digits

@@ -6,10 +6,16 @@
 use std::fmt;
 
 use ed25519_dalek::{Signature, Signer as _};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 /// A signature.
 pub type SignatureBytes = [u8; 64];
+
+/// Names a signing key: the first bytes of the SHA-256 of its public half. Few keys are ever in use
+/// together, and a signature is checked with the key that is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SignerId(pub [u8; 8]);
 
 /// What is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +24,8 @@ pub enum Signed {
     Heartbeat,
     /// The end frame of a snapshot, which covers all of it.
     Snapshot,
+    /// The claims of an ephemeral token.
+    EphemeralToken,
 }
 
 /// The control plane's own key. It does not print and is wiped from memory.
@@ -75,6 +83,15 @@ impl VerifyingKey {
         self.0.to_bytes()
     }
 
+    /// What it is named by.
+    #[must_use]
+    pub fn id(&self) -> SignerId {
+        let digest: [u8; 32] = Sha256::digest(self.to_bytes()).into();
+        let mut id = [0; 8];
+        id.copy_from_slice(&digest[..8]);
+        SignerId(id)
+    }
+
     /// Checks that `bytes` were signed as `what`.
     ///
     /// # Errors
@@ -100,6 +117,7 @@ fn labelled(what: Signed, bytes: &[u8]) -> Vec<u8> {
     let label: &[u8] = match what {
         Signed::Heartbeat => b"turnpike heartbeat v1\0",
         Signed::Snapshot => b"turnpike snapshot v1\0",
+        Signed::EphemeralToken => b"turnpike ephemeral token v1\0",
     };
     [label, bytes].concat()
 }

@@ -2,6 +2,7 @@
 
 mod past;
 mod rule;
+mod token;
 
 use turnpike_domain::admit::Figures;
 use turnpike_domain::state::Organisation;
@@ -74,6 +75,7 @@ fn shown(
         event: event(behind.event),
         key: key_then(decision, past),
         key_id: Text(decision.key),
+        token_id: decision.token.map(Text),
         request_id: Text(decision.request),
         gateway_id: Text(decision.gateway),
         model: decision.model.as_deref().map(Into::into),

@@ -1,22 +1,25 @@
 //! `/orgs/{org}/keys`: made, changed, and everything that is done to one.
 
 mod actions;
+mod ephemeral;
 mod explain;
 pub(crate) mod import;
 mod list;
 mod migrate;
 mod view;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use turnpike_domain::command::{Command, KeyDraft, KeyPatch};
 use turnpike_domain::event::Event;
 use turnpike_domain::id::KeyId;
 use turnpike_domain::limit::Limits;
 use turnpike_domain::scope::Scopes;
 use turnpike_runtime::entropy;
-use turnpike_wire::api::input::remove_nulls;
+use turnpike_wire::api::ephemeral::{KeyKind, NewKeyForm};
+use turnpike_wire::api::input::{mistake, remove_nulls};
 use turnpike_wire::api::key::{Key, KeyForm};
 use turnpike_wire::api::propagation::Deleted;
+use zeroize::Zeroizing;
 
 use super::ask::{Ask, PAGE, WAIT};
 use super::execute::{Tries, Wanted};
@@ -44,9 +47,9 @@ pub(super) fn routes() -> Vec<Route> {
             .query(&[PAGE, LIST])
             .gives(Gives::Page(shape::<Key>())),
         Route::new(Verb::Post, "/orgs/{org}/keys", "createKey", create)
-            .about("Makes a key. Its secret is shown this once.")
+            .about("Makes a key. Its secret, or its ephemeral token, is shown this once.")
             .query(&[WAIT])
-            .takes::<KeyForm>()
+            .takes::<NewKeyForm>()
             .gives(written(true, true)),
         Route::new(Verb::Get, "/orgs/{org}/keys/{key}", "getKey", get)
             .about("Shows a key.")
@@ -62,6 +65,7 @@ pub(super) fn routes() -> Vec<Route> {
             .gives(Gives::Written { thing: shape::<Deleted>(), created: false, secret: false }),
     ];
     routes.extend(actions::routes());
+    routes.extend(ephemeral::routes());
     routes.extend(import::routes());
     routes.extend(migrate::routes());
     routes.extend(explain::routes());
@@ -69,18 +73,29 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn create(mut ask: Ask, caller: Caller) -> Answer {
-    let form: KeyForm = ask.shape()?;
-    let (plain, secret) = secrets::mint_key(&ask)?;
+    let form: NewKeyForm = ask.shape()?;
     let key = KeyId(entropy::id(ask.now));
-    let draft = Box::new(draft(&form));
-    let done = ask.execute(&caller, Command::CreateKey { key, draft, secret }).await?;
+    let (shown, command) = match form.kind.map(|kind| kind.0) {
+        Some(KeyKind::Ephemeral) => ephemeral::alone(&mut ask, key, form)?,
+        Some(KeyKind::Model) | None => {
+            if form.expires_in_seconds.is_some() {
+                let message = "is only of a key whose kind is ephemeral: say expires_at";
+                mistake(&mut ask.mistakes, "/expires_in_seconds", message);
+            }
+            let (plain, secret) = secrets::mint_key(&ask)?;
+            let draft = Box::new(draft(&form.into()));
+            let shown = Zeroizing::new(plain.expose().to_owned());
+            (shown, Command::CreateKey { key, draft, secret })
+        }
+    };
+    let done = ask.execute(&caller, command).await?;
     let made = done.made(|event| {
         let Event::KeyCreated { key, .. } = event else { return None };
         Some(*key)
     })?;
     let (thing, seq) = view::stand(&ask, &caller, made).await?;
     let place = format!("{BASE}/orgs/{}/keys/{made}", ask.org);
-    Ok(done.reply_with(thing, Some(plain.expose()))?.created(&place).version(seq))
+    Ok(done.reply_with(thing, Some(&shown))?.created(&place).version(seq))
 }
 
 async fn get(ask: Ask, caller: Caller) -> Answer {
@@ -102,7 +117,7 @@ async fn change(mut ask: Ask, caller: Caller) -> Answer {
             if changes.get(name).is_some_and(Value::is_null) && !there {
                 let pointer = format!("/{name}");
                 let message = "must not be null";
-                turnpike_wire::api::input::mistake(&mut ask.mistakes, &pointer, message);
+                mistake(&mut ask.mistakes, &pointer, message);
             }
         }
         if let Some(metadata) = form.metadata.take() {
@@ -149,7 +164,7 @@ fn draft(form: &KeyForm) -> KeyDraft {
         expires_at: form.expires_at.map(|time| time.0),
         limits: form.limits.as_ref().map(Limits::from).unwrap_or_default(),
         scopes: form.scopes.as_ref().map(Scopes::from).unwrap_or_default(),
-        metadata: metadata(form),
+        metadata: metadata(form.metadata.as_ref()),
     }
 }
 
@@ -163,11 +178,10 @@ fn patch(form: &KeyForm) -> KeyPatch {
         expires_at: Some(form.expires_at.map(|time| time.0)),
         limits: Some(form.limits.as_ref().map(Limits::from).unwrap_or_default()),
         scopes: Some(form.scopes.as_ref().map(Scopes::from).unwrap_or_default()),
-        metadata: Some(metadata(form)),
+        metadata: Some(metadata(form.metadata.as_ref())),
     }
 }
 
-fn metadata(form: &KeyForm) -> Option<Box<str>> {
-    let fields = form.metadata.as_ref()?;
-    Some(serde_json::to_string(fields).ok()?.into())
+fn metadata(fields: Option<&Map<String, Value>>) -> Option<Box<str>> {
+    Some(serde_json::to_string(fields?).ok()?.into())
 }

@@ -4,6 +4,7 @@ mod audit;
 mod codes;
 mod decisions;
 mod description;
+mod ephemeral;
 mod figures;
 mod keys;
 mod legacy;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use turnpike_domain::admit::{Denial, Figures};
-use turnpike_domain::id::{DecisionId, KeyId, OrgId, RequestId};
+use turnpike_domain::id::{DecisionId, EphemeralId, KeyId, OrgId, RequestId};
 use turnpike_domain::state::{LimitStatus, Organisation};
 use turnpike_domain::text::MAX_TOOL_CHARS;
 use turnpike_domain::time::{SECOND_MS, Timestamp};
@@ -32,6 +32,8 @@ pub struct Denied {
     pub message: Cow<'static, str>,
     /// When.
     pub at: Timestamp,
+    /// The ephemeral token that was presented, if one was.
+    pub token: Option<EphemeralId>,
     /// Whose key it was and which, once that is known.
     pub subject: Option<Box<Subject>>,
     /// The status with which used-up budgets are refused.
@@ -75,6 +77,7 @@ impl Denied {
             denial,
             message: Cow::Borrowed(denial.sentence()),
             at: now,
+            token: None,
             subject: None,
             limit_status: LimitStatus::default(),
             retry_after_s: (denial == Denial::Overloaded).then_some(OVERLOADED_RETRY_S),
@@ -94,7 +97,8 @@ impl Denied {
     /// With the key that was refused.
     #[must_use]
     pub fn of(mut self, entry: &Entry) -> Self {
-        let Entry { org, key, seq, legacy, .. } = entry;
+        let Entry { org, key, seq, legacy, token, .. } = entry;
+        self.token = self.token.or(token.as_ref().map(|token| token.claims.token));
         let Organisation { id, head, settings, .. } = &org.organisation;
         // What is shared is swapped when it changes; events about keys do not.
         self.subject = Some(Box::new(Subject {
@@ -108,6 +112,13 @@ impl Denied {
             legacy: *legacy,
         }));
         self.limit_status = settings.limit_status;
+        self
+    }
+
+    /// With the ephemeral token that was presented.
+    #[must_use]
+    pub const fn with_token(mut self, token: EphemeralId) -> Self {
+        self.token = Some(token);
         self
     }
 
@@ -159,6 +170,7 @@ impl Denied {
             server: subject.server.clone(),
             tool: subject.tool.clone(),
             figures: self.figures.as_deref().copied(),
+            token: self.token,
         };
         let mut nonce = [0; NONCE_BYTES];
         entropy::fill(&mut nonce);

@@ -87,7 +87,8 @@ impl Agent {
     pub(super) fn new(means: Arc<Means>, leaf: &Arc<Leaf>, purse: Arc<Purse>) -> Self {
         let (lease, key, unit) = (leaf.lease, leaf.key, purse.unit);
         let word = Word { n: 0, total: 0, least: 0 };
-        let call = LeaseCall { epoch: means.run, lease, key, unit, word };
+        let (epoch, token) = (means.run, leaf.token());
+        let call = LeaseCall { epoch, lease, key, unit, word, token };
         let service = Service::Authority { org: leaf.org, gateway: means.gateway };
         Self {
             leaf: Arc::downgrade(leaf),

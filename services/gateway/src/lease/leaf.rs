@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use turnpike_domain::admit::Figures;
-use turnpike_domain::id::{KeyId, LeaseId, OrgId};
+use turnpike_domain::id::{EphemeralId, KeyId, LeaseId, OrgId};
 use turnpike_domain::ledger::BudgetFigures;
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::settle::Settlement;
@@ -182,6 +182,11 @@ impl Leaf {
         if self.shape.holds(account) {
             self.purses().filter(|purse| purse.unit == unit).for_each(|purse| purse.recall());
         }
+    }
+
+    /// The token whose own budget stands at the leaf of its path.
+    pub(super) const fn token(&self) -> Option<EphemeralId> {
+        self.shape.token
     }
 
     pub(super) fn purses(&self) -> impl Iterator<Item = &Arc<Purse>> {

@@ -1,14 +1,15 @@
 //! What decides on which lease a request of a key is admitted.
 
-use turnpike_domain::id::{KeyId, OrgId, ProjectId};
+use turnpike_domain::id::{EphemeralId, KeyId, OrgId, ProjectId};
 use turnpike_domain::ledger::{Budget, budgets};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::time::{Reset, Window};
 
 use crate::core::Entry;
 
-/// The caps that a path can have: two of the key, two of the project, one of the wallet.
-pub(super) const CAPS: usize = 5;
+/// The caps that a path can have: one of the token, two of the key, two of the project, one of the
+/// wallet.
+pub(super) const CAPS: usize = 6;
 /// Stands for "no cap".
 const NO_CAP: i64 = i64::MAX;
 
@@ -16,6 +17,8 @@ const NO_CAP: i64 = i64::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) key: KeyId,
+    /// The token, if it has a budget of its own within the key's.
+    pub(super) token: Option<EphemeralId>,
     project: Option<ProjectId>,
     /// Of the key and of its project.
     resets: [Reset; 2],
@@ -35,10 +38,22 @@ impl Terms {
     /// The terms of a key; `None` if no cap stands on its path.
     pub(super) fn of(entry: &Entry) -> Option<Self> {
         let organisation = &entry.org.organisation;
-        let key = entry.key.id;
-        let mut shape = Shape { key, project: None, resets: [Reset::None; 2], capped: [false; 2] };
+        let payer = entry.payer();
+        let mut shape = Shape {
+            key: payer.id,
+            token: None,
+            project: None,
+            resets: [Reset::None; 2],
+            capped: [false; 2],
+        };
         let mut caps = [NO_CAP; CAPS];
-        for budget in budgets(organisation, &entry.key) {
+        if let Some(claims) = entry.token.as_ref().map(|token| &token.claims)
+            && let Some(cap) = claims.cost_cap
+        {
+            shape.token = Some(claims.token);
+            (shape.capped[0], caps[5]) = (true, cap.0);
+        }
+        for budget in budgets(organisation, payer) {
             let [usd, tokens] = Unit::BOTH.map(|unit| budget.cap(unit));
             shape.capped[0] |= usd.is_some();
             shape.capped[1] |= tokens.is_some();
@@ -71,7 +86,8 @@ impl Shape {
     pub(super) fn is_path(&self, path: &[(Account, Window)]) -> bool {
         let [own, of_project] = self.resets;
         let project = self.project.map(|project| (Account::Project(project), of_project));
-        let levels = [Some((Account::Key(self.key), own)), project];
+        let token = self.token.map(|token| (Account::Ephemeral(token), Reset::None));
+        let levels = [token, Some((Account::Key(self.key), own)), project];
         let levels = levels.into_iter().flatten().chain([(Account::Wallet, Reset::None)]);
         levels.clone().count() == path.len()
             && levels
@@ -85,7 +101,7 @@ impl Shape {
             Account::Wallet => true,
             Account::Project(project) => self.project == Some(project),
             Account::Key(key) => self.key == key,
-            Account::Ephemeral(_) => false,
+            Account::Ephemeral(token) => self.token == Some(token),
         }
     }
 }

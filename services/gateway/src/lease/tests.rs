@@ -64,6 +64,7 @@ fn entry(limits: Limits, project: Option<ProjectId>) -> Entry {
         recoverable: None,
         standing: Standing::default(),
         generation: 1,
+        ephemeral: false,
         created_at: DAY,
         rotated_at: None,
         seq: 1,
@@ -74,7 +75,7 @@ fn entry(limits: Limits, project: Option<ProjectId>) -> Entry {
         organisation.projects.insert(id, Project { name, limits, created_at: DAY, seq: 1 });
     }
     let org = Arc::new(OrgView::of(&organisation, false));
-    Entry { org, key: Arc::new(key), seq: 1, used_up: None, legacy: false }
+    Entry { org, key: Arc::new(key), seq: 1, used_up: None, legacy: false, token: None }
 }
 
 impl House {

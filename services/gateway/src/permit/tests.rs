@@ -72,6 +72,7 @@ fn entry_of(own: Limits, team: Limits, rate_fallback: RateFallback) -> Entry {
         recoverable: None,
         standing: Standing::default(),
         generation: 1,
+        ephemeral: false,
         created_at: DAY,
         rotated_at: None,
         seq: 3,
@@ -81,7 +82,7 @@ fn entry_of(own: Limits, team: Limits, rate_fallback: RateFallback) -> Entry {
     let project = Project { name: "team".into(), limits: team, created_at: DAY, seq: 2 };
     organisation.projects.insert(TEAM, project);
     let org = Arc::new(OrgView::of(&organisation, false));
-    Entry { org, key: Arc::new(key), seq: 1, used_up: None, legacy: false }
+    Entry { org, key: Arc::new(key), seq: 1, used_up: None, legacy: false, token: None }
 }
 
 fn entry(own: Limits) -> Entry {

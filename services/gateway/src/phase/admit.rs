@@ -103,7 +103,7 @@ pub(super) async fn admit(
         org: organisation.id,
         key: entry.key.id,
         key_seq: entry.key.seq,
-        token: None,
+        token: entry.token.as_ref().map(|token| token.claims.token),
         legacy: entry.legacy,
         model: read.model.as_ref().into(),
         server: None,

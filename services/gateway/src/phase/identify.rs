@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use ipnet::IpNet;
 use turnpike_domain::admit::Denial;
+use turnpike_wire::ephemeral;
 use turnpike_wire::secret::{self, Legacy};
 
 use crate::core::{Core, Denied, Entry};
@@ -19,10 +20,13 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 ///
 /// # Errors
 /// [`Denial::Unauthorized`] for none, two different ones or what is no secret, and those of
-/// [`Core::identify`].
+/// [`Core::identify`] and [`Core::identify_token`].
 pub(super) fn identify(core: &Core, dialect: Dialect, sent: Sent<'_>) -> Result<Entry, Denied> {
     let refused = |message| core.denied(Denial::Unauthorized).with_message(message);
     let text = credential::credential(dialect, sent).map_err(|error| refused(error.to_string()))?;
+    if ephemeral::is_token(&text) {
+        return core.identify_token(&text);
+    }
     let error = match secret::parse(&text) {
         Ok(presented) => return core.identify(&presented),
         Err(error) => error,

@@ -27,6 +27,7 @@ pub(super) fn refused(
     record.denial = Some(denied.denial);
     record.decision = Some(decision.into());
     record.legacy = subject.legacy;
+    record.token = denied.token;
     (record.server, record.tool) = (subject.server.clone(), subject.tool.clone());
     site.lane.note(subject.org, record);
 }
@@ -42,6 +43,7 @@ pub(super) fn answered(
     let mut record = bare(site, of, (entry.key.id, entry.key.seq));
     record.status = response.status().as_u16();
     record.legacy = entry.legacy;
+    record.token = entry.token.as_ref().map(|token| token.claims.token);
     site.lane.note(entry.org_id(), record);
     response
 }

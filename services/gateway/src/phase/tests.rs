@@ -164,6 +164,7 @@ fn shared(providers: &[Provider; 2], limits: Limits) -> Core {
         recoverable: None,
         standing: Standing::default(),
         generation: 1,
+        ephemeral: false,
         created_at: Timestamp(0),
         rotated_at: None,
         seq: 7,

@@ -11,6 +11,7 @@ use turnpike_runtime::entropy;
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::probes::Probes;
 use turnpike_runtime::tasks::Tasks;
+use turnpike_wire::ephemeral::Signers;
 use turnpike_wire::seal::SealingKeys;
 use turnpike_wire::secret::Peppers;
 
@@ -71,6 +72,7 @@ impl Standing {
         let serve = config.serve.clone();
         let core =
             Arc::new(Core::new(Arc::clone(&clock), serve, peppers, decisions, joined.gateway));
+        core.set_signers(Signers::new([joined.key]));
         core.watch(metrics);
 
         let disk = Disk::open(&config.data, &config.control.join_token, joined);

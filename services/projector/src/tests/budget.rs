@@ -189,7 +189,8 @@ impl Holder {
     /// Says a word once.
     pub(super) async fn say(&self, house: &House, word: Word) -> Result<LeaseAnswer, BusError> {
         let (epoch, lease) = (self.run, self.lease);
-        let call = Call::Lease(LeaseCall { epoch, lease, key: KEY, unit: Unit::Usd, word });
+        let call =
+            Call::Lease(LeaseCall { epoch, lease, key: KEY, unit: Unit::Usd, word, token: None });
         Ok(form::decode(&self.call(house, &call).await?).unwrap())
     }
 

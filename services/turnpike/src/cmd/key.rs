@@ -1,6 +1,7 @@
 //! `turnpike key`: model keys, from creation to deletion.
 
 mod create;
+mod ephemeral;
 mod explain;
 mod import;
 mod list;
@@ -50,6 +51,9 @@ pub(crate) enum Key {
     Revoke(Revoke),
     /// Delete a key for ever; its requests stay in the log
     Delete(Delete),
+    /// Make a short-lived token from a key; it is shown this once
+    #[command(after_help = ephemeral::EXAMPLES)]
+    Ephemeral(Box<ephemeral::Ephemeral>),
     /// Say what would be decided of a request, and why
     Explain(explain::Explain),
     /// Show what the key used
@@ -140,6 +144,7 @@ impl Run for Key {
             Self::Activate(activate) => activate.run(session).await,
             Self::Revoke(revoke) => revoke.run(session).await,
             Self::Delete(delete) => delete.run(session).await,
+            Self::Ephemeral(ephemeral) => ephemeral.run(session).await,
             Self::Explain(explain) => explain.run(session).await,
             Self::Usage(usage) => usage.run(session).await,
             Self::Propagation(propagation) => propagation.run(session).await,

@@ -3,7 +3,8 @@
 use crate::event::KeyProfile;
 use crate::id::{KeyId, MemberId, PlanId, ProjectId};
 use crate::limit::Limits;
-use crate::scope::Scopes;
+use crate::money::NanoUsd;
+use crate::scope::{Attenuation, Scopes};
 use crate::secret::{Digest, Sealed, StoredSecret};
 use crate::time::Timestamp;
 
@@ -50,6 +51,19 @@ pub struct ImportedKey {
     /// What the secret is under the older peppers in use: a key that was imported under one of
     /// them may have it already.
     pub older: Box<[Digest]>,
+}
+
+/// What a token made from a key is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct EphemeralDraft {
+    /// For people.
+    pub name: Option<Box<str>>,
+    /// How long it lives; `None`: the default, or as long as its key does if that is less.
+    pub life_ms: Option<u64>,
+    /// What it may not touch although its key may.
+    pub attenuation: Attenuation,
+    /// The most that it may spend of its key's budget; `None`: all of it.
+    pub cost_cap: Option<NanoUsd>,
 }
 
 /// A change of a key: `None` leaves as it is; of an optional property, `Some(None)` takes it away.

@@ -214,6 +214,9 @@ pub(super) fn refuse_revoked(key: &Key) -> Result<(), Refusal> {
 
 /// The change to `secret`, with no overlap.
 fn rotation(world: World<'_>, key: &Key, secret: &FreshSecret) -> Result<Event, Refusal> {
+    if key.ephemeral {
+        return Err(conflict("the key was made for one ephemeral token: make another"));
+    }
     let fresh = secret.stored.public_id;
     let previous = key.previous.as_ref().map(|previous| previous.secret.public_id);
     if key.secret.public_id == fresh || previous == Some(fresh) {

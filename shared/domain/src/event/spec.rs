@@ -3,8 +3,8 @@
 use crate::id::{MemberId, PlanId, ProjectId};
 use crate::limit::Limits;
 use crate::meter::Prices;
-use crate::money::Multiplier;
-use crate::scope::{Allow, Scopes};
+use crate::money::{Multiplier, NanoUsd};
+use crate::scope::{Allow, Attenuation, Scopes};
 use crate::state::Route;
 use crate::time::Timestamp;
 
@@ -27,6 +27,23 @@ pub struct KeyProfile {
     pub scopes: Scopes,
     /// A JSON text that is echoed in request logs and spend events.
     pub metadata: Option<Box<str>>,
+}
+
+/// What an ephemeral token may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EphemeralGrant {
+    /// For people.
+    pub name: Option<Box<str>>,
+    /// The generation of its key that it lives with.
+    pub generation: u32,
+    /// When it stops working.
+    pub expires_at: Timestamp,
+    /// What it may not touch although its key may.
+    pub attenuation: Attenuation,
+    /// The most that it may spend of its key's budget; `None`: all of it.
+    pub cost_cap: Option<NanoUsd>,
+    /// The key was made for this token and has no other credential.
+    pub alone: bool,
 }
 
 /// A plan: which models, at which multiple of their price.

@@ -27,6 +27,14 @@ pub(super) fn no_caps(state: &mut Organisation, account: Account) {
     }
 }
 
+/// Forgets an account that never comes back.
+pub(super) fn forget(state: &mut Organisation, account: Account) {
+    for unit in UNITS {
+        state.caps.remove(&(account, unit));
+        state.hits.remove(&(account, unit));
+    }
+}
+
 /// Lets the wallet's cap follow settings and top-ups.
 pub(super) fn wallet_cap(state: &mut Organisation) {
     let amount = match state.settings.wallet {
@@ -87,6 +95,9 @@ pub(super) fn alert(
 
 /// Only the newest window of the newest revision is kept: an older one binds nobody any more.
 fn told(state: &mut Organisation, on: (Account, Unit), hit: Hit) {
+    if matches!(on.0, Account::Ephemeral(_)) && !state.caps.contains_key(&on) {
+        return;
+    }
     let Some(known) = state.hits.get_mut(&on) else {
         state.hits.insert(on, hit);
         return;

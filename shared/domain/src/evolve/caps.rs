@@ -16,15 +16,17 @@ pub fn caps_after(state: &Organisation, records: &[Record]) -> Vec<((Account, Un
     part.settings = state.settings;
     part.wallet = Wallet { topped_up: state.wallet.topped_up, ..Wallet::default() };
     part.caps = caps_of(state, &accounts);
+    let keys = records.iter().filter_map(|record| match touched(&record.event) {
+        Touched::Key(id) => state.keys.get(&id).map(|key| (id, key.clone())),
+        Touched::Project(_) | Touched::Tokens | Touched::Routing | Touched::Other => None,
+    });
+    part.keys.extend(keys);
     for account in &accounts {
         match account {
-            Account::Key(id) => {
-                part.keys.extend(state.keys.get(id).map(|key| (*id, key.clone())));
-            }
             Account::Project(id) => {
                 part.projects.extend(state.projects.get(id).map(|project| (*id, project.clone())));
             }
-            Account::Wallet | Account::Ephemeral(_) => {}
+            Account::Wallet | Account::Key(_) | Account::Ephemeral(_) => {}
         }
     }
     let before = part.caps.clone();
@@ -44,6 +46,9 @@ fn caps_of(state: &Organisation, accounts: &BTreeSet<Account>) -> BTreeMap<(Acco
 /// key nor project.
 #[must_use]
 pub const fn account(event: &Event) -> Account {
+    if let Event::EphemeralIssued { token, .. } = event {
+        return Account::Ephemeral(*token);
+    }
     match touched(event) {
         Touched::Key(key) => Account::Key(key),
         Touched::Project(project) => Account::Project(project),

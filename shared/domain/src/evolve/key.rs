@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::budget;
+use super::{budget, ephemeral};
 use crate::event::{Event, KeyProfile, Record};
 use crate::id::KeyId;
 use crate::limit::Account;
 use crate::secret::{Sealed, StoredSecret};
-use crate::state::{Key, Organisation, PreviousSecret, RevokeReason, Standing};
+use crate::state::{FIRST_GENERATION, Key, Organisation, PreviousSecret, RevokeReason, Standing};
 
 pub(super) fn created(state: &mut Organisation, record: &Record) {
     let Event::KeyCreated { key, profile, secret, recoverable } = &record.event else {
@@ -40,9 +40,10 @@ fn made(
         previous: None,
         recoverable: recoverable.cloned(),
         standing: Standing::default(),
-        generation: 1,
+        generation: FIRST_GENERATION,
         created_at: record.at,
         rotated_at: None,
+        ephemeral: false,
         seq: record.seq,
     };
     state.keys.insert(id, Arc::new(key));
@@ -128,6 +129,7 @@ pub(super) fn deleted(state: &mut Organisation, id: KeyId) {
     if let Some(key) = state.keys.remove(&id) {
         forget_name(state, &key.profile.name, id);
         budget::no_caps(state, Account::Key(id));
+        ephemeral::key_deleted(state, id);
     }
 }
 

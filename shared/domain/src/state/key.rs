@@ -5,6 +5,9 @@ use crate::id::KeyId;
 use crate::secret::{Sealed, StoredSecret};
 use crate::time::Timestamp;
 
+/// The generation of a new key.
+pub const FIRST_GENERATION: u32 = 1;
+
 /// Why a key was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RevokeReason {
@@ -71,6 +74,8 @@ pub struct Key {
     pub created_at: Timestamp,
     /// When it got its present secret, if that is not the first.
     pub rotated_at: Option<Timestamp>,
+    /// It was made for one ephemeral token: nobody knows a secret of it.
+    pub ephemeral: bool,
     /// The last event that touched it: its version for `If-Match`.
     pub seq: u64,
 }

@@ -1,11 +1,12 @@
 //! One organisation: everything that its stream adds up to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Head, Key, McpServer, Provider};
+use super::{Ephemeral, Head, Key, McpServer, Provider};
 use crate::id::{
-    GatewayId, KeyId, McpServerId, MemberId, OrgId, PlanId, ProjectId, ProviderId, TokenId, TopUpId,
+    EphemeralId, GatewayId, KeyId, McpServerId, MemberId, OrgId, PlanId, ProjectId, ProviderId,
+    TokenId, TopUpId,
 };
 use crate::limit::{Account, Limits, Unit, WALLET_ALERT_PERCENT};
 use crate::money::NanoUsd;
@@ -254,6 +255,10 @@ pub struct Organisation {
     pub keys: BTreeMap<KeyId, Arc<Key>>,
     /// The names of its keys.
     pub key_names: BTreeMap<Box<str>, KeyId>,
+    /// Tokens made from its keys that have not ended long ago.
+    pub ephemerals: BTreeMap<(KeyId, EphemeralId), Ephemeral>,
+    /// The same by their end.
+    pub ephemeral_ends: BTreeSet<(Timestamp, KeyId, EphemeralId)>,
     /// Management and join tokens.
     pub tokens: BTreeMap<TokenId, Token>,
     /// Its own providers.
@@ -287,6 +292,8 @@ impl Organisation {
             projects: BTreeMap::new(),
             keys: BTreeMap::new(),
             key_names: BTreeMap::new(),
+            ephemerals: BTreeMap::new(),
+            ephemeral_ends: BTreeSet::new(),
             tokens: BTreeMap::new(),
             providers: BTreeMap::new(),
             mcp_servers: BTreeMap::new(),

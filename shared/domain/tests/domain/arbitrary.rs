@@ -1,5 +1,7 @@
 //! Generators: small worlds of ids, so that random things meet each other.
 
+pub(crate) mod ephemeral;
+
 use std::collections::BTreeSet;
 
 use proptest::collection::{btree_map, btree_set, vec};
@@ -165,7 +167,7 @@ pub(crate) fn requester() -> impl Strategy<Value = Requester> {
 
 /// Events that need not make sense.
 pub(crate) fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![people_event(), key_event(), money_event(), other_event()]
+    prop_oneof![people_event(), key_event(), ephemeral::event(), money_event(), other_event()]
 }
 
 fn people_event() -> impl Strategy<Value = Event> {
@@ -295,7 +297,8 @@ fn other_event() -> impl Strategy<Value = Event> {
 
 /// Commands of every kind, about things that are often there.
 pub(crate) fn command() -> impl Strategy<Value = Command> {
-    prop_oneof![people_command(), key_command(), money_command(), other_command()]
+    let of_keys = prop_oneof![2 => key_command(), 1 => ephemeral::command()];
+    prop_oneof![people_command(), of_keys, money_command(), other_command()]
 }
 
 fn people_command() -> impl Strategy<Value = Command> {

@@ -1,5 +1,6 @@
 //! What holds for every event, every scope and every program of commands.
 
+mod ephemeral;
 mod ledger;
 mod money;
 mod program;

@@ -2,6 +2,7 @@
 
 mod admit;
 mod budget;
+mod ephemeral;
 mod evolve;
 mod gateway;
 mod key;

@@ -113,10 +113,12 @@ impl Draft {
         // A caller can make up names as it likes; totals of refused requests stand under none.
         let model = if record.unmetered { "" } else { &record.model };
         if sum != Total::default() {
-            for key in [
+            let of_key = [
                 keyspace::total(org, hour, record.key, model),
                 keyspace::key_total(org, record.key),
-            ] {
+            ];
+            let of_token = record.token.map(|token| keyspace::token_total(org, token));
+            for key in of_key.into_iter().chain(of_token) {
                 self.sums.entry(key).or_default().add(&sum);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use turnpike_domain::id::{GatewayId, KeyId, LeaseId, OrgId};
+use turnpike_domain::id::{EphemeralId, GatewayId, KeyId, LeaseId, OrgId};
 use turnpike_domain::ledger::{Lease, path_of};
 use turnpike_domain::limit::Unit;
 use turnpike_domain::money::NanoUsd;
@@ -26,6 +26,7 @@ pub(super) struct Source {
     gateway: GatewayId,
     lease: Option<LeaseId>,
     key: KeyId,
+    token: Option<EphemeralId>,
     /// The first moment of the day of admission: all windows begin and end with days.
     day: Timestamp,
 }
@@ -43,7 +44,8 @@ pub(super) type Spent = BTreeMap<Source, Sum>;
 /// Adds a record to what is settled.
 pub(super) fn add(spent: &mut Spent, org: OrgId, gateway: GatewayId, record: &Spend) {
     let day = Timestamp(record.at.0 / DAY_MS * DAY_MS);
-    let source = Source { org, gateway, lease: record.lease, key: record.key, day };
+    let source =
+        Source { org, gateway, lease: record.lease, key: record.key, token: record.token, day };
     let sum = spent.entry(source).or_default();
     sum.cost = sum.cost.plus(record.cost);
     let tokens = i64::try_from(record.usage.tokens()).unwrap_or(i64::MAX);
@@ -96,7 +98,8 @@ impl Booker {
             let leased = source.leases().find_map(|key| cache.lease(&key));
             let leased = leased.map(|row| Path::clone(&row.path));
             let read = |state: &_| {
-                let path = leased.unwrap_or_else(|| path_of(state, source.key, source.day).into());
+                let path = leased
+                    .unwrap_or_else(|| path_of(state, source.key, source.token, source.day).into());
                 path.iter().for_each(|(account, _)| view.note(state, *account));
                 path
             };

@@ -5,6 +5,7 @@ mod holds;
 mod house;
 mod lives;
 pub(crate) mod log;
+mod tokens;
 mod words;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use turnpike_domain::id::{GatewayId, LeaseId, OrgId};
 use turnpike_domain::ledger::{BudgetFigures, Lease, Level, Refused, Standing, path};
 use turnpike_domain::limit::{Account, Unit};
+use turnpike_domain::state::Organisation;
 use turnpike_domain::time::Timestamp;
 use turnpike_wire::authority::{LeaseAnswer, LeaseCall};
 
@@ -100,9 +101,8 @@ impl Booker {
         for ask in asks {
             let own = UNITS.iter().find_map(|unit| cache.lease(&ask.key(*unit)));
             let own = own.map(|row| Path::clone(&row.path));
-            let read = |state: &turnpike_domain::state::Organisation| {
-                let present = state.keys.get(&ask.call.key).map(|key| path(state, key, now));
-                let present: Path = present.unwrap_or_default().into();
+            let read = |state: &Organisation| {
+                let present = present(state, &ask.call, now);
                 let path = own.unwrap_or_else(|| Path::clone(&present));
                 path.iter().for_each(|(account, _)| view.note(state, *account));
                 let is_past = present.is_empty() || path != present;
@@ -157,6 +157,16 @@ impl Booker {
         let (fence, path) = (self.term.fence(), path.to_vec());
         LeaseAnswer { fence, n, total, path, ends_at, refused, figures }
     }
+}
+
+/// The path of a call's requests by now; empty if its key, or its token with a budget of its own, is
+/// not known (any more).
+fn present(state: &Organisation, call: &LeaseCall, now: Timestamp) -> Path {
+    let known = state
+        .keys
+        .get(&call.key)
+        .filter(|key| call.token.is_none() || state.carve_out(key.id, call.token).is_some());
+    known.map(|key| path(state, key, call.token, now)).unwrap_or_default().into()
 }
 
 /// The budget that has the least left: what a gateway tells those who ask for it.

@@ -1,7 +1,7 @@
 //! Keys of what is booked: places, totals, the request log, and what could not be read.
 
 use bytes::{BufMut, Bytes};
-use turnpike_domain::id::{EpochId, GatewayId, KeyId, OrgId, RequestId};
+use turnpike_domain::id::{EphemeralId, EpochId, GatewayId, KeyId, OrgId, RequestId};
 use turnpike_domain::time::Timestamp;
 
 use super::{Table, table, whole};
@@ -65,6 +65,14 @@ pub(crate) fn read_total(key: &[u8]) -> Option<(Timestamp, KeyId, &str)> {
 pub(crate) fn key_total(org: OrgId, key_id: KeyId) -> Bytes {
     let mut key = table(org, Table::KeyTotal);
     key.put_slice(&key_id.bytes());
+    key.freeze()
+}
+
+/// The totals of one ephemeral token.
+#[must_use]
+pub(crate) fn token_total(org: OrgId, token: EphemeralId) -> Bytes {
+    let mut key = table(org, Table::TokenTotal);
+    key.put_slice(&token.bytes());
     key.freeze()
 }
 

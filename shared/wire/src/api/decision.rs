@@ -6,7 +6,9 @@ use utoipa::ToSchema;
 
 use super::audit::Event;
 use super::key::{LimitsForm, ScopesForm};
-use super::text::{GatewayRef, KeyRef, PlanRef, ProjectRef, RequestRef, StatusName, Time};
+use super::text::{
+    EphemeralRef, GatewayRef, KeyRef, PlanRef, ProjectRef, RequestRef, StatusName, Time,
+};
 
 /// Why a gateway refused a request, by what it knew at that moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -32,6 +34,8 @@ pub struct Decision {
     pub key: Option<KeyThen>,
     /// The key.
     pub key_id: KeyRef,
+    /// The ephemeral token, if one was presented.
+    pub token_id: Option<EphemeralRef>,
     /// The request, as in the header `x-turnpike-request-id`.
     pub request_id: RequestRef,
     /// Who refused it.

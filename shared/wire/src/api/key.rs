@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use super::input::shape;
 use super::text::{
-    FitName, KeyRef, McpModeName, MemberRef, Percent, PlanRef, ProjectRef, Range, ReasonName,
-    ResetName, StatusName, Text, Time, Usd,
+    FitName, KeyRef, KindName, McpModeName, MemberRef, Percent, PlanRef, ProjectRef, Range,
+    ReasonName, ResetName, StatusName, Text, Time, Usd,
 };
 
 shape! {
@@ -138,6 +138,8 @@ pub struct Key {
     /// Yours.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
+    /// What its credential is.
+    pub kind: KindName,
     /// Imported from elsewhere, and not yet a full key.
     pub legacy: bool,
     /// When it was made.

@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use turnpike_domain::id::{
-    CommandId, EpochId, EventId, GatewayId, KeyId, MemberId, OrgId, PlanId, Position, ProjectId,
-    ProviderId, RequestId, TokenId, TopUpId,
+    CommandId, EphemeralId, EpochId, EventId, GatewayId, KeyId, MemberId, OrgId, PlanId, Position,
+    ProjectId, ProviderId, RequestId, TokenId, TopUpId,
 };
 use turnpike_domain::limit::Fit;
 use turnpike_domain::money::{Multiplier, NanoUsd, PARTS_PER_ONE, Price};
@@ -21,6 +21,7 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::ephemeral::KeyKind;
 use crate::form::{Json, Named};
 use crate::time::{parse, rfc3339};
 
@@ -84,6 +85,7 @@ id_texts! {
     MemberRef MemberId "mem_";
     ProjectRef ProjectId "prj_";
     KeyRef KeyId "key_";
+    EphemeralRef EphemeralId "eph_";
     TokenRef TokenId "tok_";
     PlanRef PlanId "pln_";
     ProviderRef ProviderId "prv_";
@@ -134,6 +136,7 @@ names! {
     CredentialName SecretKind "what a credential opens";
     SourceName Source "where a usage figure comes from";
     StatusName Status "what a key amounts to now";
+    KindName KeyKind "what the credential of a key is";
 }
 
 impl Named for Status {

@@ -2,8 +2,8 @@
 
 use turnpike_domain::secret::{Sealed, StoredSecret};
 use turnpike_domain::state::{
-    Cap, Gateway, Head, Hit, Key, McpServer, Member, MemberState, Model, Plan, PreviousSecret,
-    Project, Provider, Standing, Token, TopUp,
+    Cap, Ephemeral, Gateway, Head, Hit, Key, McpServer, Member, MemberState, Model, Plan,
+    PreviousSecret, Project, Provider, Standing, Token, TopUp,
 };
 
 use crate::cbor::{Malformed, Reader, Writer};
@@ -25,8 +25,10 @@ form!(Key {
     8 created_at,
     9 rotated_at,
     10 seq,
+    11 ephemeral [default],
 });
 
+form!(Ephemeral { 1 grant, 2 created_at, 3 revoked [default], 4 seq });
 form!(Member { 1 email, 2 name, 3 role, 4 state, 5 created_at, 6 seq });
 form!(Project { 1 name, 2 limits, 3 created_at, 4 seq });
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use turnpike_domain::event::{Actor, KeyProfile, ModelSpec, PlanSpec, Who};
+use turnpike_domain::event::{Actor, EphemeralGrant, KeyProfile, ModelSpec, PlanSpec, Who};
 use turnpike_domain::limit::{Account, Limits};
 use turnpike_domain::meter::{Prices, Usage};
-use turnpike_domain::scope::{McpScope, Scopes};
+use turnpike_domain::scope::{Attenuation, McpScope, Scopes};
 use turnpike_domain::secret::StoredSecret;
 use turnpike_domain::state::{McpCatalogue, McpServerSpec, McpTool, ProviderSpec, Route, Settings};
 use turnpike_domain::time::SECOND_MS;
@@ -118,6 +118,17 @@ impl Json for KeyProfile {
         })
     }
 }
+
+form!(Attenuation { 1 models "models", 2 providers "providers", 3 addresses "ips", 4 mcp "mcp" });
+
+form!(EphemeralGrant {
+    1 name "name",
+    2 generation "generation",
+    3 expires_at "expires_at",
+    4 attenuation [default] "scopes",
+    5 cost_cap "cost_usd",
+    6 alone [default] "alone",
+});
 
 form!(PlanSpec { 1 name "name", 2 models "models", 3 multiplier "multiplier" });
 

@@ -45,10 +45,11 @@ fn projects() -> impl Strategy<Value = Event> {
 
 fn keys() -> impl Strategy<Value = Event> {
     let secret = (any_secret(), option::of(any_sealed()), option::of(any_time()));
-    (any::<u128>(), any::<u8>(), any_profile(), secret, any_reason()).prop_map(
-        |(id, case, profile, (secret, recoverable, overlap_until), reason)| {
+    (any::<[u128; 2]>(), any::<u8>(), any_profile(), secret, any_reason(), any_grant()).prop_map(
+        |([id, token], case, profile, (secret, recoverable, overlap_until), reason, grant)| {
+            let (token, grant) = (EphemeralId(token), Box::new(grant));
             let key = KeyId(id);
-            match case % 11 {
+            match case % 13 {
                 0 => Event::KeyCreated { key, profile, secret, recoverable },
                 1 => Event::KeyChanged { key, profile },
                 2 => Event::KeyRotated { key, secret, recoverable, overlap_until },
@@ -59,6 +60,8 @@ fn keys() -> impl Strategy<Value = Event> {
                 7 => Event::KeyDeleted { key },
                 8 => Event::KeyImported { key, profile, secret },
                 9 => Event::KeyMigrated { key, secret: overlap_until.map(|_| secret), recoverable },
+                10 => Event::EphemeralIssued { key, token, grant },
+                11 => Event::EphemeralRevoked { key, token },
                 _ => Event::SecretRevealed { key },
             }
         },

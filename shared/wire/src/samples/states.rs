@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use turnpike_domain::id::Position;
 use turnpike_domain::state::{
-    Cap, Gateway, Head, Hit, Key, McpServer, Member, MemberState, Model, Organisation, Plan,
-    Platform, PreviousSecret, Project, Provider, Standing, Token, TopUp, Wallet,
+    Cap, Ephemeral, Gateway, Head, Hit, Key, McpServer, Member, MemberState, Model, Organisation,
+    Plan, Platform, PreviousSecret, Project, Provider, Standing, Token, TopUp, Wallet,
 };
 
 use super::*;
@@ -14,7 +14,8 @@ pub(crate) fn any_organisation() -> impl Strategy<Value = Organisation> {
     let about = (any_text(), any_settings(), any::<[u64; 2]>(), option::of(vec(any_id(), 0..3)));
     let people =
         (btree_map(any_id(), any_member(), 0..3), btree_map(any_id(), any_project(), 0..3));
-    let keys = vec(any_key(), 0..5);
+    let token = (any_id(), any_id(), any_ephemeral());
+    let keys = (vec(any_key(), 0..5), vec(token, 0..3));
     let rest = (any_tokens(), any_providers(), any_gateways(), any_wallet(), any_mcp_servers());
     let account = || (any_account(), any_unit());
     let budgets = (btree_map(account(), any_cap(), 0..3), btree_map(account(), any_hit(), 0..3));
@@ -38,10 +39,15 @@ pub(crate) fn any_organisation() -> impl Strategy<Value = Organisation> {
             state.allowed_plans = plans.map(|ids| ids.into_iter().map(PlanId).collect());
             state.members = people.0.into_iter().map(|(id, it)| (MemberId(id), it)).collect();
             state.projects = people.1.into_iter().map(|(id, it)| (ProjectId(id), it)).collect();
-            for (at, mut key) in keys.into_iter().enumerate() {
+            for (at, mut key) in keys.0.into_iter().enumerate() {
                 key.profile.name = format!("{at} {}", key.profile.name).into();
                 state.key_names.insert(key.profile.name.clone(), key.id);
                 state.keys.insert(key.id, Arc::new(key));
+            }
+            for (key, id, token) in keys.1 {
+                let (key, id) = (KeyId(key), EphemeralId(id));
+                state.ephemeral_ends.insert((token.grant.expires_at, key, id));
+                state.ephemerals.insert((key, id), token);
             }
             (state.tokens, state.providers, state.gateways, state.wallet, state.mcp_servers) = rest;
             (state.caps, state.hits) = budgets;
@@ -108,10 +114,10 @@ fn any_key() -> impl Strategy<Value = Key> {
     let secrets = (any_secret(), option::of(previous), option::of(any_sealed()));
     let standing = (any::<bool>(), option::of(any_reason()))
         .prop_map(|(disabled, revoked)| Standing { disabled, revoked });
-    let times = (any::<u32>(), any_time(), option::of(any_time()), any::<u64>());
+    let times = (any::<u32>(), any_time(), option::of(any_time()), any::<u64>(), any::<bool>());
     (any_id(), any_profile(), secrets, standing, times).prop_map(
         |(id, profile, (secret, previous, recoverable), standing, times)| {
-            let (generation, created_at, rotated_at, seq) = times;
+            let (generation, created_at, rotated_at, seq, ephemeral) = times;
             Key {
                 id: KeyId(id),
                 profile: *profile,
@@ -122,10 +128,16 @@ fn any_key() -> impl Strategy<Value = Key> {
                 generation,
                 created_at,
                 rotated_at,
+                ephemeral,
                 seq,
             }
         },
     )
+}
+
+fn any_ephemeral() -> impl Strategy<Value = Ephemeral> {
+    (any_grant(), any_time(), any::<bool>(), any::<u64>())
+        .prop_map(|(grant, created_at, revoked, seq)| Ephemeral { grant, created_at, revoked, seq })
 }
 
 fn any_tokens() -> impl Strategy<Value = std::collections::BTreeMap<TokenId, Token>> {

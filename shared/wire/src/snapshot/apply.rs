@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use turnpike_domain::state::{Key, Organisation, Platform};
+use turnpike_domain::state::{Ephemeral, Key, Organisation, Platform};
 
 use super::State;
 use super::entities::{
-    ABOUT, About, CAP, GATEWAY, HIT, KEY, MCP_SERVER, MEMBER, MODEL, PLAN, PROJECT, PROVIDER,
-    TOKEN, TOP_UP,
+    ABOUT, About, CAP, EPHEMERAL, GATEWAY, HIT, KEY, MCP_SERVER, MEMBER, MODEL, PLAN, PROJECT,
+    PROVIDER, TOKEN, TOP_UP,
 };
 use crate::cbor::{Malformed, Reader};
 use crate::form::Form;
@@ -37,6 +37,12 @@ fn organisation(
             let key = Arc::<Key>::read(from)?;
             state.key_names.insert(key.profile.name.clone(), key.id);
             state.keys.insert(key.id, key);
+        }
+        (EPHEMERAL, 3) => {
+            let (id, token) = (Form::read(from)?, Ephemeral::read(from)?);
+            let (key, number) = id;
+            state.ephemeral_ends.insert((token.grant.expires_at, key, number));
+            state.ephemerals.insert(id, token);
         }
         (TOKEN, 3) => drop(state.tokens.insert(Form::read(from)?, Form::read(from)?)),
         (PROVIDER, 3) => drop(state.providers.insert(Form::read(from)?, Form::read(from)?)),

@@ -22,6 +22,7 @@ pub(super) const HIT: u64 = 10;
 pub(super) const PLAN: u64 = 11;
 pub(super) const MODEL: u64 = 12;
 pub(super) const MCP_SERVER: u64 = 13;
+pub(super) const EPHEMERAL: u64 = 14;
 
 /// What an organisation has one of.
 pub(super) struct About {
@@ -46,7 +47,7 @@ form!(About {
     8 wallet_exhausted,
 });
 
-/// The names of keys are not written: they stand in the keys.
+/// The names of keys and the ends of tokens are not written: they stand in keys and tokens.
 pub(super) fn organisation(state: &Organisation) -> impl Iterator<Item = Vec<u8>> + Send + '_ {
     let about = About {
         name: state.name.clone(),
@@ -62,6 +63,7 @@ pub(super) fn organisation(state: &Organisation) -> impl Iterator<Item = Vec<u8>
         .chain(state.members.iter().map(|(id, member)| pair(MEMBER, id, member)))
         .chain(state.projects.iter().map(|(id, project)| pair(PROJECT, id, project)))
         .chain(state.keys.values().map(|key| alone(KEY, key)))
+        .chain(state.ephemerals.iter().map(|(id, token)| pair(EPHEMERAL, id, token)))
         .chain(state.tokens.iter().map(|(id, token)| pair(TOKEN, id, token)))
         .chain(state.providers.iter().map(|(id, provider)| pair(PROVIDER, id, provider)))
         .chain(state.mcp_servers.iter().map(|(id, server)| pair(MCP_SERVER, id, server)))

@@ -62,6 +62,7 @@ fn large() -> Organisation {
             generation: 1,
             created_at: Timestamp(1),
             rotated_at: None,
+            ephemeral: false,
             seq: 1,
         };
         state.key_names.insert(name, id);

@@ -168,7 +168,12 @@ fn of_key(event: &Event, wanted: KeyId) -> (bool, bool) {
 fn of_account(event: &Event, wanted: Account) -> (bool, bool) {
     match wanted {
         // The key's own events say it all.
-        Account::Key(_) | Account::Ephemeral(_) => (false, true),
+        Account::Key(_) => (false, true),
+        Account::Ephemeral(id) => {
+            let hits = matches!(event, Event::QuotaHit { account, .. } if *account == wanted);
+            let issues = matches!(event, Event::EphemeralIssued { token, .. } if *token == id);
+            (hits || issues, issues)
+        }
         Account::Project(project) => {
             let is_about = evolve::touched(event) == Touched::Project(project);
             (is_about, is_about && matches!(event, Event::ProjectCreated { .. }))

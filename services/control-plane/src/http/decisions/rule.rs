@@ -8,6 +8,7 @@ use turnpike_wire::decision::Decision;
 use turnpike_wire::record::Received;
 
 use super::past::Past;
+use super::token;
 
 /// A rule and the events behind it.
 pub(super) struct Behind<'a> {
@@ -21,7 +22,7 @@ pub(super) struct Behind<'a> {
 
 impl<'a> Behind<'a> {
     /// A rule whose version is the event that set it.
-    fn new(name: &'static str, says: &str, set_by: Option<&'a Received>) -> Self {
+    pub(super) fn new(name: &'static str, says: &str, set_by: Option<&'a Received>) -> Self {
         let version = set_by.map(|received| received.seq);
         Self { name, says: says.to_owned(), version, set_by, event: set_by }
     }
@@ -29,6 +30,9 @@ impl<'a> Behind<'a> {
 
 /// The rule behind a decision.
 pub(super) fn behind<'a>(decision: &Decision, past: &'a Past) -> Behind<'a> {
+    if let Some(of_token) = token::behind(decision, past) {
+        return of_token;
+    }
     let newest = |wanted: fn(&Event) -> bool| past.newest(wanted);
     match decision.denial {
         Denial::KeyRevoked => {
@@ -173,9 +177,8 @@ fn set_by(source: LimitSource, past: &Past) -> Option<&Received> {
         }
     };
     match source.account() {
-        Account::Key(_) | Account::Ephemeral(_) => {
-            of_profile(past, |profile| read(&profile.limits))
-        }
+        Account::Key(_) => of_profile(past, |profile| read(&profile.limits)),
+        Account::Ephemeral(id) => token::issued(past, id).map(|(issued, _)| issued),
         Account::Project(_) => of_project(past, read),
         Account::Wallet => {
             let topped_up = past.newest(|event| matches!(event, Event::WalletToppedUp { .. }));

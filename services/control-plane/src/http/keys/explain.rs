@@ -5,14 +5,18 @@ mod checks;
 mod ways;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use turnpike_domain::admit::Demand;
-use turnpike_domain::id::KeyId;
+use turnpike_domain::admit::{Demand, Denial, key_works};
+use turnpike_domain::ephemeral::Ended;
+use turnpike_domain::id::{EphemeralId, KeyId};
 use turnpike_domain::state::{Key as Known, Organisation, Platform, ProviderKind};
+use turnpike_domain::time::Reset;
 use turnpike_wire::api::explain::Explanation;
 use turnpike_wire::api::text::Text;
 use turnpike_wire::form::Named as _;
 
+use super::ephemeral;
 use crate::auth::Caller;
 use crate::http::ask::Ask;
 use crate::http::balances::{self, Balance};
@@ -33,6 +37,7 @@ const REQUEST: &[Param] = &[
     Param::number("choices", "How many answers it asks for; 1 if absent."),
     Param::text("ip", "The client's address; if absent the key's list is not checked."),
     Param::text("dialect", "openai, anthropic or gemini; if absent every provider will do."),
+    Param::text("token", "An ephemeral token of the key that it comes with; none if absent."),
 ];
 
 pub(super) fn routes() -> Vec<Route> {
@@ -60,7 +65,10 @@ pub(super) struct Hypothesis {
 pub(super) struct Scene<'a> {
     pub(super) organisation: &'a Organisation,
     pub(super) platform: &'a Platform,
+    /// Narrowed to the token, if one is asked about.
     pub(super) key: &'a Known,
+    /// Whether its secret, or the token, opens it.
+    pub(super) credential: Result<(), Denial>,
     pub(super) balances: &'a [Balance],
     /// Also what others have used.
     pub(super) reads_all: bool,
@@ -69,9 +77,14 @@ pub(super) struct Scene<'a> {
 async fn explain(ask: Ask, caller: Caller) -> Answer {
     let id: KeyId = ask.id("key", "key")?;
     let missing = || Problem::not_found("key");
+    let token = ask.text::<EphemeralId>("token")?;
     let path = |state: &Organisation| {
         let key = state.keys.get(&id).filter(|key| caller.requester.may_see(key))?;
-        Some(balances::path(state, key))
+        if token.is_some_and(|token| !state.ephemerals.contains_key(&(id, token))) {
+            return None;
+        }
+        let of_token = state.carve_out(id, token).map(|account| (account, Reset::None));
+        Some(of_token.into_iter().chain(balances::path(state, key)).collect())
     };
     let path = ask.read(path).await?.ok_or_else(missing)?;
     let hypothesis = Hypothesis::read(&ask)?;
@@ -81,9 +94,9 @@ async fn explain(ask: Ask, caller: Caller) -> Answer {
     let platform = ask.app().streams().platform(Platform::clone).await?;
     let fare = |id, owner| Fare::of(&ask.app().presence.provider(id, owner));
     let explained = |organisation: &Organisation| {
-        let key = organisation.keys.get(&id)?;
+        let (key, credential) = presented(&ask, organisation, organisation.keys.get(&id)?, token)?;
         let (platform, balances) = (&platform, balances.as_slice());
-        let scene = Scene { organisation, platform, key, balances, reads_all };
+        let scene = Scene { organisation, platform, key: &key, credential, balances, reads_all };
         let ways = Ways::read(&scene, &hypothesis, &fare);
         let bounded = Bounded::new(&scene, &hypothesis, ways.prices());
         let checks = Checks::make(&scene, &hypothesis, (&ways, bounded.as_ref()), ask.now);
@@ -104,6 +117,23 @@ async fn explain(ask: Ask, caller: Caller) -> Answer {
         })
     };
     Reply::json(&ask.read(explained).await?.ok_or_else(missing)?)
+}
+
+/// The key as its caller has it, and whether what they come with opens it.
+fn presented(
+    ask: &Ask,
+    state: &Organisation,
+    key: &Arc<Known>,
+    token: Option<EphemeralId>,
+) -> Option<(Arc<Known>, Result<(), Denial>)> {
+    let public_id = key.secret.public_id;
+    let Some(id) = token else {
+        return Some((Arc::clone(key), key_works(key, public_id, ask.now)));
+    };
+    let made = state.ephemerals.get(&(key.id, id))?;
+    let claims = ephemeral::claims(ask, (key.id, public_id), (id, made.created_at), &made.grant);
+    let works = claims.check(key, made.revoked, ask.now).map_err(Ended::denial);
+    Some((Arc::new(claims.narrowed(key)), works))
 }
 
 impl Hypothesis {

@@ -6,6 +6,7 @@ use turnpike_domain::id::KeyId;
 use turnpike_domain::refusal::Refusal;
 use turnpike_domain::state::{Key as Known, Organisation, Status};
 use turnpike_domain::time::Timestamp;
+use turnpike_wire::api::ephemeral::KeyKind;
 use turnpike_wire::api::key::{Key, LimitsForm, ScopesForm};
 use turnpike_wire::api::text::Text;
 
@@ -52,6 +53,7 @@ pub(super) fn shown(
         limits: LimitsForm::from(&profile.limits),
         scopes: ScopesForm::from(&profile.scopes),
         metadata: metadata.and_then(|text| serde_json::from_str(text).ok()),
+        kind: Text(if key.ephemeral { KeyKind::Ephemeral } else { KeyKind::Model }),
         legacy: key.is_legacy(now),
         created_at: Text(key.created_at),
         rotated_at: key.rotated_at.map(Text),

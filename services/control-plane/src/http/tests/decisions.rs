@@ -37,6 +37,7 @@ pub(super) async fn decision(house: &House, key: &str, denial: Denial) -> Decisi
         server: None,
         tool: None,
         figures: None,
+        token: None,
     }
 }
 

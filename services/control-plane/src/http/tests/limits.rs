@@ -21,7 +21,7 @@ const GATEWAY: GatewayId = GatewayId(1);
 async fn hold(house: &House, booker: &mut Booker, key: KeyId, unit: Unit, total: i64) {
     let word = Word { n: 1, total, least: total };
     let lease = LeaseId(u128::try_from(total).unwrap());
-    let call = LeaseCall { epoch: EpochId(1), lease, key, unit, word };
+    let call = LeaseCall { epoch: EpochId(1), lease, key, unit, word, token: None };
     let standing = Standing { fenced: false, gateways: 1 };
     let ask = Ask { org: house.org, gateway: GATEWAY, call, standing };
     let answers = booker.hear(&[ask], house.app.clock.now()).await.unwrap();

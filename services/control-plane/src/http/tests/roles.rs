@@ -37,8 +37,19 @@ fn least(id: &str) -> Option<&'static str> {
         "releaseLostHolds" | "createProject" | "changeProject" | "deleteProject"
         | "createProvider" | "changeProvider" | "deleteProvider" | "createJoinToken"
         | "removeGateway" => "admin",
-        "createKey" | "changeKey" | "deleteKey" | "rotateKey" | "disableKey" | "enableKey"
-        | "revokeKey" | "activateKey" | "revealKey" | "createToken" | "deleteToken"
+        "createKey"
+        | "changeKey"
+        | "deleteKey"
+        | "rotateKey"
+        | "disableKey"
+        | "enableKey"
+        | "revokeKey"
+        | "activateKey"
+        | "revealKey"
+        | "issueEphemeralToken"
+        | "revokeEphemeralToken"
+        | "createToken"
+        | "deleteToken"
         | "deleteJoinToken" => "member",
         _ => return None,
     })
@@ -126,6 +137,7 @@ impl Things {
             .replace("{provider}", provider)
             .replace("{token}", &self.token)
             .replace("{member}", &self.member)
+            .replace("{ephemeral}", "eph_01h455vb4pex5vsknk084sn02q")
             .replace("{model}", "m")
             .replace("{decision}", &self.decision)
             .replace("/explain", "/explain?model=m")

@@ -7,7 +7,7 @@ use crate::client::{Call, Client, Kind};
 use crate::cmd::wait::Wait;
 use crate::cmd::{Run, Session, called};
 use crate::failure::Failure;
-use crate::flags::{Expiry, LimitFlags, ScopeFlags, nullable, object, some};
+use crate::flags::{Expiry, LimitFlags, ScopeFlags, nullable, object, seconds, some};
 
 /// Shown below the help of `key create`.
 pub(super) const EXAMPLES: &str = "\
@@ -27,6 +27,12 @@ pub(crate) struct Create {
     /// Where a gateway answers, for the example that is printed
     #[arg(long, value_name = "URL", env = "TURNPIKE_GATEWAY_URL", default_value = DEFAULT_GATEWAY)]
     gateway_url: String,
+    /// Make a key whose only credential is an ephemeral token, which is shown instead of a secret
+    #[arg(long)]
+    ephemeral: bool,
+    /// How long an ephemeral key works, such as 15m or 12h (24h at most); one hour if absent
+    #[arg(long, value_name = "TIME", value_parser = seconds, requires = "ephemeral")]
+    expires_in: Option<u64>,
     #[command(flatten)]
     wait: Wait,
     #[command(flatten)]
@@ -76,6 +82,10 @@ impl Run for Create {
         let client = &session.client;
         let mut body = self.profile.json(client).await?;
         body.insert("name".to_owned(), self.name.into());
+        body.extend(some([
+            ("kind", self.ephemeral.then(|| "ephemeral".into())),
+            ("expires_in_seconds", self.expires_in.map(Value::from)),
+        ]));
         let call = Call::post(client.in_org(&["keys"]).await?, body.into());
         let answer = client.send(&self.wait.on(call)).await?;
         session.changed(&answer, &format!("made {}", called("key", &answer)))?;

@@ -66,6 +66,9 @@ pub(crate) struct Explain {
     /// The client's address
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
+    /// The id of an ephemeral token of the key that it comes with
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
 }
 
 impl Explain {
@@ -78,7 +81,8 @@ impl Explain {
             .with_some("max_output_tokens", self.max_output_tokens)
             .with_some("choices", self.choices)
             .with_some("ip", self.ip)
-            .with_some("dialect", self.dialect);
+            .with_some("dialect", self.dialect)
+            .with_some("token", self.token);
         let told = client.send(&call).await?;
         let output = session.output;
         if output.json {

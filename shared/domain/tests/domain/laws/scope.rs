@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use turnpike_domain::scope::{Allow, Cidr, Scopes};
+use turnpike_domain::scope::{Allow, Attenuation, Cidr, Scopes};
 
+use crate::arbitrary::ephemeral::attenuation;
 use crate::arbitrary::{SPOKEN_OF, cases, scopes};
 
 const ADDRESSES: [&str; 7] = [
@@ -19,7 +20,7 @@ const ADDRESSES: [&str; 7] = [
 ];
 
 /// Everything that a scope lets through, of all that could be asked.
-fn rights(scopes: &Scopes) -> Vec<(&'static str, String)> {
+pub(super) fn rights(scopes: &Scopes) -> Vec<(&'static str, String)> {
     let mut all = Vec::new();
     for name in SPOKEN_OF {
         if scopes.models.holds(name) {
@@ -86,6 +87,18 @@ proptest! {
                 prop_assert!(!beyond.is_empty());
             }
         }
+    }
+
+    #[test]
+    fn an_attenuation_leaves_what_both_allow(attenuation in attenuation(), parent in scopes()) {
+        let left = attenuation.of(&parent);
+        prop_assert!(left.within(&parent), "{:?}", left);
+        let Attenuation { models, providers, addresses, mcp } = attenuation;
+        let mcp = mcp.unwrap_or_else(|| parent.mcp.clone());
+        let alone = rights(&Scopes { models, providers, addresses, mcp });
+        let both: Vec<_> =
+            rights(&parent).into_iter().filter(|right| alone.contains(right)).collect();
+        prop_assert_eq!(rights(&left), both);
     }
 
     #[test]

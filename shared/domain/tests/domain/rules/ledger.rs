@@ -193,7 +193,7 @@ fn a_refusal_closes_what_has_less_than_a_hundredth_left() {
 #[test]
 fn a_path_leads_from_the_key_to_the_wallet_in_their_windows() {
     let mut house = House::furnished();
-    let path = |house: &House| ledger::path(&house.org, &house.org.keys[&KEY], house.now);
+    let path = |house: &House| ledger::path(&house.org, &house.org.keys[&KEY], None, house.now);
     assert_eq!(path(&house), [(OWN, Window(0)), (Account::Wallet, Window(0))]);
     let limits = Limits { reset: Reset::Weekly, ..capped(5) };
     let change = Command::ChangeProject { project: PROJECT, name: None, limits: Some(limits) };
@@ -210,11 +210,11 @@ fn a_path_leads_from_the_key_to_the_wallet_in_their_windows() {
         (Account::Wallet, Window(0)),
     ];
     assert_eq!(path(&house), expected);
-    assert_eq!(ledger::path_of(&house.org, KEY, NOW), expected);
+    assert_eq!(ledger::path_of(&house.org, KEY, None, NOW), expected);
     let mut stray = (*house.org.keys[&KEY]).clone();
     stray.profile.project = Some(ProjectId(77));
     assert_eq!(
-        ledger::path(&house.org, &stray, NOW).len(),
+        ledger::path(&house.org, &stray, None, NOW).len(),
         2,
         "a project that is gone binds nobody"
     );
@@ -223,9 +223,9 @@ fn a_path_leads_from_the_key_to_the_wallet_in_their_windows() {
     house.done(member(), patched(KeyPatch { limits: Some(limits), ..KeyPatch::default() }));
     house.done(admin(), Command::DeleteKey { key: KEY });
     let gone = [(OWN, Reset::Daily.window(NOW)), (Account::Wallet, Window(0))];
-    assert_eq!(ledger::path_of(&house.org, KEY, NOW), gone);
+    assert_eq!(ledger::path_of(&house.org, KEY, None, NOW), gone);
     let never = Account::Key(KeyId(77));
-    assert_eq!(ledger::path_of(&house.org, KeyId(77), NOW)[0], (never, Window(0)));
+    assert_eq!(ledger::path_of(&house.org, KeyId(77), None, NOW)[0], (never, Window(0)));
 }
 
 #[test]

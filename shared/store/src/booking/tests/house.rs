@@ -132,7 +132,7 @@ pub(super) fn change(key: KeyId, limits: Limits) -> Command {
 /// A word in money of a gateway that is one of two.
 pub(super) fn ask(lease: LeaseId, n: u64, total: i64, least: i64) -> Ask {
     let word = Word { n, total, least };
-    let call = LeaseCall { epoch: RUN, lease, key: KEY, unit: Unit::Usd, word };
+    let call = LeaseCall { epoch: RUN, lease, key: KEY, unit: Unit::Usd, word, token: None };
     let standing = Standing { fenced: false, gateways: 2 };
     Ask { org: ORG, gateway: GATEWAY, call, standing }
 }

@@ -126,7 +126,7 @@ impl Life {
         let (lease, holding) = run.holdings.entry(key).or_insert((fresh, Holding::default()));
         let word = if asks { holding.ask(amount(12), amount(12)) } else { holding.give_back() };
         let (lease, epoch) = (*lease, run.epoch);
-        let call = LeaseCall { epoch, lease, key, unit: Unit::Usd, word };
+        let call = LeaseCall { epoch, lease, key, unit: Unit::Usd, word, token: None };
         let standing = Standing { fenced: false, gateways: 3 };
         let ask = Ask { org: ORG, gateway: gateway_id(gateway), call, standing };
         self.words.push((gateway, ask));

@@ -1,6 +1,6 @@
 //! The checks of a hypothetical request, each by the rule that gateways ask.
 
-use turnpike_domain::admit::{Denial, has_cost_cap, key_works, may_call};
+use turnpike_domain::admit::{Denial, has_cost_cap, may_call};
 use turnpike_domain::ledger::{Lease, Level, Refused, Standing, Word, used_up};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::time::Timestamp;
@@ -31,8 +31,7 @@ impl Checks {
         now: Timestamp,
     ) -> Self {
         let mut checks = Self::default();
-        let works = key_works(scene.key, scene.key.secret.public_id, now);
-        checks.rule("credential", works, "The key works.");
+        checks.rule("credential", scene.credential, "The key works.");
         for check in ["path", "body"] {
             checks.open(check, "Not asked about.".to_owned());
         }
