@@ -13,6 +13,11 @@ def desk():
     opened.close()
 
 
+def pytest_collection_modifyitems(items):
+    """Puts the tests at the desk last: while others measure, it is not open."""
+    items.sort(key=lambda item: "desk" in item.fixturenames)
+
+
 def pytest_terminal_summary(terminalreporter):
     if figures.LINES:
         terminalreporter.section("figures")

@@ -11,7 +11,7 @@ from house import ECHO_PRICES, House, nano, wait_until
 
 DIALECTS = ["openai", "anthropic", "gemini"]
 # Bytes of the largest body, and milliseconds for one to arrive.
-MAX_BODY_BYTES, BODY_TIMEOUT_MS = 1 << 20, 1_000
+MAX_BODY_BYTES, BODY_TIMEOUT_MS = 1 << 20, 1_500
 # Milliseconds that the provider of the model `hanging` has for the head of an answer.
 ANSWER_TIMEOUT_MS = 300
 # The output maximum of the requests of these tests, where it matters to a budget.
@@ -189,7 +189,13 @@ class Desk:
 
     def _models(self):
         """Every model is served in every dialect, by providers that are all the same echo."""
-        script = {"tool": "tool", "thinking": "think=3", "failing": "status=500", "hanging": "hang"}
+        script = {
+            "tool": "tool",
+            "thinking": "think=3",
+            "breaking": "cut_after=1",
+            "failing": "status=500",
+            "hanging": "hang",
+        }
         # Those that always fail are never passed over.
         extra = {
             "failing": {"max_failures": 0},
@@ -211,7 +217,9 @@ class Desk:
         for name in ["echo-1", "echo-slow"]:
             self.house.call("PATCH", f"/models/{name}", {"routes": routes})
         for name in script:
-            self._model(name, [f"{name}-{dialect}" for dialect in DIALECTS], "echo-1")
+            # So that a stream has reached its reader before it breaks off.
+            upstream = "echo-slow" if name == "breaking" else "echo-1"
+            self._model(name, [f"{name}-{dialect}" for dialect in DIALECTS], upstream)
         for dialect in DIALECTS:
             self._model(f"narrow-{dialect}", [f"narrow-{dialect}"], "echo-slow")
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import anthropic
+import httpx2
 import pytest
 
 from desk import CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
@@ -210,6 +211,13 @@ def test_what_the_provider_refuses_comes_down_as_it_is(desk, client, waits):
         create(client)
     assert raised.value.body["error"]["message"] == "scripted"
     assert "x-turnpike-error-code" not in raised.value.response.headers
+    assert len(desk.counters[0].take()) == 1
+
+
+def test_a_stream_that_breaks_off_does_not_look_complete(desk):
+    desk.counters[0].take()
+    with connect(desk, "plain") as client, pytest.raises(httpx2.RemoteProtocolError):
+        list(create(client, "breaking", stream=True))
     assert len(desk.counters[0].take()) == 1
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import httpx2
 import pytest
 from google import genai
 from google.genai import errors, types
@@ -172,6 +173,14 @@ def test_what_the_provider_refuses_comes_down_as_it_is(desk, client):
         create(client)
     assert (raised.value.code, raised.value.message) == (422, "scripted")
     assert "x-turnpike-error-code" not in raised.value.response.headers
+
+
+def test_a_stream_that_breaks_off_does_not_look_complete(desk):
+    desk.counters[0].take()
+    client = connect(desk, "plain")
+    with pytest.raises(httpx2.RemoteProtocolError):
+        list(client.models.generate_content_stream(model="breaking", contents=ASKED))
+    assert len(desk.counters[0].take()) == 1
 
 
 def provoke(client, case, model):

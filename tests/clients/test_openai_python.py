@@ -243,6 +243,13 @@ def test_what_the_provider_refuses_comes_down_as_it_is(desk, client, waits):
     assert len(desk.counters[0].take()) == 1
 
 
+def test_a_stream_that_breaks_off_does_not_look_complete(desk):
+    desk.counters[0].take()
+    with connect(desk, "plain") as client, pytest.raises(openai.APIConnectionError):
+        list(create(client, "breaking", stream=True))
+    assert len(desk.counters[0].take()) == 1
+
+
 def provoke(client, case, model):
     if case.how == "nowhere":
         return client.post("/nowhere", cast_to=object, body={})
