@@ -147,8 +147,8 @@ impl Draft {
     }
 }
 
-/// A record that can be booked. A cost below zero is none: it would take back what others spent; nor
-/// is a cost of what was never admitted.
+/// A record that can be booked. A cost below zero is none: it would take back what others spent;
+/// nor is a cost of what was never admitted.
 fn read(encoded: &[u8]) -> Option<Spend> {
     let record = form::decode(encoded).ok()?;
     (record.is_sound() && record.model.len() <= MAX_MODEL_BYTES).then_some(record)

@@ -14,14 +14,14 @@ use crate::paging;
 
 /// Rows that are looked at in one commit, which deletes them at most.
 const PAGE: usize = 500;
-/// How long after its window's end a lease is kept of which nothing is held: longer than a word or a
-/// record that is late for any reason but a hold, and than days differ.
+/// How long after its window's end a lease is kept of which nothing is held: longer than a word or
+/// a record that is late for any reason but a hold, and than days differ.
 const KEPT_MS: u64 = DAY_MS;
 
 impl Booker {
-    /// Forgets leases of an organisation of which nothing is held and whose first window ended a day
-    /// ago, among one page of them behind `after`; the row behind which to go on, if more follow.
-    /// What a gateway still says of them is heard as of a new lease.
+    /// Forgets leases of an organisation of which nothing is held and whose first window ended a
+    /// day ago, among one page of them behind `after`; the row behind which to go on, if more
+    /// follow. What a gateway still says of them is heard as of a new lease.
     ///
     /// # Errors
     /// As [`Self::book`].

@@ -159,8 +159,8 @@ impl Booker {
     }
 }
 
-/// The path of a call's requests by now; empty if its key, or its token with a budget of its own, is
-/// not known (any more).
+/// The path of a call's requests by now; empty if its key, or its token with a budget of its own,
+/// is not known (any more).
 fn present(state: &Organisation, call: &LeaseCall, now: Timestamp) -> Path {
     let known = state
         .keys
