@@ -15,7 +15,7 @@ use super::route::{Parcel, Route};
 use super::{Arrival, Site};
 use crate::body::Hold;
 use crate::core::Denied;
-use crate::dialect::Call;
+use crate::dialect::{Call, Dialect};
 use crate::lane::{Holds, Opening, Tariff, Ticket};
 use crate::peek::Peek;
 use crate::permit::Quotas;
@@ -73,12 +73,7 @@ pub(super) async fn admit(
     let refused = |denial| entry.denied(denial, now).on(&read.model);
     let offer = offer(&platform, organisation, &entry.key, &read.model, arrival.address)
         .map_err(refused)?;
-    // A model may be there for some dialects only.
-    offer.speaks(call.dialect().spoken_by()).map_err(|denial| {
-        let name = call.dialect().name();
-        let message = format!("No provider of this model that could be asked speaks {name}.");
-        refused(denial).with_message(message)
-    })?;
+    is_spoken(&offer, call.dialect(), refused)?;
     let (clamps, demand) = (call.output_field().is_some(), demand(call, &read, &body));
     let on_model = |denied: Denied| denied.on(&read.model);
     let id = arrival.request;
@@ -125,6 +120,19 @@ pub(super) async fn admit(
     let job =
         Job { admitted, call, hides_usage, clamp, route, arrival, headers, body, _hold: hold };
     Ok(Box::new(job))
+}
+
+/// A model may be there for some dialects only.
+fn is_spoken(
+    offer: &Offer<'_>,
+    dialect: Dialect,
+    refused: impl FnOnce(Denial) -> Denied,
+) -> Result<(), Denied> {
+    offer.speaks(dialect.spoken_by()).map_err(|denial| {
+        let name = dialect.name();
+        let message = format!("No provider of this model that could be asked speaks {name}.");
+        refused(denial).with_message(message)
+    })
 }
 
 /// What a request is charged by whose way costs `prices`: nothing, if such a call is free.
