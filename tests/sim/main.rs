@@ -57,7 +57,7 @@ use life::Flaw;
 use turnpike_gateway::lease::mutation::mutate as outlive;
 use turnpike_store::booking::{Commit, Mistake, mutate, plant};
 
-/// Lives of a plain test run, in which nothing of ours is optimised; `make test` lives 2,000.
+/// Lives of a plain test run, in which nothing of ours is optimised; `make test` lives more.
 const LIVES: u64 = 120;
 /// Lives in which a mutation must be found.
 const MUTANTS: u64 = 100;
