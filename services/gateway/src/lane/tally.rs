@@ -44,7 +44,7 @@ impl TallyMetrics {
             denials: metrics.labelled("denials", "Requests that were refused or failed, by code"),
             unlogged: metrics.counter(
                 "requests_unlogged",
-                "Requests that were refused and are only counted: too many, or the spool is half full",
+                "Requests not admitted and in no record: too many, or half a spool full",
             ),
         }
     }

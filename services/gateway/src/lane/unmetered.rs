@@ -1,9 +1,9 @@
 //! Requests that were never admitted: which of them get a record of their own in the request log.
 //!
 //! Whoever is refused asks again at no cost, so their records are bounded: what is metered must not
-//! wait for them, on disk, on the bus or in the projector. Beyond the bound requests of one key that
-//! ended in the same way share a record, which is written when the second ends and says how many it
-//! stands for.
+//! wait for them, on disk, on the bus or in the projector. Beyond the bound, requests of one key
+//! that ended in the same way share a record, which is written when the second ends and says how
+//! many it stands for.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -76,8 +76,7 @@ pub(super) async fn admit(
     is_spoken(&offer, call.dialect(), refused)?;
     let (clamps, demand) = (call.output_field().is_some(), demand(call, &read, &body));
     let on_model = |denied: Denied| denied.on(&read.model);
-    let id = arrival.request;
-    let parcel = Parcel { id, call, read: &read, headers: &headers, body: &body };
+    let parcel = Parcel { id: arrival.request, call, read: &read, headers: &headers, body: &body };
     let chosen = parcel.choose(site, &offer, &mut Vec::new());
     // Rate and money speak before a provider that is out of order.
     let prices = chosen.as_ref().map_or(offer.spec.prices.as_ref(), |choice| choice.way.prices);

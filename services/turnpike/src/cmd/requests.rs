@@ -143,7 +143,8 @@ mod tests {
     fn a_row_shows_the_tokens_of_the_request() {
         let request = json!({
             "at": "2026-11-21T04:00:00.000Z", "key_id": "key_1", "key_name": "ci",
-            "model": "echo-1", "status": 402, "code": "billing_shortfall", "usage": { "input": 17, "output": 23 },
+            "model": "echo-1", "status": 402, "code": "billing_shortfall",
+            "usage": { "input": 17, "output": 23 },
             "cost_usd": "0.01", "latency_ms": 5, "id": "req_1",
         });
         let table = list(&[request], COLUMNS, false);
