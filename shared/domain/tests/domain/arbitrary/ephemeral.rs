@@ -32,8 +32,9 @@ pub(crate) fn draft() -> impl Strategy<Value = EphemeralDraft> {
     )
 }
 
+/// No two keys have tokens of the same id: those who make them draw 122 random bits.
 fn ids() -> impl Strategy<Value = (KeyId, EphemeralId)> {
-    (id().prop_map(KeyId), id().prop_map(EphemeralId))
+    (id(), id()).prop_map(|(key, token)| (KeyId(key), EphemeralId(10 * key + token)))
 }
 
 pub(super) fn event() -> impl Strategy<Value = Event> {

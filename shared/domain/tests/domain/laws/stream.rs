@@ -24,10 +24,13 @@ fn names_follow_keys(state: &Organisation) -> bool {
         .all(|(name, id)| state.keys.get(id).is_some_and(|key| key.profile.name == *name))
 }
 
-/// Events whose repetition says nothing new. A rotation counts secrets, a revocation stops, a
-/// repeated removal has nothing left to remove.
+/// Events whose repetition says nothing new. A rotation counts secrets, a migration turns them, a
+/// revocation stops, a repeated removal has nothing left to remove.
 fn is_idempotent(event: &Event) -> bool {
-    !matches!(event, Event::KeyRotated { .. } | Event::KeyRevoked { .. })
+    !matches!(
+        event,
+        Event::KeyRotated { .. } | Event::KeyRevoked { .. } | Event::KeyMigrated { .. }
+    )
 }
 
 proptest! {
