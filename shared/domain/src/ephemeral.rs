@@ -100,8 +100,8 @@ impl Claims {
         }
     }
 
-    /// The key as the token's holder has it: with the scopes that both have, the earlier end and the
-    /// lower cost limit.
+    /// The key as the token's holder has it: with the scopes that both have, the earlier end and
+    /// the lower cost limit.
     #[must_use]
     pub fn narrowed(&self, key: &Key) -> Key {
         let mut narrowed = key.clone();

@@ -144,9 +144,9 @@ impl Ticket {
         self.opening.lease
     }
 
-    /// Charges it by the tariff of another provider, by which it can cost as much as `reservation` says; `more` is
-    /// what was reserved for that beside what it holds, on the same lease. Its new opening line is
-    /// queued; on a failure nothing has changed.
+    /// Charges it by the tariff of another provider, by which it can cost as much as `reservation`
+    /// says; `more` is what was reserved for that beside what it holds, on the same lease. Its new
+    /// opening line is queued; on a failure nothing has changed.
     ///
     /// # Errors
     /// [`Denial::Overloaded`] if the spool is full.

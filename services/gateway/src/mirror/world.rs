@@ -289,8 +289,8 @@ impl World {
         self.core.set_platform(self.platform.clone());
     }
 
-    /// Opens the credentials of all providers and MCP servers that are not open yet. Routing changes seldom;
-    /// requests find them open.
+    /// Opens the credentials of all providers and MCP servers that are not open yet. Routing
+    /// changes seldom; requests find them open.
     fn publish_credentials(&self) {
         let owned = self.orgs.values().flat_map(|org| org.state.providers.values());
         let providers = self.platform.providers.values().chain(owned);

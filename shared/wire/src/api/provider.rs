@@ -83,8 +83,8 @@ pub struct Provider {
 /// How a provider fares with the gateways that have called it lately.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProviderHealth {
-    /// `healthy`; `degraded`: some gateways pass it over; `down`: all do; `unknown`: none has called
-    /// it lately.
+    /// `healthy`; `degraded`: some gateways pass it over; `down`: all do; `unknown`: none has
+    /// called it lately.
     pub status: String,
     /// Each of these gateways; shown to operators and to the owner of the provider.
     pub gateways: Vec<GatewayHealth>,

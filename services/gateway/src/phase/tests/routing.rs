@@ -247,8 +247,10 @@ fn neighbours_share_requests_by_their_weights() {
         };
         let well = whole();
         let all = vec![well.as_str(); REQUESTS];
+        let both =
+            async { join!(serve(&house.providers[0], &all), serve(&house.providers[1], &all)) };
         tokio::select! {
-            ((), ()) = async { join!(serve(&house.providers[0], &all), serve(&house.providers[1], &all)) } => {}
+            ((), ()) = both => {}
             () = ask => {}
         }
         let mut second = 0;

@@ -1,5 +1,5 @@
-//! T26: random children of random parents; short form: 5,000 of them, full form: a million. None may
-//! what its parent may not, when it is made and whenever it is used.
+//! T26: random children of random parents; short form: 5,000 of them, full form: a million. None
+//! may what its parent may not, when it is made and whenever it is used.
 
 use std::sync::Arc;
 
