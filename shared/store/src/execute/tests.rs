@@ -1,5 +1,7 @@
 //! Commands under a store that fails: each one once, whatever is lost, repeated or late.
 
+mod legacy;
+
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;

@@ -149,5 +149,8 @@ fn totals_of_the_form_without_refused_requests_are_read() {
     old[0] = crate::rows::VERSION;
     assert_eq!(Total::read(&old).unwrap(), total);
     let counted = Total { refused: 3, ..total };
-    assert_eq!(Total::read(&counted.bytes()).unwrap(), counted);
+    let migrated = Total { legacy: 1, legacy_at: NOW, ..counted };
+    for total in [counted, migrated] {
+        assert_eq!(Total::read(&total.bytes()).unwrap(), total);
+    }
 }
