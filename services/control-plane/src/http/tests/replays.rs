@@ -1,4 +1,4 @@
-//! The same Idempotency-Key does the same thing once (T34 in small).
+//! The same Idempotency-Key does the same thing once (T34).
 
 use std::collections::BTreeSet;
 
@@ -29,28 +29,33 @@ async fn a_repetition_answers_the_same_without_the_secret() {
     assert_eq!(other.status, 201, "{}", other.text);
 }
 
+/// T34. Bounds: creation and rotation, each 100 times at once with 20 of another body between.
 #[tokio::test(start_paused = true)]
-async fn many_at_once_make_one_and_show_it_once() {
+#[expect(clippy::print_stdout, reason = "the figures of the target")]
+async fn t34_many_at_once_make_one_and_show_it_once() {
     let house = House::new().await;
     let key = house.key("a").await;
     let rotate = house.path(&format!("/keys/{}/rotate", key["id"].as_str().unwrap()));
-    for (line, made) in [(house.path("/keys"), 201), (rotate, 200)] {
-        let line = format!("POST {line}");
-        let named = [("idempotency-key", "many")];
-        let body = if made == 201 { json!({ "name": "b" }) } else { json!({}) };
-        let named = if made == 201 { named } else { [("idempotency-key", "others")] };
-        let calls =
-            (0..30).map(|_| house.call_with(&house.operator, &line, Some(body.clone()), &named));
-        let all: Vec<Value> = join_all(calls)
-            .await
-            .iter()
-            .map(|got| {
-                assert_eq!(got.status, made, "{}", got.text);
-                got.json()
-            })
-            .collect();
+    let same = [json!({ "name": "b" }), json!({ "overlap_seconds": 60 })];
+    let other = [json!({ "name": "c" }), json!({ "overlap_seconds": 61 })];
+    for (turn, (path, made)) in [(house.path("/keys"), 201), (rotate, 200)].iter().enumerate() {
+        let line = format!("POST {path}");
+        let name = format!("many {turn}");
+        let named = [("idempotency-key", name.as_str())];
+        let call = |place: usize| {
+            let body = if place % 6 == 5 { &other[turn] } else { &same[turn] };
+            house.call_with(&house.operator, &line, Some(body.clone()), &named)
+        };
+        let (done, refused): (Vec<_>, Vec<_>) =
+            join_all((0..120).map(call)).await.into_iter().partition(|got| got.status == *made);
+        assert_eq!((done.len(), refused.len()), (100, 20));
+        for got in refused {
+            got.problem(axum::http::StatusCode::CONFLICT, "idempotency_conflict");
+        }
+        let all: Vec<Value> = done.iter().map(super::Got::json).collect();
         let ids: BTreeSet<&str> = all.iter().map(|key| key["id"].as_str().unwrap()).collect();
         let secrets = all.iter().filter(|key| key.get("secret").is_some()).count();
+        println!("T34: 120 calls, {} effect, {secrets} secret, 20 conflicts", ids.len());
         assert_eq!((ids.len(), secrets), (1, 1));
     }
 }

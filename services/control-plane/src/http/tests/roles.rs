@@ -16,7 +16,7 @@ use crate::bootstrap::fresh;
 use crate::http::routes;
 use crate::order;
 
-const ROLES: [&str; 5] = ["viewer", "member", "admin", "owner", "operator"];
+pub(super) const ROLES: [&str; 5] = ["viewer", "member", "admin", "owner", "operator"];
 
 /// The least role that each route of changes lets through; what is not here reads.
 fn least(id: &str) -> Option<&'static str> {
@@ -34,7 +34,7 @@ fn least(id: &str) -> Option<&'static str> {
         | "topUp"
         | "fenceGateway" => "operator",
         "changeOrg" | "inviteMember" | "changeMember" | "removeMember" => "owner",
-        "releaseLostHolds" | "createProject" | "changeProject" | "deleteProject"
+        "releaseLostHolds" | "createProject" | "changeProject" | "deleteProject" | "importKeys"
         | "createProvider" | "changeProvider" | "deleteProvider" | "createJoinToken"
         | "removeGateway" => "admin",
         "createKey"
@@ -46,6 +46,7 @@ fn least(id: &str) -> Option<&'static str> {
         | "revokeKey"
         | "activateKey"
         | "revealKey"
+        | "migrateKey"
         | "issueEphemeralToken"
         | "revokeEphemeralToken"
         | "createToken"
@@ -74,7 +75,7 @@ fn rank(role: &str) -> usize {
 }
 
 /// Bodies that each route takes, so that nothing but the role is in the way.
-fn body(id: &str) -> Option<Value> {
+pub(super) fn body(id: &str) -> Option<Value> {
     Some(match id {
         "createOrg" | "createKey" | "createProject" | "createPlan" | "createJoinToken" => {
             json!({ "name": "new" })
@@ -95,7 +96,7 @@ fn body(id: &str) -> Option<Value> {
     })
 }
 
-struct Things {
+pub(super) struct Things {
     key: String,
     project: String,
     plan: String,
@@ -107,7 +108,7 @@ struct Things {
 }
 
 impl Things {
-    async fn new(house: &House) -> Self {
+    pub(super) async fn new(house: &House) -> Self {
         let id = |value: Value| value["id"].as_str().unwrap().to_owned();
         let provider = json!({ "name": "p", "kind": "openai", "base_url": "https://p.example" });
         let shared = house.call(&house.operator, "POST /providers", Some(provider.clone())).await;
@@ -128,7 +129,7 @@ impl Things {
         }
     }
 
-    fn fill(&self, org: &str, path: &str) -> String {
+    pub(super) fn fill(&self, org: &str, path: &str) -> String {
         let provider = if path.starts_with("/orgs") { &self.provider } else { &self.shared };
         path.replace("{org}", org)
             .replace("{key}", &self.key)
