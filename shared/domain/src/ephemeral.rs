@@ -133,9 +133,7 @@ impl Ended {
     #[must_use]
     pub const fn sentence(self) -> &'static str {
         match self {
-            Self::Key(Denial::KeyDisabled) => {
-                "The API key of this ephemeral token is switched off."
-            }
+            Self::Key(Denial::KeyDisabled) => "The API key of this token is switched off.",
             Self::Key(Denial::KeyExpired) => "The API key of this ephemeral token has expired.",
             Self::Key(_) => "The API key of this ephemeral token was revoked.",
             Self::KeyGone => "The API key of this ephemeral token was rotated or deleted.",
