@@ -208,6 +208,7 @@ class Desk:
                     "name": f"{name}-{dialect}",
                     "kind": dialect,
                     "base_url": self.house.echo_url,
+                    "max_failures": 0,
                     **extra.get(name, {}),
                 }
                 if name in script:

@@ -58,6 +58,7 @@ def house():
                 "headers": {"x-echo-script": script},
                 "answer_timeout_ms": WAIT_MS,
                 "idle_timeout_ms": WAIT_MS,
+                "max_failures": 0,
             }
             running.call("POST", "/providers", provider)
             add_model(running, f"dear-{name}", "echo-1", DEAR, provider=name)

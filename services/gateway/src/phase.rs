@@ -3,6 +3,7 @@
 //! What is absent here: a database, a lock that another core holds, a figure about money. Rules are
 //! the domain's, state is the core's and the lane's; a phase asks them and does what they say.
 
+mod address;
 pub mod admit;
 mod budget;
 mod forward;
@@ -87,7 +88,7 @@ pub async fn answer(
     let id = RequestId(entropy::id(site.core.now()));
     let started_us = site.core.clock().boot_us();
     let trusted = &site.core.options().trusted_proxies;
-    let address = identify::address(peer, request.headers(), trusted);
+    let address = address::address(peer, request.headers(), trusted);
     let (mut head, mut body) = request.into_parts();
     // Taken, so that nobody after this function sees a key in its query.
     let uri = std::mem::take(&mut head.uri);

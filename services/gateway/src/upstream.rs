@@ -203,7 +203,7 @@ impl Pool {
     pub fn remote(&self, described: Described<'_>) -> Result<Rc<Remote>, Unusable> {
         let Described { id, owner, spec } = described;
         let mut remotes = self.remotes.borrow_mut();
-        if let Some(remote) = remotes.get(&id).filter(|remote| remote.is_as(spec)) {
+        if let Some(remote) = remotes.get(&id).filter(|remote| stands(&remote.spec, spec)) {
             return Ok(Rc::clone(remote));
         }
         let Shared { connector, healths, core, .. } = &*self.shared;
@@ -244,6 +244,14 @@ impl Pool {
             !idle.is_empty() || remote.running.get() > 0
         });
     }
+}
+
+/// Whether what is known of a provider, and the connections to it, are good for `new` as well.
+fn stands(old: &ProviderSpec, new: &ProviderSpec) -> bool {
+    *old.base_url == *new.base_url
+        && old.max_concurrency == new.max_concurrency
+        && old.max_failures == new.max_failures
+        && old.tls_roots == new.tls_roots
 }
 
 /// One of the requests that may run at a time.
@@ -318,14 +326,6 @@ impl Remote {
 
     fn max_failures(&self) -> u32 {
         self.spec.max_failures
-    }
-
-    /// Whether what this was made of still stands.
-    fn is_as(&self, spec: &ProviderSpec) -> bool {
-        *self.spec.base_url == *spec.base_url
-            && self.spec.max_concurrency == spec.max_concurrency
-            && self.spec.max_failures == spec.max_failures
-            && self.spec.tls_roots == spec.tls_roots
     }
 
     async fn slot(self: &Rc<Self>, places: &Arc<Semaphore>) -> Result<Slot, Failure> {

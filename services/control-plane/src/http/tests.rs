@@ -15,6 +15,7 @@ mod platform;
 mod replays;
 mod requests;
 mod roles;
+mod routing;
 mod tenants;
 
 use std::sync::Arc;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use turnpike_domain::id::EpochId;
+use turnpike_bus::seam::Bus;
+use turnpike_domain::id::{EpochId, GatewayId};
 use turnpike_runtime::clock::{Clock, SharedClock, deadline};
 use turnpike_runtime::entropy;
 use turnpike_runtime::metrics::Metrics;
@@ -19,7 +20,7 @@ use super::folder::Folder;
 use super::{Parts, StartError, machine};
 use crate::audit::Audit;
 use crate::board::Board;
-use crate::config::KeyOptions;
+use crate::config::{Config, KeyOptions};
 use crate::core::Core;
 use crate::lane::{Epoch, Room, take_over_all};
 use crate::lease::{LeaseMetrics, LeaseParts, Leases, Runs};
@@ -86,9 +87,7 @@ impl Standing {
         board.watch(&core, config.spool.max_bytes, metrics);
         let healths = watched(config.cores(), &clock, &tasks, metrics);
         let receipts = Receipts::new(board.clone(), healths.clone(), joined.org);
-        let (sending, sender) = (receipts.clone(), (joined.gateway, epoch));
-        let sending = sending.run(Arc::clone(&bus), Arc::clone(&clock), sender, tasks.stopping());
-        tasks.spawn("receipts", sending);
+        send(&receipts, &bus, &clock, (joined.gateway, epoch), &tasks);
         let mirror = Mirror::new(MirrorParts {
             core: Arc::clone(&core),
             world,
@@ -104,8 +103,7 @@ impl Standing {
         });
         tasks.spawn("mirror", mirror.run(tasks.stopping()));
 
-        let lanes = u64::try_from(config.cores().get()).unwrap_or(u64::MAX);
-        let room = Room::new(config.spool.max_bytes, lanes);
+        let room = room(&config);
         let spool = folder.spool(joined.gateway).map_err(machine("the spool"))?;
         let older = take_over_all(&spool.path, room.lane_bytes()).map_err(machine("the spool"))?;
         let damaged =
@@ -131,6 +129,24 @@ impl Standing {
             folder,
         })
     }
+}
+
+/// What the lanes may keep on disk.
+fn room(config: &Config) -> Room {
+    Room::new(config.spool.max_bytes, u64::try_from(config.cores().get()).unwrap_or(u64::MAX))
+}
+
+/// Begins to send receipts.
+fn send(
+    receipts: &Receipts,
+    bus: &Arc<dyn Bus>,
+    clock: &SharedClock,
+    sender: (GatewayId, EpochId),
+    tasks: &Tasks,
+) {
+    let sending = receipts.clone();
+    let sending = sending.run(Arc::clone(bus), Arc::clone(clock), sender, tasks.stopping());
+    tasks.spawn("receipts", sending);
 }
 
 /// How providers fare, with nothing told yet.

@@ -15,6 +15,7 @@ use turnpike_runtime::metrics::Metrics;
 use turnpike_wire::heartbeat::{CircuitState, MAX_PROVIDERS, ProviderHealth};
 
 use super::circuit::{Circuit, State};
+use super::stands;
 use history::{History, LATENCIES, place, time_us};
 
 /// How often the counts are noted, so that a minute can be told from all of time.
@@ -64,9 +65,9 @@ pub struct Healths {
 }
 
 struct Known {
+    spec: ProviderSpec,
     health: Arc<Health>,
-    /// How many requests may run, and their places.
-    places: Option<(u32, Arc<Semaphore>)>,
+    places: Option<Arc<Semaphore>>,
     called_ms: u64,
 }
 
@@ -83,26 +84,21 @@ impl Healths {
         Self { known: Arc::default(), cores }
     }
 
-    /// The health of a provider, and the places for its requests.
+    /// The health of a provider, and the places for its requests. One that was described anew
+    /// begins anew: what failed may have been mended.
     pub(super) fn of(&self, id: ProviderId, owner: Option<OrgId>, spec: &ProviderSpec) -> Shares {
         let mut known = self.lock();
         let fresh = || Known {
+            spec: spec.clone(),
             health: Arc::new(Health::new(owner, &spec.name, self.cores)),
-            places: None,
+            places: places(spec.max_concurrency),
             called_ms: 0,
         };
         let entry = known.entry(id).or_insert_with(fresh);
-        if *entry.health.name != *spec.name {
+        if !stands(&entry.spec, spec) || entry.spec.name != spec.name {
             *entry = fresh();
         }
-        let most = spec.max_concurrency;
-        if entry.places.as_ref().map_or(0, |(places, _)| *places) != most {
-            let places = usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS);
-            let places = places.min(Semaphore::MAX_PERMITS);
-            entry.places = (most > 0).then(|| (most, Arc::new(Semaphore::new(places))));
-        }
-        let places = entry.places.as_ref().map(|(_, places)| Arc::clone(places));
-        Shares { health: Arc::clone(&entry.health), places }
+        Shares { health: Arc::clone(&entry.health), places: entry.places.clone() }
     }
 
     /// Notes the counts at `now_ms`, and forgets who was not called for long.
@@ -163,6 +159,12 @@ impl Healths {
     fn lock(&self) -> MutexGuard<'_, HashMap<ProviderId, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The requests that may run at a time; `None`: no limit.
+fn places(most: u32) -> Option<Arc<Semaphore>> {
+    let places = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+    (most > 0).then(|| Arc::new(Semaphore::new(places)))
 }
 
 impl Health {

@@ -101,8 +101,12 @@ fn where_every_provider_is_passed_over_the_caller_is_told_when_to_come_back() {
         let once = [busy];
         join!(serve(&house.providers[0], &once), ask);
         assert!(matches!(house.circuit(&core, 0), State::Open { .. }));
-        // Only what was sent to somebody is booked.
-        assert_eq!(house.booked().await.len(), 1);
+        // Only what was sent to somebody is metered.
+        let records = house.booked().await;
+        assert_eq!(
+            records.iter().map(|record| record.unmetered).collect::<Vec<_>>(),
+            [false, true]
+        );
         assert_eq!(house.lane.open_requests(), 0);
     });
 }
@@ -247,12 +251,9 @@ fn neighbours_share_requests_by_their_weights() {
         };
         let well = whole();
         let all = vec![well.as_str(); REQUESTS];
-        let both =
-            async { join!(serve(&house.providers[0], &all), serve(&house.providers[1], &all)) };
-        tokio::select! {
-            ((), ()) = both => {}
-            () = ask => {}
-        }
+        let [first, second] = &house.providers;
+        let provide = async { join!(serve(first, &all), serve(second, &all)) };
+        tokio::select! { ((), ()) = provide => {}, () = ask => {} }
         let mut second = 0;
         let mut seen = 0;
         while seen < REQUESTS {
