@@ -291,6 +291,7 @@ class House:
             "TURNPIKE_LISTEN": f"127.0.0.1:{port}",
             "TURNPIKE_ADMIN_LISTEN": f"127.0.0.1:{admin}",
             "TURNPIKE_FIRST_START_WRITE_TO": f"{self.folder}/first",
+            "TURNPIKE_ALLOW_PRIVATE": "true",
             **self.shared_keys,
             **self.own_keys,
             **self._login("control-plane"),

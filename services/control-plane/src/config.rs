@@ -32,6 +32,8 @@ pub struct ControlPlaneOptions {
     pub max_body_bytes: usize,
     /// The most milliseconds to finish open requests when stopping.
     pub drain_ms: u64,
+    /// Whether MCP servers that are asked for their tools may stand on private addresses.
+    pub allow_private: bool,
     /// What a control plane does on an empty store.
     pub first_start: FirstStartOptions,
     /// Keys.
@@ -108,6 +110,7 @@ impl Default for ControlPlaneOptions {
             // A bulk import is the largest body; anything else is far smaller.
             max_body_bytes: 8 << 20,
             drain_ms: 10_000,
+            allow_private: false,
             first_start: FirstStartOptions::default(),
             keys: KeyOptions::default(),
             log: TelemetryOptions::default(),

@@ -12,6 +12,7 @@ mod figures;
 mod finish;
 mod gateways;
 mod keys;
+mod mcp_servers;
 mod members;
 mod models;
 mod notices;
@@ -109,6 +110,7 @@ pub(crate) fn routes() -> Vec<Route> {
         gateways::routes(),
         release::routes(),
         providers::routes(),
+        mcp_servers::routes(),
         wallet::routes(),
         events::routes(),
         audit::routes(),

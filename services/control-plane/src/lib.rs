@@ -10,6 +10,7 @@ pub mod directory;
 mod heartbeat;
 mod http;
 mod internal;
+mod mcp;
 mod openapi;
 pub mod order;
 pub mod password;

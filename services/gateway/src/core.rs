@@ -12,12 +12,12 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use turnpike_domain::admit::{Denial, key_works};
 use turnpike_domain::id::{GatewayId, OrgId};
-use turnpike_domain::secret::{PublicId, SecretKind};
+use turnpike_domain::secret::{PublicId, Sealed, SecretKind};
 use turnpike_domain::state::{Key, LimitStatus, Platform, Provider};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::metrics::Metrics;
-use turnpike_wire::seal::SealingKeys;
+use turnpike_wire::seal::{Purpose, SealingKeys};
 use turnpike_wire::secret::{Legacy, Peppers, Presented};
 
 pub use denied::Denied;
@@ -39,6 +39,7 @@ pub struct Core {
     options: ServeOptions,
     peppers: Peppers,
     decisions: SealingKeys,
+    sessions: SealingKeys,
     gateway: GatewayId,
     pub(crate) table: Table,
     platform: ArcSwap<Platform>,
@@ -85,11 +86,13 @@ impl Core {
         gateway: GatewayId,
     ) -> Self {
         let freshness = Freshness::new(&*clock);
+        let sessions = decisions.also_for(Purpose::McpSession);
         Self {
             clock,
             options,
             peppers,
             decisions,
+            sessions,
             gateway,
             table: Table::default(),
             platform: ArcSwap::default(),
@@ -150,7 +153,12 @@ impl Core {
     /// The API key of a provider; `None` if it has none, or if it could not be opened.
     #[must_use]
     pub fn credential(&self, provider: &Provider) -> Option<ProviderCredential> {
-        let sealed = provider.spec.credential.as_ref()?;
+        self.opened(provider.spec.credential.as_ref()?)
+    }
+
+    /// A credential that was sealed; `None` if it could not be opened.
+    #[must_use]
+    pub fn opened(&self, sealed: &Sealed) -> Option<ProviderCredential> {
         self.credentials.load().get(&sealed.0).cloned()
     }
 
@@ -201,6 +209,20 @@ impl Core {
     #[must_use]
     pub fn denied(&self, denial: Denial) -> Denied {
         Denied::new(denial, self.now())
+    }
+
+    /// What seals the names of MCP sessions.
+    pub(crate) const fn sessions(&self) -> &SealingKeys {
+        &self.sessions
+    }
+
+    /// Whether a request with this entry would still be let in now.
+    pub(crate) fn still_works(&self, entry: &Entry) -> bool {
+        let ids = entry.key.previous.iter().map(|previous| previous.secret.public_id);
+        let ids = std::iter::once(entry.key.secret.public_id).chain(ids);
+        let now = self.now();
+        let mut works = ids.filter_map(|id| Some((self.table.get(&id)?, id)));
+        works.any(|(slot, id)| key_works(&slot.key, id, now).is_ok())
     }
 
     /// What seals decisions.

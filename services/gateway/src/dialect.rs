@@ -3,6 +3,7 @@
 pub mod anthropic;
 mod figures;
 pub mod gemini;
+pub mod mcp;
 pub mod openai;
 mod place;
 mod routes;
@@ -32,6 +33,8 @@ pub enum Dialect {
     Anthropic,
     /// Google's Gemini.
     Gemini,
+    /// MCP.
+    Mcp,
 }
 
 /// A call that goes to a provider.
@@ -82,6 +85,8 @@ pub struct Problem<'a> {
     pub retry_after_s: Option<u32>,
     /// The figures behind it, as a JSON object.
     pub metadata: serde_json::Value,
+    /// What an answer in JSON-RPC needs besides.
+    pub reply: Option<&'a mcp::Reply>,
 }
 
 impl Dialect {
@@ -92,16 +97,18 @@ impl Dialect {
             Self::OpenAi => "OpenAI",
             Self::Anthropic => "Anthropic",
             Self::Gemini => "Gemini",
+            Self::Mcp => "MCP",
         }
     }
 
-    /// The kind of provider that speaks it.
+    /// The kind of provider that speaks it; MCP servers are no providers of models.
     #[must_use]
-    pub const fn spoken_by(self) -> ProviderKind {
+    pub const fn spoken_by(self) -> Option<ProviderKind> {
         match self {
-            Self::OpenAi => ProviderKind::OpenAi,
-            Self::Anthropic => ProviderKind::Anthropic,
-            Self::Gemini => ProviderKind::Gemini,
+            Self::OpenAi => Some(ProviderKind::OpenAi),
+            Self::Anthropic => Some(ProviderKind::Anthropic),
+            Self::Gemini => Some(ProviderKind::Gemini),
+            Self::Mcp => None,
         }
     }
 
@@ -110,7 +117,7 @@ impl Dialect {
     pub const fn takes_comments(self) -> bool {
         match self {
             Self::OpenAi | Self::Anthropic => true,
-            Self::Gemini => false,
+            Self::Gemini | Self::Mcp => false,
         }
     }
 
@@ -121,6 +128,7 @@ impl Dialect {
             Self::OpenAi => openai::error_body(problem),
             Self::Anthropic => anthropic::error_body(problem),
             Self::Gemini => gemini::error_body(problem),
+            Self::Mcp => mcp::error_body(problem),
         }
     }
 }
@@ -133,6 +141,16 @@ impl Call {
             Self::OpenAi(_) => Dialect::OpenAi,
             Self::Anthropic(_) => Dialect::Anthropic,
             Self::Gemini(_) => Dialect::Gemini,
+        }
+    }
+
+    /// The kind of provider that it goes to.
+    #[must_use]
+    pub const fn provider_kind(self) -> ProviderKind {
+        match self {
+            Self::OpenAi(_) => ProviderKind::OpenAi,
+            Self::Anthropic(_) => ProviderKind::Anthropic,
+            Self::Gemini(_) => ProviderKind::Gemini,
         }
     }
 
@@ -296,5 +314,6 @@ pub(crate) fn problem(denial: Denial, status: u16) -> Problem<'static> {
         request: RequestId(1),
         retry_after_s: None,
         metadata: serde_json::json!({"retryable": false, "limit": 7, "held": null}),
+        reply: None,
     }
 }

@@ -44,13 +44,32 @@ const ANTHROPIC_UP: &str = "anthropic-";
 
 /// What comes down. Not on the list, among others: `set-cookie`, `server`, the provider's rate
 /// limits, and the names of its account and of its own request.
-const DOWN: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_DISPOSITION, CACHE_CONTROL];
+const DOWN: [HeaderName; 5] =
+    [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_DISPOSITION, CACHE_CONTROL, MCP_SESSION];
+
+/// Names a session of MCP. What goes down is the gateway's own name of it.
+pub const MCP_SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// What an MCP server gets of the caller's headers, besides those of the parameters of tools.
+const UP_TO_MCP: [HeaderName; 10] = [
+    ACCEPT,
+    CONTENT_TYPE,
+    USER_AGENT,
+    HeaderName::from_static("mcp-protocol-version"),
+    HeaderName::from_static("mcp-method"),
+    HeaderName::from_static("mcp-name"),
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
+];
+/// What the headers begin with that repeat parameters of a tool (MCP 2026-07-28).
+const MCP_PARAM: &str = "mcp-param-";
 
 /// The header in which a dialect's SDKs look for the name of a request.
 #[must_use]
 pub const fn sdk_request_id(dialect: Dialect) -> HeaderName {
     match dialect {
-        Dialect::OpenAi | Dialect::Gemini => HeaderName::from_static("x-request-id"),
+        Dialect::OpenAi | Dialect::Gemini | Dialect::Mcp => HeaderName::from_static("x-request-id"),
         Dialect::Anthropic => HeaderName::from_static("request-id"),
     }
 }
@@ -67,13 +86,25 @@ pub fn upward(dialect: Dialect, from: &HeaderMap) -> HeaderMap {
     };
     UP.iter().for_each(&mut pass);
     match dialect {
-        Dialect::OpenAi => {}
+        Dialect::OpenAi | Dialect::Mcp => {}
         Dialect::Anthropic => {
             let own = from.keys().filter(|name| name.as_str().starts_with(ANTHROPIC_UP));
             own.for_each(&mut pass);
         }
         Dialect::Gemini => GOOGLE_UP.iter().for_each(&mut pass),
     }
+    from.get_all(CONNECTION).iter().for_each(|listed| remove_listed(&mut to, listed));
+    to
+}
+
+/// The caller's headers that an MCP server gets.
+#[must_use]
+pub fn upward_to_mcp(from: &HeaderMap) -> HeaderMap {
+    let passes =
+        |name: &HeaderName| UP_TO_MCP.contains(name) || name.as_str().starts_with(MCP_PARAM);
+    let kept = from.iter().filter(|(name, _)| passes(name));
+    let mut to: HeaderMap = HeaderMap::new();
+    to.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
     from.get_all(CONNECTION).iter().for_each(|listed| remove_listed(&mut to, listed));
     to
 }

@@ -10,6 +10,7 @@ mod forward;
 mod identify;
 mod leftover;
 mod linger;
+mod mcp;
 mod note;
 mod observe;
 mod route;
@@ -24,13 +25,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::CONNECTION;
-use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use turnpike_domain::admit::Denial;
 use turnpike_domain::id::RequestId;
 use turnpike_runtime::entropy;
 use turnpike_runtime::tasks::Tasks;
 
+pub use mcp::Watch;
 pub use observe::Observer;
 
 use crate::body::{self, Budget, ReadError, ReadLimits};
@@ -94,7 +97,8 @@ pub async fn answer(
     let uri = std::mem::take(&mut head.uri);
     let sent = Sent { headers: &head.headers, query: uri.query().unwrap_or_default() };
     let Place { dialect, target } = place(&head.method, uri.path(), sent);
-    let problem = strict::problem(head.version, &head.headers);
+    let version = head.version;
+    let problem = strict::problem(version, &head.headers);
     let entry = match problem {
         None => identify::identify(&site.core, dialect, sent),
         Some(problem) => Err(site.core.denied(Denial::InvalidRequest).with_message(problem)),
@@ -103,13 +107,13 @@ pub async fn answer(
         Ok(entry) => {
             let arrival = Arrival { request: id, started_us, entry, address, model: None };
             let asked = Asked { dialect, target, query: uri.query().unwrap_or_default() };
-            handle(&site, arrival, asked, head.headers, &mut body).await
+            handle(&site, arrival, asked, head, &mut body).await
         }
         Err(denied) => Err(denied),
     };
     let mut response = handled.unwrap_or_else(|denied| {
         // Who was too slow is not waited for; HTTP/2 closes one stream, not the connection.
-        if denied.denial != Denial::RequestTimeout && head.version != Version::HTTP_2 {
+        if denied.denial != Denial::RequestTimeout && version != Version::HTTP_2 {
             leftover::read_on(&site, body);
         }
         site.lane.tally.denied(denied.denial);
@@ -117,7 +121,7 @@ pub async fn answer(
         note::refused(&site, (id, started_us), &denied, &decision);
         respond::denied(dialect, &denied, id, &decision)
     });
-    if problem.is_some() && head.version != Version::HTTP_2 {
+    if problem.is_some() && version != Version::HTTP_2 {
         // Where such a request ends is just what two readers could disagree about.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -132,7 +136,7 @@ async fn handle(
     site: &Rc<Site>,
     mut arrival: Arrival,
     asked: Asked<'_>,
-    headers: HeaderMap,
+    head: Parts,
     body: &mut Incoming,
 ) -> Result<Response<Outgoing>, Denied> {
     let core = &*site.core;
@@ -153,16 +157,14 @@ async fn handle(
             let own = respond::own_key(core, &site.leases, &arrival.entry).await;
             Ok(note::answered(site, &arrival, own))
         }
+        Target::Mcp(server) => mcp::serve(site, arrival, server, head, body).await,
         Target::Call(call, _) => {
-            let limits = ReadLimits {
-                max_bytes: core.options().max_body_bytes,
-                timeout_ms: core.options().body_timeout_ms,
-            };
             let mut hold = site.bodies.hold();
-            let read = body::read(&headers, body, limits, &mut hold, &**core.clock()).await;
+            let (limits, clock) = (limits(core), &**core.clock());
+            let read = body::read(&head.headers, body, limits, &mut hold, clock).await;
             let body =
                 read.map_err(|error| refused(denial_of(&error)).with_message(error.to_string()))?;
-            let job = admit::admit(site, arrival, call, headers, (body, hold)).await?;
+            let job = admit::admit(site, arrival, call, head.headers, (body, hold)).await?;
             if let Err(denial) = site.lane.written().await {
                 let denied = job.denied(denial, core.now());
                 settle::fail(job.admitted, &denied, true);
@@ -171,6 +173,12 @@ async fn handle(
             linger::linger(site, job).await
         }
     }
+}
+
+/// What a body may take.
+fn limits(core: &Core) -> ReadLimits {
+    let options = core.options();
+    ReadLimits { max_bytes: options.max_body_bytes, timeout_ms: options.body_timeout_ms }
 }
 
 const fn denial_of(error: &ReadError) -> Denial {

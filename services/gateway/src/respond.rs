@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ use crate::core::{Core, Denied, Entry};
 use crate::dialect::{Dialect, Problem};
 use crate::headers;
 use crate::lease::{Leases, Left};
-use crate::phase::Observer;
+use crate::phase::{Observer, Watch};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -34,6 +34,7 @@ pub struct Outgoing(Kind);
 enum Kind {
     Whole(Full<Bytes>),
     Stream(Box<Relay<Observer>>),
+    Mcp(Box<Relay<Watch>>),
 }
 
 impl Outgoing {
@@ -47,6 +48,12 @@ impl Outgoing {
     #[must_use]
     pub fn stream(relay: Relay<Observer>) -> Self {
         Self(Kind::Stream(Box::new(relay)))
+    }
+
+    /// An MCP server's answer that is still coming.
+    #[must_use]
+    pub fn mcp(relay: Relay<Watch>) -> Self {
+        Self(Kind::Mcp(Box::new(relay)))
     }
 }
 
@@ -63,6 +70,7 @@ impl Body for Outgoing {
                 Pin::new(bytes).poll_frame(context).map_err(|never| match never {})
             }
             Kind::Stream(relay) => Pin::new(relay.as_mut()).poll_frame(context),
+            Kind::Mcp(relay) => Pin::new(relay.as_mut()).poll_frame(context),
         }
     }
 
@@ -70,6 +78,7 @@ impl Body for Outgoing {
         match &self.0 {
             Kind::Whole(bytes) => bytes.is_end_stream(),
             Kind::Stream(relay) => relay.is_end_stream(),
+            Kind::Mcp(relay) => relay.is_end_stream(),
         }
     }
 
@@ -77,6 +86,7 @@ impl Body for Outgoing {
         match &self.0 {
             Kind::Whole(bytes) => bytes.size_hint(),
             Kind::Stream(relay) => relay.size_hint(),
+            Kind::Mcp(relay) => relay.size_hint(),
         }
     }
 }
@@ -99,12 +109,16 @@ pub fn denied(
         request,
         retry_after_s: denied.retry_after_s,
         metadata: metadata(denied, decision),
+        reply: denied.reply.as_deref(),
     };
     let mut response = Response::new(Outgoing::whole(dialect.error_body(&problem)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     let map = response.headers_mut();
     map.insert(CONTENT_TYPE, JSON);
     map.insert(headers::ERROR_CODE, HeaderValue::from_static(denied.denial.code()));
+    if dialect == Dialect::Mcp {
+        challenge(status, map);
+    }
     // SDKs go by the status: they would never retry a 402 and always a 429, whichever the
     // organisation chose for money, and always a 408.
     if matches!(denied.denial.status(), 402 | 408) {
@@ -118,6 +132,15 @@ pub fn denied(
         map.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// What HTTP asks for beside a status, and MCP's clients read: RFC 9110, 11.6.1 and 15.5.6.
+fn challenge(status: u16, map: &mut HeaderMap) {
+    match status {
+        401 => map.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+        405 => map.insert(ALLOW, HeaderValue::from_static("POST, GET, DELETE")),
+        _ => None,
+    };
 }
 
 /// What stands behind a refusal; the limit's figures are there if a limit stood against it.

@@ -26,8 +26,6 @@ use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_runtime::connector::{ConnectError, Connector, TlsError, Transport};
 use turnpike_runtime::tasks::Tasks;
 
-use crate::phase::admit::Admitted;
-
 pub use answer::AnswerBody;
 pub use broken::Broken;
 use circuit::Window;
@@ -112,6 +110,12 @@ pub struct Described<'a> {
     pub owner: Option<OrgId>,
     /// How it is called.
     pub spec: &'a ProviderSpec,
+}
+
+/// The right to one call. Only the rules give it, and it is told when the first byte may leave.
+pub trait Right {
+    /// The other side may get the request from now on.
+    fn sent(&self);
 }
 
 /// The connections of one core.
@@ -291,7 +295,7 @@ impl Remote {
     /// [`Failure`], which knows whether the provider may have got the request.
     pub async fn send(
         self: &Rc<Self>,
-        admitted: &Admitted,
+        right: &impl Right,
         path: &str,
         request: Request<Bytes>,
         bounds: Bounds,
@@ -308,7 +312,7 @@ impl Remote {
                 // Apart, because it needs much room, and few requests need it.
                 None => Box::pin(self.connect(bounds.connect_timeout_ms)).await?,
             };
-            admitted.sent();
+            right.sent();
             match self.exchange(connection, path, &request, bounds).await {
                 Err(Refused::Unsent(_)) if !fresh => {}
                 exchanged => return Ok(exchanged?.into_answer(slot)),
@@ -369,8 +373,9 @@ impl Remote {
         request: &Request<Bytes>,
         bounds: Bounds,
     ) -> Result<Exchanged, Refused> {
-        let (headers, body) = (request.headers(), request.body());
-        head::write(&mut connection.head, &self.origin, path, headers, body.len());
+        let (target, headers) = ((request.method(), path), request.headers());
+        let body = request.body();
+        head::write(&mut connection.head, &self.origin, target, headers, body.len());
         let patience = Patience { clock: &*self.shared.clock, limit_ms: bounds.answer_timeout_ms };
         match connection.exchange(body, patience).await {
             Ok(head) => Ok(Exchanged { connection, head }),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use turnpike_domain::limit::Account;
-use turnpike_domain::state::{Organisation, Wallet};
+use turnpike_domain::state::{McpServer, McpServerSpec, Organisation, Wallet};
 
 /// Later than any time.
 const KNOWN: i64 = i64::MAX;
@@ -40,6 +40,13 @@ impl OrgView {
         organisation.settings = state.settings;
         organisation.projects.clone_from(&state.projects);
         organisation.providers.clone_from(&state.providers);
+        // Which tools a server has is for people to choose from; here nobody reads it.
+        let bare = |server: &McpServer| {
+            let spec = McpServerSpec { catalogue: None, ..server.spec.clone() };
+            McpServer { spec, seq: server.seq }
+        };
+        let servers = state.mcp_servers.iter();
+        organisation.mcp_servers = servers.map(|(id, server)| (*id, bare(server))).collect();
         let (topped_up, exhausted) = (state.wallet.topped_up, state.wallet.exhausted);
         organisation.wallet = Wallet { topped_up, exhausted, top_ups: Vec::new() };
         let caps = state.caps.iter().filter(|((account, _), _)| few(account));

@@ -47,6 +47,8 @@ enum Command {
     Model(Noun<cmd::model::Model>),
     /// Where models are served
     Provider(Noun<cmd::provider::Provider>),
+    /// MCP servers that keys may reach, and their tools
+    Mcp(Noun<cmd::mcp::Mcp>),
     /// The organisation's own money
     Wallet(Noun<cmd::wallet::Wallet>),
     /// Management tokens
@@ -87,6 +89,7 @@ impl Cli {
             Command::Plan(noun) => Box::pin(noun.run()).await,
             Command::Model(noun) => Box::pin(noun.run()).await,
             Command::Provider(noun) => Box::pin(noun.run()).await,
+            Command::Mcp(noun) => Box::pin(noun.run()).await,
             Command::Wallet(noun) => Box::pin(noun.run()).await,
             Command::Token(noun) => Box::pin(noun.run()).await,
             Command::Gateway(noun) => Box::pin(noun.run()).await,

@@ -7,6 +7,7 @@ pub(crate) mod echo;
 pub(crate) mod events;
 pub(crate) mod gateway;
 pub(crate) mod key;
+pub(crate) mod mcp;
 pub(crate) mod me;
 pub(crate) mod member;
 pub(crate) mod model;

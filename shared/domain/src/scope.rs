@@ -197,6 +197,12 @@ impl McpScope {
         self.server(server) && self.tools.get(server).is_none_or(|tools| tools.contains(tool))
     }
 
+    /// Whether only some tools of `server` may be listed and called.
+    #[must_use]
+    pub fn names_tools(&self, server: &str) -> bool {
+        self.tools.contains_key(server)
+    }
+
     /// Whether this allows nothing that `other` does not allow, whatever servers exist.
     #[must_use]
     pub fn within(&self, other: &Self) -> bool {

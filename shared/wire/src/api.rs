@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod import;
 pub mod input;
 pub mod key;
+pub mod mcp;
 pub mod member;
 pub mod model;
 pub mod notice;

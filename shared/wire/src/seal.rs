@@ -30,6 +30,8 @@ pub enum Purpose {
     Session,
     /// Why a gateway refused a request: opened by the control plane when somebody asks.
     Decision,
+    /// A server's name of an MCP session: opened by gateways.
+    McpSession,
 }
 
 /// The keys of one purpose: the newest seals, all of them open. Who is not to open a purpose is
@@ -100,6 +102,12 @@ impl SealingKeys {
         Ok(Self { purpose, newest, older: keys })
     }
 
+    /// The same keys for another purpose of whoever holds them.
+    #[must_use]
+    pub fn also_for(&self, purpose: Purpose) -> Self {
+        Self { purpose, ..self.clone() }
+    }
+
     /// Seals `plain`. The nonce must be fresh random bytes: with 24 of them none comes twice.
     ///
     /// # Errors
@@ -141,6 +149,7 @@ fn associated(purpose: Purpose, version: [u8; VERSION_BYTES]) -> Vec<u8> {
         Purpose::PasswordHash => b"turnpike password hash ",
         Purpose::Session => b"turnpike session ",
         Purpose::Decision => b"turnpike decision ",
+        Purpose::McpSession => b"turnpike mcp session ",
     };
     [label, &version].concat()
 }

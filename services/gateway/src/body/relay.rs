@@ -25,6 +25,10 @@ pub trait Tap: Unpin + 'static {
     fn pass(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>);
     /// The answer is whole. May give on some last bytes. Called at most once.
     fn complete(&mut self, out: &mut VecDeque<Bytes>);
+    /// Nothing more may pass: the answer ends here as if it were whole.
+    fn is_over(&self) -> bool {
+        false
+    }
     /// The provider broke off, or was silent for too long. Called at most once.
     fn cut(&mut self, how: &Cut);
     /// The caller has gone; what passes from now on is only watched. Called at most once.
@@ -129,7 +133,7 @@ impl<T: Tap> Body for Relay<T> {
                         flow.tap.pass(piece, &mut relay.out);
                     }
                     // With an announced length nobody asks again after its last byte.
-                    if flow.answer.is_end_stream() {
+                    if flow.tap.is_over() || flow.answer.is_end_stream() {
                         relay.complete();
                     }
                 }

@@ -14,6 +14,7 @@ use turnpike_wire::seal::NONCE_BYTES;
 use turnpike_wire::secret::without_secrets;
 
 use super::{Core, Entry};
+use crate::dialect::mcp::Reply;
 use crate::permit::Quotas;
 
 /// After how many seconds an overloaded gateway may be asked again: room comes back within moments,
@@ -46,6 +47,10 @@ pub struct Denied {
     pub(crate) quotas: Option<Box<Quotas>>,
     /// The request was admitted before: it is booked, and so it is in the request log.
     pub(crate) booked: bool,
+    /// What an answer in JSON-RPC needs besides.
+    pub reply: Option<Box<Reply>>,
+    /// Another status than the code's, where the dialect's clients expect one.
+    pub answered_with: Option<u16>,
 }
 
 /// Whose key was refused, and up to where its gateway knew of it.
@@ -84,6 +89,8 @@ impl Denied {
             figures: None,
             quotas: None,
             booked: false,
+            reply: None,
+            answered_with: None,
         }
     }
 
@@ -188,6 +195,13 @@ impl Denied {
         self
     }
 
+    /// As the answer to an MCP message.
+    #[must_use]
+    pub fn replying(mut self, reply: Reply) -> Self {
+        self.reply = Some(Box::new(reply));
+        self
+    }
+
     /// With the time after which it is worth asking again.
     #[must_use]
     pub fn with_retry_after(mut self, wait_ms: u64) -> Self {
@@ -206,6 +220,9 @@ impl Denied {
     /// The HTTP status: budgets follow the organisation's setting.
     #[must_use]
     pub const fn status(&self) -> u16 {
-        self.denial.status_under(self.limit_status)
+        match self.answered_with {
+            Some(status) => status,
+            None => self.denial.status_under(self.limit_status),
+        }
     }
 }

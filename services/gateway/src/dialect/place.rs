@@ -20,6 +20,8 @@ pub enum Target<'a> {
     Model(Cow<'a, str>),
     /// What the key itself is.
     OwnKey,
+    /// The MCP server of this name, whatever the method.
+    Mcp(&'a str),
 }
 
 /// A request's place.
@@ -51,6 +53,11 @@ pub fn place<'a>(method: &Method, path: &'a str, sent: Sent<'_>) -> Place<'a> {
         let target = Target::Call(Call::Gemini(call), Some(model));
         return at(Dialect::Gemini, &Method::POST, target);
     }
+    if let Some(rest) =
+        path.strip_prefix("/mcp").filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
+        return Place { dialect: Dialect::Mcp, target: mcp(method, rest) };
+    }
     let dialect = by_prefix(method, path).unwrap_or_else(|| sent.dialect());
     match models_below(path) {
         // Something called on a model, but nothing that is known.
@@ -60,6 +67,14 @@ pub fn place<'a>(method: &Method, path: &'a str, sent: Sent<'_>) -> Place<'a> {
         None if path == "/v1/key" => at(dialect, &Method::GET, Target::OwnKey),
         None => Place { dialect, target: Err(Denial::NotFound) },
     }
+}
+
+/// What stands behind `/mcp`: one segment, the name of a server.
+fn mcp<'a>(method: &Method, rest: &'a str) -> Result<Target<'a>, Denial> {
+    let server = rest.strip_prefix('/').filter(|name| !name.is_empty() && !name.contains('/'));
+    let server = server.ok_or(Denial::NotFound)?;
+    let known = [Method::POST, Method::GET, Method::DELETE].contains(method);
+    if known { Ok(Target::Mcp(server)) } else { Err(Denial::MethodNotAllowed) }
 }
 
 /// What stands behind the list of models: nothing, or a name.
@@ -149,6 +164,12 @@ mod tests {
             (Method::GET, "/v1/models/", Err(Denial::NotFound)),
             (Method::GET, "/v1/modelsx", Err(Denial::NotFound)),
             (Method::GET, "/v1/key", Ok(Target::OwnKey)),
+            (Method::POST, "/mcp/files", Ok(Target::Mcp("files"))),
+            (Method::DELETE, "/mcp/files", Ok(Target::Mcp("files"))),
+            (Method::PUT, "/mcp/files", Err(Denial::MethodNotAllowed)),
+            (Method::POST, "/mcp/files/x", Err(Denial::NotFound)),
+            (Method::POST, "/mcp/", Err(Denial::NotFound)),
+            (Method::POST, "/mcpx/files", Err(Denial::NotFound)),
             (Method::POST, "/v2/key", Err(Denial::NotFound)),
             (Method::POST, "/v1/../v1/key", Err(Denial::NotFound)),
         ];
@@ -159,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_dialect_is_known_of_every_path() {
-        use Dialect::{Anthropic, Gemini, OpenAi};
+        use Dialect::{Anthropic, Gemini, Mcp, OpenAi};
         let (get, post) = (Method::GET, Method::POST);
         let google = Some("x-goog-api-key");
         let cases = [
@@ -171,6 +192,8 @@ mod tests {
             (&post, "/v1beta/nothing", None, Gemini),
             (&post, "/v1/models/a:nothing", None, Gemini),
             (&get, "/v1/models/ft:a:b", None, OpenAi),
+            (&post, "/mcp/files", google, Mcp),
+            (&get, "/mcp", None, Mcp),
             (&get, "/v1/models", google, Gemini),
             (&get, "/v1/models", Some("anthropic-version"), Anthropic),
             (&get, "/v1/models", Some("x-api-key"), Anthropic),

@@ -7,7 +7,7 @@ use super::{Call, Dialect, anthropic, gemini, openai};
 pub struct Route {
     /// The method that it takes.
     pub method: &'static str,
-    /// The path; `{model}` stands for a model's name.
+    /// The path; `{model}` stands for a model's name, `{server}` for an MCP server's.
     pub path: String,
     /// Whose answers it has; `None`: that of the credential and the headers that are sent.
     pub dialect: Option<Dialect>,
@@ -54,6 +54,10 @@ pub fn routes() -> Vec<Route> {
         routes.push(get(list, Some(Dialect::Gemini)));
     }
     routes.push(get("/v1/key", None));
+    for method in ["POST", "GET", "DELETE"] {
+        let path = "/mcp/{server}".to_owned();
+        routes.push(Route { method, path, dialect: Some(Dialect::Mcp), call: None });
+    }
     routes
 }
 
@@ -73,7 +77,7 @@ mod tests {
             assert_eq!(place.dialect, route.dialect.unwrap_or(Dialect::OpenAi), "{}", route.path);
             let call = match place.target.unwrap() {
                 Target::Call(call, _) => Some(call),
-                Target::Models | Target::Model(_) | Target::OwnKey => None,
+                Target::Models | Target::Model(_) | Target::OwnKey | Target::Mcp(_) => None,
             };
             assert_eq!(call, route.call, "{}", route.path);
         }

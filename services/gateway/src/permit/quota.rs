@@ -109,7 +109,7 @@ const TOKENS: &str = "tokens";
 /// When all of a rate is there again: OpenAI counts, Anthropic names the moment.
 fn reset(dialect: Dialect, now: Timestamp, reset_s: u64) -> String {
     match dialect {
-        Dialect::OpenAi | Dialect::Gemini => format!("{reset_s}s"),
+        Dialect::OpenAi | Dialect::Gemini | Dialect::Mcp => format!("{reset_s}s"),
         Dialect::Anthropic => rfc3339(now.plus_ms(reset_s.saturating_mul(SECOND_MS))),
     }
 }
@@ -130,7 +130,7 @@ const fn names(dialect: Dialect) -> [Names; 2] {
                 reset: HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
             },
         ],
-        Dialect::OpenAi | Dialect::Gemini => [
+        Dialect::OpenAi | Dialect::Gemini | Dialect::Mcp => [
             Names {
                 limit: HeaderName::from_static("x-ratelimit-limit-requests"),
                 remaining: HeaderName::from_static("x-ratelimit-remaining-requests"),

@@ -15,12 +15,15 @@ use super::route::{Parcel, Route};
 use super::{Arrival, Site};
 use crate::body::Hold;
 use crate::core::Denied;
-use crate::dialect::{Call, Dialect};
+use crate::dialect::Call;
 use crate::lane::{Holds, Opening, Tariff, Ticket};
+use crate::lease::Grip;
 use crate::peek::Peek;
-use crate::permit::Quotas;
+use crate::permit::{Permit, Quotas};
+use crate::upstream::Right;
 
-/// The right to one upstream call. Only [`admit`] makes it; it settles when it is dropped.
+/// The right to one upstream call. Only the rules of this folder make it; it settles when it is
+/// dropped.
 pub struct Admitted {
     ticket: Ticket,
     progress: Rc<Progress>,
@@ -73,7 +76,7 @@ pub(super) async fn admit(
     let refused = |denial| entry.denied(denial, now).on(&read.model);
     let offer = offer(&platform, organisation, &entry.key, &read.model, arrival.address)
         .map_err(refused)?;
-    is_spoken(&offer, call.dialect(), refused)?;
+    is_spoken(&offer, call, refused)?;
     let (clamps, demand) = (call.output_field().is_some(), demand(call, &read, &body));
     let on_model = |denied: Denied| denied.on(&read.model);
     let parcel = Parcel { id: arrival.request, call, read: &read, headers: &headers, body: &body };
@@ -112,8 +115,7 @@ pub(super) async fn admit(
         started_us: arrival.started_us,
     };
     let hides_usage = parcel.asks_for_usage() && !read.wants_usage;
-    let ticket = site.lane.open(opening, Holds { budget: grip, rate }).map_err(refused)?;
-    let admitted = Admitted { ticket, progress: Rc::default() };
+    let admitted = Admitted::open(site, opening, (grip, rate)).map_err(refused)?;
     drop(platform);
     // In one place from here on: it is handed from phase to phase.
     let job =
@@ -124,11 +126,11 @@ pub(super) async fn admit(
 /// A model may be there for some dialects only.
 fn is_spoken(
     offer: &Offer<'_>,
-    dialect: Dialect,
+    call: Call,
     refused: impl FnOnce(Denial) -> Denied,
 ) -> Result<(), Denied> {
-    offer.speaks(dialect.spoken_by()).map_err(|denial| {
-        let name = dialect.name();
+    offer.speaks(call.provider_kind()).map_err(|denial| {
+        let name = call.dialect().name();
         let message = format!("No provider of this model that could be asked speaks {name}.");
         refused(denial).with_message(message)
     })
@@ -154,16 +156,21 @@ pub(super) fn demand(call: Call, read: &Peek<'_>, body: &[u8]) -> Demand {
 }
 
 impl Admitted {
+    /// The right to a call that the rules of this folder have let through, with what is held of
+    /// budgets and rates for it.
+    pub(super) fn open(
+        site: &Site,
+        opening: Opening,
+        (budget, rate): (Option<Grip>, Option<Permit>),
+    ) -> Result<Self, Denial> {
+        let ticket = site.lane.open(opening, Holds { budget, rate })?;
+        Ok(Self { ticket, progress: Rc::default() })
+    }
+
     /// For the tests of what may only be called with an admission.
     #[cfg(test)]
     pub(crate) fn for_test(ticket: Ticket) -> Self {
         Self { ticket, progress: Rc::default() }
-    }
-
-    /// Says that the provider may get the request from now on.
-    pub fn sent(&self) {
-        self.progress.sent.set(true);
-        self.ticket.sent();
     }
 
     /// Says that another provider gets it, and that none has worked on it.
@@ -194,6 +201,13 @@ impl Admitted {
 
     pub(super) fn into_ticket(self) -> Ticket {
         self.ticket
+    }
+}
+
+impl Right for Admitted {
+    fn sent(&self) {
+        self.progress.sent.set(true);
+        self.ticket.sent();
     }
 }
 

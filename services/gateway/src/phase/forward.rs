@@ -80,7 +80,7 @@ async fn ask(site: &Site, job: &mut Job) -> Result<Response<AnswerBody>, Setback
 /// Statuses that say nothing about the caller's request: the provider is out of order, busy, or
 /// does not accept the operator's account. They are not passed on, because a caller would take them
 /// for ours.
-fn is_refusal(status: StatusCode) -> bool {
+pub(super) fn is_refusal(status: StatusCode) -> bool {
     status.is_server_error()
         || matches!(
             status,
@@ -96,10 +96,10 @@ fn is_refusal(status: StatusCode) -> bool {
 }
 
 /// Why one way led nowhere.
-struct Setback {
-    denial: Denial,
-    message: String,
-    may_have_worked: bool,
+pub(super) struct Setback {
+    pub(super) denial: Denial,
+    pub(super) message: String,
+    pub(super) may_have_worked: bool,
     retry_after_ms: Option<u64>,
 }
 

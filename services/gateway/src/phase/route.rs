@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use turnpike_domain::admit::{Denial, Offer, Way};
 use turnpike_domain::id::{ProviderId, RequestId};
 use turnpike_domain::state::ProviderKind;
@@ -108,6 +108,7 @@ impl Parcel<'_> {
             },
         );
         let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
         *request.headers_mut() = headers;
         Route {
             provider: way.provider_id,
@@ -173,7 +174,7 @@ fn presented(
 /// The best way that was not tried and speaks the call's language. Neighbours with weights share
 /// the requests by them; a way without a weight waits until those before it have failed.
 fn draw<'a>(offer: &Offer<'a>, call: Call, tried: &[ProviderId]) -> Option<Way<'a>> {
-    let speaks = call.dialect().spoken_by();
+    let speaks = call.provider_kind();
     let open = || {
         let ways = offer.ways();
         ways.filter(|way| way.provider.spec.kind == speaks && !tried.contains(&way.provider_id))

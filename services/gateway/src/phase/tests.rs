@@ -2,6 +2,7 @@
 
 mod budget;
 mod dialects;
+mod mcp;
 mod noted;
 mod routing;
 
@@ -147,7 +148,20 @@ fn shared(providers: &[Provider; 2], limits: Limits) -> Core {
     let core = Core::new(system(), options, fake::peppers(), fake::decisions(), fake::GATEWAY);
     core.set_fresh_at(core.now().plus_ms(60_000));
     core.set_in_step(true);
-    let key = Arc::new(Key {
+    let key = key(limits, Scopes::default());
+    let mut organisation = Organisation::new(fake::ORG);
+    organisation.keys.insert(key.id, Arc::clone(&key));
+    let cell = Arc::new(OrgCell::new(OrgView::of(&organisation, false)));
+    core.table.replace(&cell, &organisation, false, None, Some(&key));
+    core.set_platform(platform(providers));
+    let credential = ProviderCredential::new("provider-secret");
+    core.set_credentials(HashMap::from([(Box::from(&b"sealed"[..]), credential)]));
+    core
+}
+
+/// The key of all tests.
+fn key(limits: Limits, scopes: Scopes) -> Arc<Key> {
+    Arc::new(Key {
         id: fake::key(1),
         profile: KeyProfile {
             name: "a key".into(),
@@ -156,7 +170,7 @@ fn shared(providers: &[Provider; 2], limits: Limits) -> Core {
             plan: PlanId(1),
             expires_at: None,
             limits,
-            scopes: Scopes::default(),
+            scopes,
             metadata: None,
         },
         secret: fake::peppers().stored(&fake::secret(1, 0)),
@@ -168,15 +182,7 @@ fn shared(providers: &[Provider; 2], limits: Limits) -> Core {
         created_at: Timestamp(0),
         rotated_at: None,
         seq: 7,
-    });
-    let mut organisation = Organisation::new(fake::ORG);
-    organisation.keys.insert(key.id, Arc::clone(&key));
-    let cell = Arc::new(OrgCell::new(OrgView::of(&organisation, false)));
-    core.table.replace(&cell, &organisation, false, None, Some(&key));
-    core.set_platform(platform(providers));
-    let credential = ProviderCredential::new("provider-secret");
-    core.set_credentials(HashMap::from([(Box::from(&b"sealed"[..]), credential)]));
-    core
+    })
 }
 
 fn platform(providers: &[Provider; 2]) -> Platform {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::Response;
 use serde_json::{Value, json};
-use turnpike_domain::admit::{Denial, offer};
+use turnpike_domain::admit::{Denial, Offer, offer};
 use turnpike_domain::event::ModelSpec;
 
 use super::{Outgoing, success};
@@ -50,7 +50,7 @@ impl Catalogue<'_> {
         let data: Vec<Value> = page.names.iter().filter_map(describe).collect();
         let (first, last) = (page.names.first(), page.names.last());
         success(&match self.dialect {
-            Dialect::OpenAi => json!({"object": "list", "data": data}),
+            Dialect::OpenAi | Dialect::Mcp => json!({"object": "list", "data": data}),
             Dialect::Anthropic => json!({
                 "data": data, "has_more": page.has_more, "first_id": first, "last_id": last,
             }),
@@ -74,15 +74,17 @@ impl Catalogue<'_> {
 
     fn has(&self, name: &str) -> bool {
         let (platform, entry) = (self.core.platform(), self.entry);
+        let kind = self.dialect.spoken_by();
+        let speaks = |offer: &Offer<'_>| kind.is_some_and(|kind| offer.speaks(kind).is_ok());
         offer(&platform, &entry.org.organisation, &entry.key, name, self.address)
-            .is_ok_and(|offer| offer.speaks(self.dialect.spoken_by()).is_ok())
+            .is_ok_and(|offer| speaks(&offer))
     }
 
     /// A parameter that cannot be read is as good as none: a list is no place to fail.
     fn page<'a>(&self, names: Vec<&'a str>, asked: &str) -> Page<'a> {
         let value = |name| query::values(asked, name).next();
         let (most, after, before) = match self.dialect {
-            Dialect::OpenAi => return Page { names, has_more: false },
+            Dialect::OpenAi | Dialect::Mcp => return Page { names, has_more: false },
             Dialect::Anthropic => (value("limit"), value("after_id"), value("before_id")),
             Dialect::Gemini => (value("pageSize"), value("pageToken"), None),
         };
@@ -105,7 +107,7 @@ impl Catalogue<'_> {
     fn describe(&self, name: &str, spec: &ModelSpec) -> Value {
         let (window, output) = (spec.context_window, spec.max_output);
         match self.dialect {
-            Dialect::OpenAi => {
+            Dialect::OpenAi | Dialect::Mcp => {
                 json!({"id": name, "object": "model", "created": 0, "owned_by": "turnpike"})
             }
             Dialect::Anthropic => json!({

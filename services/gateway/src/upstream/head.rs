@@ -6,7 +6,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use httparse::{ParserConfig, Status};
 
 use super::broken::Broken;
@@ -33,16 +33,16 @@ pub(super) struct AnswerHead {
     pub(super) bytes: usize,
 }
 
-/// Writes the head of a POST to `path` with a body of `length` bytes.
+/// Writes the head of a request to `path` with a body of `length` bytes.
 pub(super) fn write(
     out: &mut Vec<u8>,
     origin: &Origin,
-    path: &str,
+    (method, path): (&Method, &str),
     headers: &HeaderMap,
     length: usize,
 ) {
     out.clear();
-    for part in ["POST ", origin.prefix(), path, " HTTP/1.1\r\nhost: "] {
+    for part in [method.as_str(), " ", origin.prefix(), path, " HTTP/1.1\r\nhost: "] {
         out.extend_from_slice(part.as_bytes());
     }
     out.extend_from_slice(origin.host());
@@ -180,7 +180,7 @@ mod tests {
             headers.insert(name, HeaderValue::from_static("7"));
         }
         let mut out = b"old".to_vec();
-        write(&mut out, &origin, "/v1/x", &headers, 1_205);
+        write(&mut out, &origin, (&Method::POST, "/v1/x"), &headers, 1_205);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "POST /base/v1/x HTTP/1.1\r\nhost: provider.test:81\r\n\

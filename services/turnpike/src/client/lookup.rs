@@ -41,6 +41,8 @@ impl Kind {
     pub(crate) const JOIN_TOKEN: Self = Self::org("join token", "gateways/tokens", "tok_");
     /// An organisation's own providers.
     pub(crate) const PROVIDER: Self = Self::org("provider", "providers", "prv_");
+    /// MCP servers.
+    pub(crate) const MCP_SERVER: Self = Self::org("MCP server", "mcp-servers", "mcp_");
     /// Gateways.
     pub(crate) const GATEWAY: Self = Self::org("gateway", "gateways", "gw_");
     /// Organisations.

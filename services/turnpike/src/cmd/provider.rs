@@ -231,13 +231,13 @@ impl Terms {
 }
 
 /// A header to add: `NAME=VALUE`.
-fn header(text: &str) -> Result<(String, String), String> {
+pub(super) fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// A credential, without the end of its line.
-fn read_credential(path: &Path) -> Result<String, Failure> {
+pub(super) fn read_credential(path: &Path) -> Result<String, Failure> {
     let text = read(path, MAX_CREDENTIAL_BYTES)?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

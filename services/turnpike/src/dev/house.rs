@@ -121,6 +121,8 @@ fn control_options(keys: &Keys, ports: Ports) -> ControlPlaneOptions {
         admin_listen: ports.control_admin,
         bus: BusAddress::Local,
         public_url: url(ports.control),
+        // As for the gateway.
+        allow_private: true,
         keys: KeyOptions {
             peppers: keys.peppers.clone(),
             provider_sealing: keys.provider_sealing.clone(),

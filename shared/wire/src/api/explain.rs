@@ -23,7 +23,7 @@ pub struct Explanation {
     /// are shown to operators.
     pub ways: Vec<Way>,
     /// What would be reserved for it, by the prices of the first way that can be taken; null where
-    /// its model is not known.
+    /// its model or server is not known, or no tool is called.
     pub reservation: Option<Bound>,
     /// The budgets that it counts against, from the key up to the wallet.
     pub levels: Vec<Level>,
@@ -36,7 +36,7 @@ pub struct Explanation {
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Check {
-    /// `credential`, `body`, `model`, `scopes`, `rate` or `money`.
+    /// `credential`, `path`, `body`, `model`, `scopes`, `rate` or `money`.
     pub check: String,
     /// `passed`, `refused`, or `open` where the answer depends on the moment.
     pub outcome: String,

@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use turnpike_domain::id::{
-    CommandId, EphemeralId, EpochId, EventId, GatewayId, KeyId, MemberId, OrgId, PlanId, Position,
-    ProjectId, ProviderId, RequestId, TokenId, TopUpId,
+    CommandId, EphemeralId, EpochId, EventId, GatewayId, KeyId, McpServerId, MemberId, OrgId,
+    PlanId, Position, ProjectId, ProviderId, RequestId, TokenId, TopUpId,
 };
 use turnpike_domain::limit::Fit;
 use turnpike_domain::money::{Multiplier, NanoUsd, PARTS_PER_ONE, Price};
@@ -89,6 +89,7 @@ id_texts! {
     TokenRef TokenId "tok_";
     PlanRef PlanId "pln_";
     ProviderRef ProviderId "prv_";
+    McpServerRef McpServerId "mcp_";
     GatewayRef GatewayId "gw_";
     EpochRef EpochId "epo_";
     RequestRef RequestId "req_";

@@ -31,7 +31,9 @@ use ways::Ways;
 
 /// A request that nobody has made.
 const REQUEST: &[Param] = &[
-    Param::text("model", "The model that it calls."),
+    Param::text("model", "The model that it calls; this or an MCP server must be given."),
+    Param::text("mcp_server", "The name of the MCP server that it goes to."),
+    Param::text("tool", "The tool of that server that it calls; none if absent."),
     Param::number("input_tokens", "Tokens of its input; 0 if absent."),
     Param::number("max_output_tokens", "The output maximum that it sets; none if absent."),
     Param::number("choices", "How many answers it asks for; 1 if absent."),
@@ -54,11 +56,17 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// What is asked about.
 pub(super) struct Hypothesis {
-    pub(super) model: String,
+    pub(super) target: Target,
     pub(super) demand: Demand,
     pub(super) address: Option<IpAddr>,
     /// The dialect that it is written in.
     pub(super) dialect: Option<ProviderKind>,
+}
+
+/// What a hypothetical request wants.
+pub(super) enum Target {
+    Model(String),
+    Mcp { server: String, tool: Option<String> },
 }
 
 /// What it is judged by.
@@ -138,7 +146,17 @@ fn presented(
 
 impl Hypothesis {
     fn read(ask: &Ask) -> Result<Self, Problem> {
-        let model = ask.query("model").ok_or_else(|| Problem::field("?model", "must be given"))?;
+        let tool = ask.query("tool").map(str::to_owned);
+        let target = match (ask.query("model"), ask.query("mcp_server"), tool) {
+            (Some(model), None, None) => Target::Model(model.to_owned()),
+            (None, Some(server), tool) => Target::Mcp { server: server.to_owned(), tool },
+            (Some(_), _, _) => {
+                return Err(Problem::field("?model", "is given with no MCP server and no tool"));
+            }
+            (None, None, _) => {
+                return Err(Problem::field("?model", "must be given, or else mcp_server"));
+            }
+        };
         let address = ask.query("ip").map(str::parse::<IpAddr>).transpose();
         let address = address.map_err(|_| Problem::field("?ip", "must be an IP address"))?;
         let demand = Demand {
@@ -154,6 +172,6 @@ impl Hypothesis {
             let known = ProviderKind::from_name(name);
             known.ok_or_else(|| Problem::field("?dialect", "must be openai, anthropic or gemini"))
         });
-        Ok(Self { model: model.to_owned(), demand, address, dialect: dialect.transpose()? })
+        Ok(Self { target, demand, address, dialect: dialect.transpose()? })
     }
 }

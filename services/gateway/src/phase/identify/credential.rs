@@ -73,7 +73,7 @@ pub(super) fn credential<'a>(
 /// The header that the dialect has for keys beside `Authorization`.
 const fn own_header(dialect: Dialect) -> Option<HeaderName> {
     match dialect {
-        Dialect::OpenAi => None,
+        Dialect::OpenAi | Dialect::Mcp => None,
         Dialect::Anthropic => Some(headers::ANTHROPIC_KEY),
         Dialect::Gemini => Some(headers::GOOGLE_KEY),
     }
@@ -83,7 +83,7 @@ const fn own_header(dialect: Dialect) -> Option<HeaderName> {
 const fn takes_parameter(dialect: Dialect) -> bool {
     match dialect {
         Dialect::Gemini => true,
-        Dialect::OpenAi | Dialect::Anthropic => false,
+        Dialect::OpenAi | Dialect::Anthropic | Dialect::Mcp => false,
     }
 }
 
@@ -107,7 +107,7 @@ fn misplaced(dialect: Dialect, sent: Sent<'_>) -> Option<&'static str> {
 
 fn missing(dialect: &Dialect, misplaced: &Option<&'static str>) -> String {
     let ways = match dialect {
-        Dialect::OpenAi => "\"Authorization: Bearer sk-tp-…\"",
+        Dialect::OpenAi | Dialect::Mcp => "\"Authorization: Bearer sk-tp-…\"",
         Dialect::Anthropic => "\"x-api-key: sk-tp-…\" or \"Authorization: Bearer sk-tp-…\"",
         Dialect::Gemini => "\"x-goog-api-key: sk-tp-…\" or \"Authorization: Bearer sk-tp-…\"",
     };

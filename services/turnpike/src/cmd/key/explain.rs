@@ -49,8 +49,14 @@ pub(crate) struct Explain {
     #[command(flatten)]
     named: Named,
     /// The model that it calls
-    #[arg(long)]
-    model: String,
+    #[arg(long, required_unless_present = "mcp_server", conflicts_with = "mcp_server")]
+    model: Option<String>,
+    /// The name of the MCP server that it goes to
+    #[arg(long, value_name = "NAME")]
+    mcp_server: Option<String>,
+    /// The tool of the MCP server that it calls
+    #[arg(long, value_name = "NAME", requires = "mcp_server")]
+    tool: Option<String>,
     /// Tokens of its input; a gateway takes a body's bytes as their upper bound
     #[arg(long, value_name = "NUMBER")]
     input_tokens: Option<u64>,
@@ -76,7 +82,9 @@ impl Explain {
         let client = &session.client;
         let id = client.id_of(Kind::KEY, &self.named.key).await?;
         let call = Call::get(client.in_org(&["keys", &id, "explain"]).await?)
-            .with("model", self.model)
+            .with_some("model", self.model)
+            .with_some("mcp_server", self.mcp_server)
+            .with_some("tool", self.tool)
             .with_some("input_tokens", self.input_tokens)
             .with_some("max_output_tokens", self.max_output_tokens)
             .with_some("choices", self.choices)

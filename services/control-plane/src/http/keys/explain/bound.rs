@@ -1,6 +1,8 @@
 //! What a request would reserve, and how the limits stand that it counts against.
 
-use turnpike_domain::admit::{Demand, LimitSource, clamped_output, may_clamp, reservation};
+use turnpike_domain::admit::{
+    Demand, LimitSource, call_reservation, clamped_output, may_clamp, plan_multiplier, reservation,
+};
 use turnpike_domain::ledger::Level;
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::meter::Prices;
@@ -11,7 +13,7 @@ use turnpike_wire::api::explain::{Bound, Level as ShownLevel, Rate};
 use turnpike_wire::api::text::Text;
 use turnpike_wire::decision::amount;
 
-use super::{Hypothesis, Scene};
+use super::{Hypothesis, Scene, Target};
 
 /// What would be reserved.
 pub(super) struct Bounded {
@@ -23,22 +25,49 @@ pub(super) struct Bounded {
 }
 
 impl Bounded {
-    /// The reservation of a request on a model that there is, by the prices of a way if there is
-    /// one; where `fit: clamp` may, lowered to
-    /// what is left of every budget.
+    /// The reservation of a request on what is there; `None` of what is not.
     pub(super) fn new(
         scene: &Scene<'_>,
         hypothesis: &Hypothesis,
         of_way: Option<&Prices>,
     ) -> Option<Self> {
-        let model = scene.platform.models.get(&*hypothesis.model)?;
+        match &hypothesis.target {
+            Target::Model(model) => Self::of_model(scene, model, (&hypothesis.demand, of_way)),
+            Target::Mcp { server, tool } => {
+                tool.as_ref().and_then(|_| Self::of_call(scene, server))
+            }
+        }
+    }
+
+    /// A tool call takes its server's fee; whatever calls no tool takes nothing.
+    fn of_call(scene: &Scene<'_>, server: &str) -> Option<Self> {
+        let server = scene.organisation.mcp_server(server)?;
+        let multiplier = plan_multiplier(scene.platform, scene.key);
+        Some(Self {
+            reservation: call_reservation(&server.spec, multiplier),
+            multiplier,
+            price_version: server.seq,
+            is_priced: true,
+            clamped: false,
+        })
+    }
+
+    /// The reservation of a request on a model that there is, by the prices of a way if there is
+    /// one; where `fit: clamp` may, lowered to
+    /// what is left of every budget.
+    fn of_model(
+        scene: &Scene<'_>,
+        model: &str,
+        (asked, of_way): (&Demand, Option<&Prices>),
+    ) -> Option<Self> {
+        let model = scene.platform.models.get(model)?;
         let multiplier = scene.platform.plans.get(&scene.key.profile.plan)?.spec.multiplier;
         let (spec, prices) = (&model.spec, of_way.or(model.spec.prices.as_ref()));
         let bound = |demand: &Demand| reservation(spec, prices, multiplier, demand);
-        let mut demand = hypothesis.demand;
+        let mut demand = *asked;
         for (unit, level) in scene.levels() {
             let left = level.available();
-            if may_clamp(scene.key, &hypothesis.demand) && bound(&demand).amount(unit) > left {
+            if may_clamp(scene.key, asked) && bound(&demand).amount(unit) > left {
                 let lowered = clamped_output(spec, prices, multiplier, &demand, (unit, left));
                 demand = Demand { max_output: lowered.or(demand.max_output), ..demand };
             }
@@ -48,7 +77,7 @@ impl Bounded {
             multiplier,
             price_version: model.price_version,
             is_priced: prices.is_some(),
-            clamped: demand.max_output != hypothesis.demand.max_output,
+            clamped: demand.max_output != asked.max_output,
         })
     }
 

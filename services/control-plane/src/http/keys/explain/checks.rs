@@ -1,14 +1,17 @@
 //! The checks of a hypothetical request, each by the rule that gateways ask.
 
-use turnpike_domain::admit::{Denial, has_cost_cap, may_call};
+use std::net::IpAddr;
+
+use turnpike_domain::admit::{Denial, has_cost_cap, may_call, mcp_tool};
 use turnpike_domain::ledger::{Lease, Level, Refused, Standing, Word, used_up};
 use turnpike_domain::limit::{Account, Unit};
+use turnpike_domain::state::Key;
 use turnpike_domain::time::Timestamp;
 use turnpike_wire::api::explain::Check;
 
 use super::bound::{Bounded, rates};
 use super::ways::Ways;
-use super::{Hypothesis, Scene};
+use super::{Hypothesis, Scene, Target};
 
 /// What came of one check.
 enum Outcome {
@@ -32,11 +35,22 @@ impl Checks {
     ) -> Self {
         let mut checks = Self::default();
         checks.rule("credential", scene.credential, "The key works.");
-        for check in ["path", "body"] {
+        let unasked: &[&'static str] = match &hypothesis.target {
+            Target::Model(_) => &["path", "body"],
+            Target::Mcp { .. } => &["body"],
+        };
+        for check in unasked {
             checks.open(check, "Not asked about.".to_owned());
         }
-        checks.model(scene, hypothesis);
-        checks.scopes(scene, hypothesis, ways);
+        match &hypothesis.target {
+            Target::Model(model) => {
+                checks.model(scene, model);
+                checks.scopes(scene, (model, hypothesis.address), ways);
+            }
+            Target::Mcp { server, tool } => {
+                checks.mcp(scene, (server, tool.as_deref()), hypothesis.address);
+            }
+        }
         for rate in rates(scene, bounded) {
             let says = format!(
                 "{} takes {} of {} in any 60 seconds; how many there were is counted by the \
@@ -70,18 +84,46 @@ impl Checks {
         self.0.into_iter().map(shown).collect()
     }
 
-    fn model(&mut self, scene: &Scene<'_>, hypothesis: &Hypothesis) {
-        let known = scene.platform.models.get(&*hypothesis.model).ok_or(Denial::ModelNotFound);
+    fn model(&mut self, scene: &Scene<'_>, model: &str) {
+        let known = scene.platform.models.get(model).ok_or(Denial::ModelNotFound);
         self.rule("model", known.map(drop), "There is such a model.");
     }
 
-    fn scopes(&mut self, scene: &Scene<'_>, hypothesis: &Hypothesis, ways: &Ways<'_>) {
+    /// The server and the tool; both by the one rule that gateways filter lists with.
+    fn mcp(
+        &mut self,
+        scene: &Scene<'_>,
+        (server, tool): (&str, Option<&str>),
+        address: Option<IpAddr>,
+    ) {
+        let Scene { organisation, key, .. } = *scene;
+        let known = organisation.mcp_server(server).filter(|known| !known.spec.disabled);
+        let known = known.map(drop).ok_or(Denial::NotFound);
+        self.rule("path", known, "There is such an MCP server, and it is switched on.");
+        let reached = key.profile.scopes.mcp.server(server);
+        let reached = reached.then_some(()).ok_or(Denial::McpNotAllowed);
+        self.rule("scopes", reached, "The key may use MCP and this server.");
+        match tool {
+            Some(tool) => {
+                let allowed = mcp_tool(key, server, tool);
+                self.rule("scopes", allowed, "The key may list and call the tool.");
+            }
+            None => self.open("scopes", "No tool was asked about: lists are not counted.".into()),
+        }
+        self.address(key, address);
+    }
+
+    fn scopes(
+        &mut self,
+        scene: &Scene<'_>,
+        (model, address): (&str, Option<IpAddr>),
+        ways: &Ways<'_>,
+    ) {
         let Scene { organisation, platform, key, .. } = *scene;
-        let Hypothesis { model, address, .. } = hypothesis;
         let allowed = may_call(platform, key, model).ok_or(Denial::ModelNotAllowed);
         self.rule("scopes", allowed.map(drop), "Key and plan allow the model.");
         if has_cost_cap(organisation, key) {
-            let spec = platform.models.get(&**model).map(|model| &model.spec);
+            let spec = platform.models.get(model).map(|model| &model.spec);
             let priced = spec.is_none_or(|spec| {
                 let mut routes = spec.routes.iter();
                 spec.prices.is_some() || routes.any(|route| route.prices.is_some())
@@ -93,9 +135,17 @@ impl Checks {
                 "The model has a price, so that a cost limit can count it.",
             );
         }
+        self.address(key, address);
+        if platform.models.contains_key(model) && allowed.is_ok() {
+            let open = ways.any().then_some(()).ok_or(Denial::ProviderNotAllowed);
+            self.rule("scopes", open, "There is a way to the model that the key may take.");
+        }
+    }
+
+    fn address(&mut self, key: &Key, address: Option<IpAddr>) {
         match address {
             Some(address) => {
-                let listed = key.profile.scopes.address(*address);
+                let listed = key.profile.scopes.address(address);
                 let listed = listed.then_some(()).ok_or(Denial::IpNotAllowed);
                 self.rule("scopes", listed, "The client's address is allowed.");
             }
@@ -103,10 +153,6 @@ impl Checks {
                 self.open("scopes", "The key has a list of addresses, and none was said.".into());
             }
             None => self.rule("scopes", Ok(()), "Every client address is allowed."),
-        }
-        if platform.models.contains_key(&**model) && allowed.is_ok() {
-            let open = ways.any().then_some(()).ok_or(Denial::ProviderNotAllowed);
-            self.rule("scopes", open, "There is a way to the model that the key may take.");
         }
     }
 

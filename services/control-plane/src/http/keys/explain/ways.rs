@@ -6,7 +6,7 @@ use turnpike_domain::meter::Prices;
 use turnpike_wire::api::explain::Way as Shown;
 use turnpike_wire::api::text::Text;
 
-use super::{Hypothesis, Scene};
+use super::{Hypothesis, Scene, Target};
 use crate::presence::Fare;
 
 /// What a way is out for that speaks another dialect than the request.
@@ -22,7 +22,8 @@ impl<'a> Ways<'a> {
         fare: &impl Fn(ProviderId, Option<OrgId>) -> Fare,
     ) -> Self {
         let Scene { organisation, platform, key, .. } = *scene;
-        let model: &'a str = &hypothesis.model;
+        let Target::Model(model) = &hypothesis.target else { return Self(Vec::new()) };
+        let model: &'a str = model;
         let Some(known) = platform.models.get(model) else { return Self(Vec::new()) };
         let needs_price = needs_price(&known.spec, organisation, key);
         let judged = |way: admit::Way<'a>| {

@@ -1,0 +1,177 @@
+//! One MCP message, or one stream of messages, of a key to a registered server and back.
+//!
+//! Bodies pass unchanged, but for the tools that the key may not use: they are taken out of lists,
+//! and calling them is refused, both by the one rule of the domain.
+
+mod answer;
+mod events;
+mod passage;
+mod request;
+mod session;
+mod watch;
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::ORIGIN;
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, Uri};
+use hyper::body::Incoming;
+use turnpike_domain::admit::{Denial, mcp_server, mcp_tool};
+use turnpike_domain::state::McpServer;
+
+pub use watch::Watch;
+
+use super::{Arrival, Site, denial_of, limits};
+use crate::body::{self, Hold};
+use crate::core::Denied;
+use crate::dialect::mcp::{Fault, Message, RawId, Reply, Revision, check, revision};
+use crate::respond::Outgoing;
+use passage::Passage;
+
+/// The status of an answer that is an error of JSON-RPC only, as clients of the revisions with
+/// sessions expect it; those of the newest one expect a 400.
+const OK: u16 = 200;
+const BAD_REQUEST: u16 = 400;
+
+/// What is known of a message besides its key.
+struct Asked<'a> {
+    server: &'a McpServer,
+    revision: Option<Revision>,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+    /// The memory that the body takes.
+    _hold: Hold,
+}
+
+/// Passes one request on and answers it.
+///
+/// # Errors
+/// The first rule of path, body, scopes, rate and money that says no, or how the server failed.
+pub(super) async fn serve(
+    site: &Rc<Site>,
+    arrival: Arrival,
+    name: &str,
+    head: Parts,
+    body: &mut Incoming,
+) -> Result<Response<Outgoing>, Denied> {
+    let now = site.core.now();
+    let refused = |denial| arrival.entry.denied(denial, now).on_tool(name, None);
+    let found = reach(&arrival, name);
+    if found == Err(Denial::NotFound) {
+        let nowhere = "There is no MCP server of this name.";
+        return Err(refused(Denial::NotFound).with_message(nowhere));
+    }
+    own_origin(&head.headers).map_err(refused)?;
+    let revision = revision(&head.headers).map_err(|fault| faulty(refused, fault, None))?;
+    let (method, headers) = (head.method, head.headers);
+    let has_streams = revision.is_none_or(Revision::has_sessions);
+    if method != Method::POST && !has_streams {
+        return Err(refused(Denial::MethodNotAllowed));
+    }
+    let mut hold = site.bodies.hold();
+    let (core, clock) = (&site.core, &**site.core.clock());
+    let body = body::read(&headers, body, limits(core), &mut hold, clock).await;
+    let body = body.map_err(|error| refused(denial_of(&error)).with_message(error.to_string()))?;
+    let message = if method == Method::POST {
+        let read = Message::read(&body);
+        let read = read.map_err(|error| {
+            refused(Denial::InvalidRequest)
+                .with_message(error.to_string())
+                .replying(Reply::default())
+        })?;
+        check(&headers, revision, &read)
+            .map_err(|fault| faulty(refused, fault, read.id.clone()))?;
+        Some(read)
+    } else {
+        None
+    };
+    let id = message.as_ref().and_then(|message| message.id.clone()).map(Box::new);
+    let tool = message.as_ref().and_then(Message::tool).map(Box::<str>::from);
+    let replying = |denied: Denied| {
+        denied.on_tool(name, tool.as_deref()).replying(Reply { id: id.clone(), fault: None })
+    };
+    let server = found.map_err(|denial| replying(refused(denial)))?;
+    if let Some(tool) = &tool {
+        mcp_tool(&arrival.entry.key, name, tool)
+            .map_err(|denial| denied_tool(replying(refused(denial)), tool, has_streams))?;
+    }
+    drop(message);
+    let asked = Asked { server, revision, method, headers, body, _hold: hold };
+    let passage = Passage::open(site, &arrival, server, tool.as_deref()).await;
+    let answered = match passage {
+        Ok(passage) => answer::exchange(site, &arrival, asked, passage).await,
+        Err(denied) => Err(denied),
+    };
+    answered.map_err(replying)
+}
+
+fn reach<'a>(arrival: &'a Arrival, name: &str) -> Result<&'a McpServer, Denial> {
+    let Arrival { entry, address, .. } = arrival;
+    mcp_server(&entry.org.organisation, &entry.key, name, *address)
+}
+
+/// A tool that the key may not use is to it as if it were not there.
+fn denied_tool(denied: Denied, tool: &str, has_sessions: bool) -> Denied {
+    let message = format!("Unknown tool: the API key may not use {tool:?}, or it does not exist.");
+    let status = if has_sessions { OK } else { BAD_REQUEST };
+    Denied { answered_with: Some(status), ..denied.with_message(message) }
+}
+
+fn faulty(refused: impl Fn(Denial) -> Denied, fault: Fault, id: Option<RawId>) -> Denied {
+    let message = match &fault {
+        Fault::HeaderMismatch(header) => {
+            format!("The header {header} does not say what the body says, or is there twice.")
+        }
+        Fault::UnsupportedVersion(version) => {
+            format!("Unsupported protocol version {version:?}.")
+        }
+    };
+    let reply = Reply { id: id.map(Box::new), fault: Some(fault) };
+    refused(Denial::InvalidRequest).with_message(message).replying(reply)
+}
+
+/// Refuses pages of other sites (MCP 2025-11-25, "Security Warning"): a browser sends where a page
+/// came from, and no page but those of this very machine has business here.
+fn own_origin(headers: &HeaderMap) -> Result<(), Denial> {
+    let local = |origin: &str| {
+        let host = origin.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+        host.is_some_and(|host| matches!(&*host, "localhost" | "127.0.0.1" | "[::1]"))
+    };
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let all_local = origins.all(|origin| origin.to_str().is_ok_and(local));
+    if all_local { Ok(()) } else { Err(Denial::McpNotAllowed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn pages_of_other_sites_are_refused() {
+        let outcome = |origins: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for origin in origins {
+                headers.append(ORIGIN, HeaderValue::from_static(origin));
+            }
+            own_origin(&headers)
+        };
+        for fine in
+            [&[][..], &["http://localhost:6274"], &["https://127.0.0.1"], &["http://[::1]:1"]]
+        {
+            assert_eq!(outcome(fine), Ok(()), "{fine:?}");
+        }
+        for strange in [
+            &["http://evil.example"][..],
+            &["null"],
+            &["http://localhost.evil.example"],
+            &["http://localhost", "http://evil.example"],
+            &[""],
+        ] {
+            assert_eq!(outcome(strange), Err(Denial::McpNotAllowed), "{strange:?}");
+        }
+    }
+}
