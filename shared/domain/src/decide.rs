@@ -100,14 +100,8 @@ pub fn organisation(world: World<'_>, order: &Order<Command>) -> Decision {
         Command::TopUpWallet { top_up, amount, note } => {
             wallet::top_up(world, by, *top_up, *amount, note)
         }
-        Command::CloseBudget { account, unit, window, revision, settled } => {
-            let due = budget::Due::new((*account, *unit), *window, *revision, *settled);
-            budget::close(world, by, due)
-        }
-        Command::RaiseAlert { account, unit, window, revision, percent, settled } => {
-            let due = budget::Due::new((*account, *unit), *window, *revision, *settled);
-            budget::alert(world, by, due, *percent)
-        }
+        Command::CloseBudget { .. } => budget::close(world, by, &order.command),
+        Command::RaiseAlert { .. } => budget::alert(world, by, &order.command),
         Command::AbandonLease { gateway, account, unit, amount } => {
             budget::abandon(world, by, *gateway, (*account, *unit), *amount)
         }

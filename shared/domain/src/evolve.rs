@@ -83,13 +83,8 @@ pub fn organisation(
         Event::EphemeralRevoked { key, token } => ephemeral::revoked(state, (*key, *token), seq),
         Event::TokenCreated { .. } => token::created(&mut state.tokens, record),
         Event::TokenDeleted { token } => drop(state.tokens.remove(token)),
-        Event::QuotaHit { account, unit, window, revision, settled, .. } => {
-            budget::hit(state, (*account, *unit), *window, *revision, *settled);
-        }
-        Event::AlertRaised { account, unit, window, revision, percent, settled, .. } => {
-            let told = (*percent, *settled);
-            budget::alert(state, (*account, *unit), *window, *revision, told);
-        }
+        Event::QuotaHit { .. } => budget::hit(state, record),
+        Event::AlertRaised { .. } => budget::alert(state, record),
         Event::WalletToppedUp { top_up, amount, note } => {
             budget::topped_up(state, *top_up, *amount, note, record.at);
         }

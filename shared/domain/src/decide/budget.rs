@@ -5,6 +5,7 @@
 
 use super::mistakes::Mistakes;
 use super::{By, Decision, World};
+use crate::command::Command;
 use crate::event::Event;
 use crate::id::GatewayId;
 use crate::limit::{Account, Unit};
@@ -18,27 +19,19 @@ const USED_UP_PERCENT: u8 = 99;
 
 /// What a due row says.
 #[derive(Clone, Copy)]
-pub(super) struct Due {
+struct Due {
     on: (Account, Unit),
     window: Window,
     revision: u64,
     settled: i64,
 }
 
-impl Due {
-    pub(super) const fn new(
-        on: (Account, Unit),
-        window: Window,
-        revision: u64,
-        settled: i64,
-    ) -> Self {
-        Self { on, window, revision, settled }
-    }
-}
-
-pub(super) fn close(world: World<'_>, by: By<'_>, due: Due) -> Decision {
+pub(super) fn close(world: World<'_>, by: By<'_>, command: &Command) -> Decision {
+    let Command::CloseBudget { account, unit, window, revision, settled } = *command else {
+        return Ok(Vec::new());
+    };
     by.requester.at_least(Role::Operator)?;
-    let Due { on: (account, unit), window, revision, settled } = due;
+    let due = Due { on: (account, unit), window, revision, settled };
     let Some((cap, told)) = standing(world.organisation, due, USED_UP_PERCENT, by.now)? else {
         return Ok(Vec::new());
     };
@@ -53,9 +46,12 @@ pub(super) fn close(world: World<'_>, by: By<'_>, due: Due) -> Decision {
     })
 }
 
-pub(super) fn alert(world: World<'_>, by: By<'_>, due: Due, percent: u8) -> Decision {
+pub(super) fn alert(world: World<'_>, by: By<'_>, command: &Command) -> Decision {
+    let Command::RaiseAlert { account, unit, window, revision, percent, settled } = *command else {
+        return Ok(Vec::new());
+    };
     by.requester.at_least(Role::Operator)?;
-    let Due { on: (account, unit), window, revision, settled } = due;
+    let due = Due { on: (account, unit), window, revision, settled };
     if !world.organisation.alert_percents(account).contains(&percent) {
         return Ok(Vec::new());
     }

@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 
+use crate::event::{Event, Record};
 use crate::id::TopUpId;
 use crate::limit::{Account, Limits, Unit};
 use crate::money::NanoUsd;
@@ -70,27 +71,22 @@ pub(super) fn wallet_exhausted(state: &mut Organisation, revision: u64) {
 }
 
 /// Notes that a budget is used up.
-pub(super) fn hit(
-    state: &mut Organisation,
-    on: (Account, Unit),
-    window: Window,
-    revision: u64,
-    settled: i64,
-) {
+pub(super) fn hit(state: &mut Organisation, record: &Record) {
+    let Event::QuotaHit { account, unit, window, revision, settled, .. } = record.event else {
+        return;
+    };
     let settled = Some(settled);
-    told(state, on, Hit { window, revision, percent: 0, exhausted: true, settled });
+    told(state, (account, unit), Hit { window, revision, percent: 0, exhausted: true, settled });
 }
 
 /// Notes that a threshold was told.
-pub(super) fn alert(
-    state: &mut Organisation,
-    on: (Account, Unit),
-    window: Window,
-    revision: u64,
-    (percent, settled): (u8, i64),
-) {
+pub(super) fn alert(state: &mut Organisation, record: &Record) {
+    let Event::AlertRaised { account, unit, window, revision, percent, settled, .. } = record.event
+    else {
+        return;
+    };
     let settled = Some(settled);
-    told(state, on, Hit { window, revision, percent, exhausted: false, settled });
+    told(state, (account, unit), Hit { window, revision, percent, exhausted: false, settled });
 }
 
 /// Only the newest window of the newest revision is kept: an older one binds nobody any more.
