@@ -2,7 +2,7 @@
 
 use axum::http::header;
 use serde_json::{Map, Value};
-use turnpike_wire::api::input::{Input, merge};
+use turnpike_wire::api::input::{self, Input, merge};
 
 use super::ask::Ask;
 use super::reply::JSON;
@@ -52,6 +52,15 @@ impl Ask {
             | Value::String(_)
             | Value::Array(_) => Err(Problem::field("", "must be an object")),
         }
+    }
+
+    /// Notes each field of the body as a mistake, where nothing is asked for.
+    pub(crate) fn nothing_more(&mut self) -> Result<(), Problem> {
+        for name in self.object()?.keys() {
+            let pointer = format!("/{}", input::step(name));
+            input::mistake(&mut self.mistakes, &pointer, "is not a field of this");
+        }
+        Ok(())
     }
 
     fn shape_of<T: Input>(&mut self, value: &Value) -> Result<T, Problem> {

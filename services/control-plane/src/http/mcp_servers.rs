@@ -132,10 +132,14 @@ async fn delete(ask: Ask, caller: Caller) -> Answer {
     ask.carry(&caller, Wanted::Organisation(ask.org, command)).await?.deleted(server)
 }
 
-async fn refresh(ask: Ask, caller: Caller) -> Answer {
+async fn refresh(mut ask: Ask, caller: Caller) -> Answer {
+    ask.nothing_more()?;
     let server: McpServerId = ask.id("server", NOUN)?;
     // Before anybody is called.
     caller.requester.at_least(Role::Admin)?;
+    if !ask.mistakes.is_empty() {
+        return Err(Problem::invalid(ask.mistakes));
+    }
     let asked = find(&ask, server).await?.spec;
     let credential = asked.credential.as_ref().map(|sealed| ask.app().keys.provider.open(sealed));
     let credential = credential.transpose().map_err(|error| Problem::internal(&error))?;

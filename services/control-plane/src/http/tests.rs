@@ -10,6 +10,7 @@ mod keys;
 mod legacy;
 mod limits;
 mod lists;
+mod mcp;
 mod people;
 mod platform;
 mod replays;

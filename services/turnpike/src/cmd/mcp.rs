@@ -80,7 +80,7 @@ pub(crate) struct Add {
     name: String,
     /// Its endpoint for streamable HTTP, such as https://mcp.example.com/mcp
     #[arg(long, value_name = "URL")]
-    url: String,
+    endpoint: String,
     #[command(flatten)]
     terms: Terms,
 }
@@ -92,7 +92,7 @@ pub(crate) struct Change {
     server: String,
     /// Another endpoint
     #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    endpoint: Option<String>,
     #[command(flatten)]
     terms: Terms,
 }
@@ -184,7 +184,7 @@ impl Add {
     async fn run(self, session: &Session) -> Result<(), Failure> {
         let wait = self.terms.wait;
         let mut body = self.terms.body()?;
-        for (field, text) in [("name", self.name), ("url", self.url)] {
+        for (field, text) in [("name", self.name), ("url", self.endpoint)] {
             body.insert(field.to_owned(), text.into());
         }
         let path = session.client.path_of(Kind::MCP_SERVER).await?;
@@ -197,7 +197,7 @@ impl Change {
     async fn run(self, session: &Session) -> Result<(), Failure> {
         let wait = self.terms.wait;
         let mut body = self.terms.body()?;
-        body.extend(self.url.map(|url| ("url".to_owned(), url.into())));
+        body.extend(self.endpoint.map(|url| ("url".to_owned(), url.into())));
         let id = id(session, &self.server).await?;
         let path = path(session, &id, None).await?;
         let answer = session.client.send(&wait.on(Call::patch(path, body.into()))).await?;

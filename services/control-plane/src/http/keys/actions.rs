@@ -69,14 +69,14 @@ async fn rotate(mut ask: Ask, caller: Caller) -> Answer {
 }
 
 async fn disable(mut ask: Ask, caller: Caller) -> Answer {
-    nothing_more(&mut ask)?;
+    ask.nothing_more()?;
     let key = ask.id("key", "key")?;
     let done = ask.execute(&caller, Command::DisableKey { key }).await?;
     reply(&ask, &caller, key, done, None).await
 }
 
 async fn enable(mut ask: Ask, caller: Caller) -> Answer {
-    nothing_more(&mut ask)?;
+    ask.nothing_more()?;
     let key = ask.id("key", "key")?;
     let done = ask.execute(&caller, Command::EnableKey { key }).await?;
     reply(&ask, &caller, key, done, None).await
@@ -104,7 +104,7 @@ async fn activate(mut ask: Ask, caller: Caller) -> Answer {
 }
 
 async fn reveal(mut ask: Ask, caller: Caller) -> Answer {
-    nothing_more(&mut ask)?;
+    ask.nothing_more()?;
     let key: KeyId = ask.id("key", "key")?;
     let done = ask.execute(&caller, Command::RevealSecret { key }).await?;
     // What is opened is what stands now: a rotation that came in between has its own event.
@@ -128,14 +128,4 @@ async fn propagation(ask: Ask, caller: Caller) -> Answer {
 async fn reply(ask: &Ask, by: &Caller, key: KeyId, done: Done, secret: Option<&str>) -> Answer {
     let (thing, seq) = view::stand(ask, by, key).await?;
     Ok(done.reply_with(thing, secret)?.version(seq))
-}
-
-/// Refuses fields where there are none.
-fn nothing_more(ask: &mut Ask) -> Result<(), Problem> {
-    for name in ask.object()?.keys() {
-        let pointer = format!("/{}", turnpike_wire::api::input::step(name));
-        let message = "is not a field of this";
-        turnpike_wire::api::input::mistake(&mut ask.mistakes, &pointer, message);
-    }
-    Ok(())
 }

@@ -36,7 +36,8 @@ fn least(id: &str) -> Option<&'static str> {
         "changeOrg" | "inviteMember" | "changeMember" | "removeMember" => "owner",
         "releaseLostHolds" | "createProject" | "changeProject" | "deleteProject" | "importKeys"
         | "createProvider" | "changeProvider" | "deleteProvider" | "createJoinToken"
-        | "removeGateway" => "admin",
+        | "removeGateway" | "createMcpServer" | "changeMcpServer" | "deleteMcpServer"
+        | "refreshMcp" => "admin",
         "createKey"
         | "changeKey"
         | "deleteKey"
@@ -86,6 +87,8 @@ pub(super) fn body(id: &str) -> Option<Value> {
         "createProvider" | "createPlatformProvider" => {
             json!({ "name": "new", "kind": "openai", "base_url": "https://n.example" })
         }
+        "createMcpServer" => json!({ "name": "new", "url": "https://n.example/mcp" }),
+        "changeMcpServer" => json!({ "enabled": false }),
         "createModel" => json!({ "name": "new", "context_window": 1, "max_output": 1 }),
         "topUp" => json!({ "amount_usd": "1.00" }),
         "releaseLostHolds" => json!({ "tokens": 1 }),
@@ -101,6 +104,7 @@ pub(super) struct Things {
     project: String,
     plan: String,
     provider: String,
+    server: String,
     shared: String,
     token: String,
     member: String,
@@ -111,6 +115,7 @@ impl Things {
     pub(super) async fn new(house: &House) -> Self {
         let id = |value: Value| value["id"].as_str().unwrap().to_owned();
         let provider = json!({ "name": "p", "kind": "openai", "base_url": "https://p.example" });
+        let server = json!({ "name": "files", "url": "https://p.example/mcp" });
         let shared = house.call(&house.operator, "POST /providers", Some(provider.clone())).await;
         let model = json!({ "name": "m", "context_window": 1, "max_output": 1 });
         let model = house.call(&house.operator, "POST /models", Some(model)).await;
@@ -123,6 +128,7 @@ impl Things {
             project: id(house.post("/projects", json!({ "name": "p" })).await.json()),
             plan: house.first.plan.to_string(),
             provider: id(house.post("/providers", provider).await.json()),
+            server: id(house.post("/mcp-servers", server).await.json()),
             shared: id(shared.json()),
             token: id(house.post("/tokens", json!({ "name": "t", "role": "viewer" })).await.json()),
             member: house.first.owner.to_string(),
@@ -136,6 +142,7 @@ impl Things {
             .replace("{project}", &self.project)
             .replace("{plan}", &self.plan)
             .replace("{provider}", provider)
+            .replace("{server}", &self.server)
             .replace("{token}", &self.token)
             .replace("{member}", &self.member)
             .replace("{ephemeral}", "eph_01h455vb4pex5vsknk084sn02q")

@@ -99,7 +99,7 @@ mod tests {
         let (before, after) = (r#" {"x":1.0, "result" : {"tools":"#, r#","_meta":{"b" : null}}}"#);
         let read = r#"{"name":"read","a":1e2}"#;
         let run_too = r#"{"title":"x","name":"\u0072un"}"#;
-        let all = format!(r#"[ {read}, {{"name":"write"}} ,\n {run_too}, {{}}, 7 ]"#);
+        let all = format!(r#"[ {read}, {{"name":"write"}} , {run_too}, {{}}, 7 ]"#);
         let message = format!("{before}{all}{after}");
         let kept = format!("{before}[{read},{run_too}]{after}");
         assert_eq!(run(&message).unwrap(), Some(kept));

@@ -12,6 +12,8 @@ use super::{Fault, Message};
 const VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
+/// What a message without the header is taken for: saying so says nothing.
+const ASSUMED: &str = "2025-03-26";
 /// What is repeated of a revision that nobody knows.
 pub const MAX_VERSION_CHARS: usize = 64;
 /// What stands around a header's value that is no plain ASCII.
@@ -53,12 +55,14 @@ impl Revision {
     }
 }
 
-/// The revision that the headers name; `None`: they name none, as before an initialisation.
+/// The revision that the headers name; `None`: they name none, as before an initialisation, or the
+/// one that is assumed then.
 ///
 /// # Errors
 /// [`Fault`]: one that is not spoken, or several.
 pub fn revision(headers: &HeaderMap) -> Result<Option<Revision>, Fault> {
-    let Some(named) = once(headers, VERSION)? else { return Ok(None) };
+    let named = once(headers, VERSION)?.filter(|named| *named != ASSUMED);
+    let Some(named) = named else { return Ok(None) };
     match Revision::ALL.into_iter().find(|revision| revision.name() == named) {
         Some(revision) => Ok(Some(revision)),
         None => Err(unsupported(named)),
@@ -180,7 +184,7 @@ mod tests {
 
     #[test]
     fn other_revisions_are_not_spoken() {
-        for version in ["2025-03-26", "2024-11-05", "tomorrow", ""] {
+        for version in ["2024-11-05", "tomorrow", ""] {
             let sent = HeaderMap::from_iter([(
                 HeaderName::from_static(VERSION),
                 HeaderValue::from_str(version).unwrap(),

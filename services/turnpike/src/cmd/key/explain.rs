@@ -74,7 +74,7 @@ pub(crate) struct Explain {
     ip: Option<String>,
     /// The id of an ephemeral token of the key that it comes with
     #[arg(long, value_name = "TOKEN")]
-    token: Option<String>,
+    ephemeral_token: Option<String>,
 }
 
 impl Explain {
@@ -90,7 +90,7 @@ impl Explain {
             .with_some("choices", self.choices)
             .with_some("ip", self.ip)
             .with_some("dialect", self.dialect)
-            .with_some("token", self.token);
+            .with_some("token", self.ephemeral_token);
         let told = client.send(&call).await?;
         let output = session.output;
         if output.json {

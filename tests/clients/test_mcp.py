@@ -1,0 +1,307 @@
+"""MCP through gateways: servers and clients of the official SDKs, and the conformance suite."""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+import requests
+from mcp.client.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+
+import figures
+from books import all_requests
+from house import ROOT, House, Process, accepts, free_port, lines, nano, wait_until
+from javascript import NODE, PROGRAMS, Javascript
+
+SUITE = PROGRAMS / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+MODES = ["legacy", "2026-07-28"]
+# A server's own credential, which nobody else must see.
+CREDENTIAL = "the-servers-own-secret"
+FEE = "0.01"
+NARROW = {"enabled": True, "mode": "allow_list", "servers": ["files"], "tools": {"files": ["add", "count"]}}
+
+
+class Node:
+    """A program of the folder `node` that says its port."""
+
+    def __init__(self, name, *words):
+        command = [NODE, PROGRAMS / name, *words]
+        self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.port = int(self.child.stdout.readline())
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def close(self):
+        self.child.kill()
+        self.child.wait()
+        self.child.stdout.close()
+
+
+class Square:
+    """Two gateways before two MCP servers, and a key for each case."""
+
+    def __init__(self):
+        self.house = house = House(gateways=2)
+        self.everything = None
+        port = free_port()
+        self.seen = house.folder / "seen"
+        command = [sys.executable, ROOT / "tests/clients/mcp_files.py", str(port), self.seen]
+        self.files = Process("files", command, {}, house.folder, accepts(port))
+        try:
+            self.files.start()
+            self.everything = Node("everything.mjs")
+            servers = {
+                "files": {"url": f"http://127.0.0.1:{port}/mcp", "credential": CREDENTIAL, "request_fee_usd": FEE},
+                "everything": {"url": f"{self.everything.url}/mcp"},
+            }
+            self.servers = {
+                name: house.command("POST", "/mcp-servers", {"name": name, **server})["id"]
+                for name, server in servers.items()
+            }
+            self._keys()
+        except BaseException:
+            self.close()
+            raise
+
+    def _keys(self):
+        everything = {"mcp": {"enabled": True}}
+        keys = {
+            "all": {"scopes": everything},
+            "other": {"scopes": everything},
+            "revoked": {"scopes": everything},
+            "narrow": {"scopes": {"mcp": NARROW}},
+            "off": {},
+            "slow": {"scopes": everything, "limits": {"requests_per_minute": 1}},
+            "poor": {"scopes": everything, "limits": {"cost_usd": "0.015"}},
+        }
+        made = {name: self.house.command("POST", "/keys", {"name": name, **key}) for name, key in keys.items()}
+        self.ids = {name: key["id"] for name, key in made.items()}
+        self.secrets = {name: key["secret"] for name, key in made.items()}
+
+    def close(self):
+        if self.everything:
+            self.everything.close()
+        self.files.kill()
+        self.house.close()
+
+    def url(self, server="files", gateway=0):
+        return f"{self.house.gateway_url(gateway)}/mcp/{server}"
+
+    @asynccontextmanager
+    async def client(self, key="all", mode="legacy", **options):
+        headers = {"authorization": f"Bearer {self.secrets[key]}"}
+        async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+            transport = streamable_http_client(self.url(**options), http_client=http)
+            async with Client(transport, mode=mode) as client:
+                yield client
+
+    def post(self, message, key="all", headers=None, **options):
+        common = {
+            "authorization": f"Bearer {self.secrets[key]}",
+            "accept": "application/json, text/event-stream",
+        }
+        url = self.url(**options)
+        return requests.post(url, json=message, headers={**common, **(headers or {})}, timeout=60)
+
+    def begin(self, key="all", **options):
+        """Begins a session by hand; the header that carries it on."""
+        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        begun = self.post({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}, key, **options)
+        assert begun.status_code == 200, begun.text
+        session = {"mcp-session-id": begun.headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}
+        self.post({"jsonrpc": "2.0", "method": "notifications/initialized"}, key, session, **options)
+        return session
+
+
+@pytest.fixture(scope="module")
+def square():
+    opened = Square()
+    yield opened
+    opened.close()
+
+
+LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+
+
+def call(tool, **arguments):
+    params = {"name": tool, "arguments": arguments}
+    return {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}
+
+
+def code_of(answer):
+    return answer.headers.get("x-turnpike-error-code")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_python_sdk_does_not_notice(square, mode):
+    async def run():
+        async with square.client(mode=mode) as client:
+            tools = {tool.name for tool in (await client.list_tools()).tools}
+            assert tools == {"add", "remove", "count", "fail"}
+            added = await client.call_tool("add", {"a": 2, "b": 3})
+            assert added.content[0].text == "5"
+            assert (await client.call_tool("fail")).is_error
+            seen = []
+
+            async def progress(done, total, _):
+                seen.append((done, total))
+
+            counted = await client.call_tool("count", progress_callback=progress)
+            assert counted.content[0].text == "three" and seen[-1] == (3, 3)
+            assert [prompt.name for prompt in (await client.list_prompts()).prompts] == ["greet"]
+            greeting = await client.get_prompt("greet", {"name": "Ada"})
+            assert greeting.messages[0].content.text == "Greet Ada."
+            motto = await client.read_resource("files://motto")
+            assert motto.contents[0].text == "one truth"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_scope_hides_tools_and_guards_them(square, mode):
+    async def run():
+        async with square.client("narrow", mode) as client:
+            assert {tool.name for tool in (await client.list_tools()).tools} == {"add", "count"}
+            assert (await client.call_tool("add", {"a": 1, "b": 1})).content[0].text == "2"
+            with pytest.raises(MCPError) as denied:
+                await client.call_tool("remove", {"name": "x"})
+            assert denied.value.error.code == -32602
+            assert denied.value.error.data["error_code"] == "mcp_not_allowed"
+
+    asyncio.run(run())
+
+
+def test_the_typescript_sdk_does_not_notice(square):
+    with Javascript("mcp.mjs") as client:
+        begun = client.value("connect", url=square.url(), secret=square.secrets["all"])
+        assert begun["version"] == "2025-11-25" and begun["session"]
+        assert set(client.value("tools")) == {"add", "remove", "count", "fail"}
+        assert client.value("tool", tool="add", input={"a": 2, "b": 3})[0]["text"] == "5"
+        assert client.value("progress", tool="count") == [1, 2, 3]
+        assert client.value("prompts") == ["greet"]
+        assert client.value("resource", uri="files://motto")[0]["text"] == "one truth"
+        client.value("close")
+        client.value("connect", url=square.url(), secret=square.secrets["narrow"])
+        assert set(client.value("tools")) == {"add", "count"}
+        denied = client.call("tool", tool="remove", input={"name": "x"})["thrown"]
+        assert (denied["kind"], denied["code"]) == ("McpError", -32602)
+        client.value("close")
+
+
+def test_no_credential_crosses(square):
+    square.begin()
+    seen = [line["headers"] for line in lines(square.seen)]
+    assert all(headers["authorization"] == f"Bearer {CREDENTIAL}" for headers in seen)
+    assert not [headers for headers in seen if "sk-tp-" in json.dumps(headers)]
+
+
+def test_a_session_lives_on_both_gateways_for_its_key_alone(square):
+    session = square.begin()
+    for gateway in (0, 1):
+        assert square.post(LIST, headers=session, gateway=gateway).status_code == 200
+    for options in ({"key": "other"}, {"server": "everything"}):
+        refused = square.post(LIST, headers=session, **options)
+        assert (refused.status_code, code_of(refused)) == (404, "not_found")
+    headers = {"authorization": f"Bearer {square.secrets['all']}", **session}
+    ended = requests.delete(square.url(gateway=1), headers=headers, timeout=60)
+    assert ended.status_code in (200, 204)
+    assert square.post(LIST, headers=session).status_code == 404
+
+
+def test_a_revoked_key_is_stopped_in_its_session(square):
+    session = square.begin("revoked")
+    headers = {"authorization": f"Bearer {square.secrets['revoked']}", "accept": "text/event-stream", **session}
+    stream = requests.get(square.url(), headers=headers, stream=True, timeout=60)
+    assert stream.status_code == 200
+    square.house.command("POST", f"/keys/{square.ids['revoked']}/revoke", {"reason": "unused"})
+    for gateway in (0, 1):
+        refused = square.post(call("add", a=1, b=1), "revoked", session, gateway=gateway)
+        assert (refused.status_code, code_of(refused)) == (401, "key_revoked")
+        assert refused.headers["www-authenticate"] == "Bearer"
+    stream.close()
+
+
+def test_what_is_refused_is_told_as_json_rpc(square):
+    modern = {"mcp-protocol-version": "2026-07-28"}
+    cases = [
+        (LIST, "off", {}, 403, -32602, "mcp_not_allowed"),
+        (LIST, "all", {"mcp-protocol-version": "2024-11-05"}, 400, -32022, "invalid_request"),
+        (LIST, "all", {**modern, "mcp-method": "ping"}, 400, -32020, "invalid_request"),
+        (call("add"), "all", {**modern, "mcp-method": "tools/call", "mcp-name": "x"}, 400, -32020, "invalid_request"),
+        (LIST, "all", {"origin": "http://evil.example"}, 403, -32602, "mcp_not_allowed"),
+        ([LIST], "all", {}, 400, -32600, "invalid_request"),
+    ]
+    for message, key, headers, status, number, code in cases:
+        answer = square.post(message, key, headers)
+        assert (answer.status_code, code_of(answer)) == (status, code), answer.text
+        told = answer.json()
+        assert (told["jsonrpc"], told["error"]["code"]) == ("2.0", number)
+    nowhere = square.post(LIST, server="nowhere")
+    assert (nowhere.status_code, code_of(nowhere)) == (404, "not_found")
+    denied = square.post(call("remove", name="x"), "narrow")
+    decision = denied.json()["error"]["data"]["decision_id"]
+    assert square.house.of_org("GET", f"/decisions/{decision}")["code"] == "mcp_not_allowed"
+
+
+def test_tool_calls_are_counted_and_paid_and_nothing_else_is(square):
+    house = square.house
+    session = square.begin("slow")
+    assert square.post(LIST, "slow", session).status_code == 200
+    assert square.post(call("add", a=1, b=1), "slow", session).status_code == 200
+    limited = square.post(call("add", a=1, b=1), "slow", session, gateway=1)
+    assert (limited.status_code, code_of(limited)) == (429, "rate_limited")
+    assert limited.json()["error"]["code"] == -32000 and "retry-after" in limited.headers
+    assert square.post(LIST, "slow", session).status_code == 200
+
+    session = square.begin("poor")
+    assert square.post(call("add", a=1, b=1), "poor", session).status_code == 200
+    spent = square.post(call("add", a=1, b=1), "poor", session)
+    assert spent.status_code == 402, spent.text
+
+    def booked():
+        rows = all_requests(house, key=square.ids["poor"]).values()
+        paid = [row for row in rows if row["status"] == 200 and row["tool"]]
+        return paid if paid else None
+
+    [row] = wait_until(booked, "the call is booked", 20)
+    assert (row["server"], row["tool"], row["cost_usd"]) == ("files", "add", "0.01")
+    usage = lambda: house.of_org("GET", f"/keys/{square.ids['poor']}")["usage"]
+    wait_until(lambda: nano(usage()["cost_usd"]) == nano(FEE), "the fee is counted", 20)
+    assert usage()["tokens"] == 0
+
+
+def test_people_see_and_search_the_tools(square):
+    house = square.house
+    house.cli("mcp", "add", "spare", "--endpoint", "http://127.0.0.1:9/mcp")
+    house.cli("mcp", "remove", "spare", "--yes")
+    house.cli("mcp", "refresh", "files")
+    shown = json.loads(house.cli("mcp", "tools", "files", "--search", "numbers", "--json").stdout)
+    assert [tool["name"] for tool in shown["data"]] == ["add"]
+    asked = house.of_org("POST", f"/mcp-servers/{square.servers['everything']}/refresh", {})
+    assert asked["tools"] >= 10
+    explained = house.cli("key", "explain", "narrow", "--mcp-server", "files", "--tool", "remove", "--json")
+    assert json.loads(explained.stdout)["code"] == "mcp_not_allowed"
+    house.cli("mcp", "change", "everything", "--enabled", "false", "--wait")
+    assert square.post(LIST, server="everything").status_code == 404
+    house.cli("mcp", "change", "everything", "--enabled", "true", "--wait")
+    assert "files" in house.cli("mcp", "list").stdout
+
+
+def test_the_conformance_suite_passes_through_a_gateway(square):
+    bearer = Node("bearer.mjs", square.url("everything"), square.secrets["all"])
+    try:
+        # The suite's own pages say that they come from localhost, with the port of its URL.
+        command = [NODE, SUITE, "server", "--url", f"{bearer.url}/mcp"]
+        done = subprocess.run(command, cwd=square.house.folder, capture_output=True, text=True, timeout=300)
+    finally:
+        bearer.close()
+    failed = [line for line in done.stdout.splitlines() if line.startswith("✗")]
+    total = re.search(r"Total: (\d+) passed, (\d+) failed", done.stdout)
+    assert total and total[2] == "0" and not failed, done.stdout[-4000:]
+    assert int(total[1]) >= 40
+    figures.tell("MCP conformance", passed=total[1], failed=total[2])
