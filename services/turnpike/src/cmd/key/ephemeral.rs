@@ -33,19 +33,20 @@ const COLUMNS: &[Column] = &[
 
 /// What can be done with the tokens of a key; without a subcommand one is made.
 #[derive(Clone, Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Ephemeral {
     #[command(subcommand)]
     other: Option<Other>,
     #[command(flatten)]
-    issue: Option<Issue>,
+    issue: Issue,
 }
 
 /// A token to make.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Issue {
-    #[command(flatten)]
-    named: Named,
+    /// The key's id or name
+    #[arg(value_name = "KEY")]
+    key: Option<String>,
     /// What the token is called
     #[arg(long)]
     name: Option<String>,
@@ -85,10 +86,9 @@ enum Other {
 
 impl Ephemeral {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
-        match (self.other, self.issue) {
-            (Some(other), _) => other.run(session).await,
-            (None, Some(issue)) => issue.run(session).await,
-            (None, None) => Err(Failure::Usage("Name the key of the token.".to_owned())),
+        match self.other {
+            Some(other) => other.run(session).await,
+            None => self.issue.run(session).await,
         }
     }
 }
@@ -96,13 +96,15 @@ impl Ephemeral {
 impl Issue {
     async fn run(self, session: &Session) -> Result<(), Failure> {
         let client = &session.client;
+        let unnamed = || Failure::Usage("Name the key of the token.".to_owned());
+        let key = self.key.ok_or_else(unnamed)?;
         let body = some([
             ("name", self.name.map(Value::from)),
             ("expires_in_seconds", self.expires_in.map(Value::from)),
             ("cost_usd", self.cost_usd),
             ("scopes", self.scopes.json()),
         ]);
-        let id = client.id_of(Kind::KEY, &self.named.key).await?;
+        let id = client.id_of(Kind::KEY, &key).await?;
         let call = Call::post(client.in_org(&["keys", &id, "ephemeral"]).await?, body.into());
         let answer = client.send(&self.wait.on(call)).await?;
         session.changed(&answer, &format!("made {}", called("ephemeral token", &answer)))
@@ -149,8 +151,8 @@ mod tests {
     fn a_key_alone_means_that_a_token_is_made() {
         let issue = read("x ci --expires-in 15m --cost-usd 0.5 --models a").unwrap();
         assert!(issue.other.is_none());
-        assert_eq!(issue.issue.unwrap().expires_in, Some(900));
-        assert!(read("x").is_err(), "which key?");
+        assert_eq!((issue.issue.key.as_deref(), issue.issue.expires_in), (Some("ci"), Some(900)));
+        assert_eq!(read("x").unwrap().issue.key, None, "which key is asked when it is run");
     }
 
     #[test]
