@@ -48,10 +48,10 @@ impl House {
         &self,
         serving: &Serving,
         entry: &Entry,
-        lease: Option<LeaseId>,
-        bounds: [i64; 2],
+        (lease, bounds): (Option<LeaseId>, [i64; 2]),
+        asked: [Timestamp; 2],
     ) {
-        let (place, now) = (serving.place, serving.core.now());
+        let place = serving.place;
         let levels = levels(&entry.org.organisation, &entry.key);
         let mut books = self.watch.accounts.books();
         for (at, unit) in UNITS.into_iter().enumerate() {
@@ -64,7 +64,7 @@ impl House {
         }
         if let Some(lease) = lease {
             let path = books.paths.get(&lease).cloned().unwrap_or_default();
-            if !self.is_path(entry, &path, now) {
+            if !self.is_path(entry, &path, asked) {
                 let what = format!("gateway {place} admits {} on {path:?}", entry.key.id);
                 self.broken(format!("{what}: the lease has outlived its path"));
             }
@@ -76,7 +76,7 @@ impl House {
 
     /// Whether the key's requests are counted on these accounts by what its gateway knows, or by
     /// what has become of the organisation since: the authority may know more.
-    fn is_path(&self, entry: &Entry, path: &[(Account, Window)], now: Timestamp) -> bool {
+    fn is_path(&self, entry: &Entry, path: &[(Account, Window)], asked: [Timestamp; 2]) -> bool {
         self.catch_up();
         let is_of = |organisation: &Organisation, key: &Key| {
             let levels = levels(organisation, key);
@@ -84,7 +84,9 @@ impl House {
                 && path.iter().zip(&levels).all(|((account, window), (on, _, reset))| {
                     let is_now = |at| holds(*reset, *window, at);
                     // The authority names the window; a gateway that has just begun may be behind.
-                    let known = self.days_stepped.get() || is_now(now) || is_now(self.clock.now());
+                    let known = self.days_stepped.get()
+                        || asked.into_iter().any(is_now)
+                        || is_now(self.clock.now());
                     account == on && known
                 })
         };

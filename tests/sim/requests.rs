@@ -11,6 +11,7 @@ use turnpike_domain::money::NanoUsd;
 use turnpike_domain::settle::{Observed, Settlement, settle};
 use turnpike_gateway::core::Entry;
 use turnpike_gateway::lane::{Holds, Opening, Outcome, Ticket};
+use turnpike_runtime::clock::Clock;
 use turnpike_runtime::entropy;
 use turnpike_tests::chance::Fault;
 use turnpike_wire::secret;
@@ -80,6 +81,8 @@ impl House {
 /// The gateway's own way from a key to a ticket, without HTTP.
 async fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Ticket> {
     let (core, now) = (&serving.core, serving.core.now());
+    // It is admitted as of now: it may have to wait for a permit and a lease over a midnight.
+    let asked = [now, house.clock.now()];
     let model = *house.dice.pick(ASKED)?;
     let address = *house.dice.pick(ADDRESSES)?;
     let platform = Arc::clone(&core.platform());
@@ -119,7 +122,7 @@ async fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Ticket
         Ok(ticket) => {
             let epoch = serving.lane.epoch_id();
             let lease = ticket.opening().lease;
-            house.check_lease(serving, entry, lease, bounds);
+            house.check_lease(serving, entry, (lease, bounds), asked);
             house.check_rates(serving, entry, request, &reservation);
             let served = Served {
                 org,

@@ -9,9 +9,9 @@ use super::draft::Draft;
 use super::view::View;
 use crate::error::StoreError;
 
-/// Budgets that one commit looks at: each may cross a hundred thresholds, whose due rows take seven
-/// kilobytes.
-const MAX_BUDGETS: usize = 100;
+/// Budgets that one commit looks at: each may cross a hundred thresholds in two windows, whose due
+/// rows take fourteen kilobytes.
+const MAX_BUDGETS: usize = 50;
 
 impl Booker {
     /// Looks for thresholds that are crossed since these caps were changed.
@@ -52,7 +52,10 @@ impl Booker {
         self.streams.remembered(org, note).await;
         let windows: Vec<_> = accounts
             .iter()
-            .map(|(account, unit)| (*unit, [(*account, view.window(org, *account, now))]))
+            .flat_map(|(account, unit)| {
+                let windows = view.windows(org, *account, now);
+                windows.map(|window| (*unit, [(*account, window)]))
+            })
             .collect();
         let row = |(unit, [(account, window)]): &(_, [_; 1])| (org, *account, *unit, *window);
         work.cache.load_accounts(&*work.snapshot, windows.iter().map(row).collect()).await?;

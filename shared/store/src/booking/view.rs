@@ -44,9 +44,18 @@ impl View {
         self.0.get(&(org, account)).map_or(&[], |budget| &budget.alert_percents)
     }
 
-    /// The window of an account that holds `now`.
-    pub(super) fn window(&self, org: OrgId, account: Account, now: Timestamp) -> Window {
-        self.reset(org, account).window(now)
+    /// The window of an account that holds `now`, and the next: whoever named the windows of the
+    /// latest leases may have had a clock that is ahead.
+    pub(super) fn windows(
+        &self,
+        org: OrgId,
+        account: Account,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Window> {
+        let reset = self.reset(org, account);
+        let window = reset.window(now);
+        let next = reset.ends(window).map(|end| reset.window(end));
+        std::iter::once(window).chain(next)
     }
 
     /// When the first window of a path ends, if one does.

@@ -155,6 +155,22 @@ async fn each_threshold_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lowered_cap_is_looked_at_in_the_window_that_another_clock_has_begun() {
+    let (house, mut booker) = calm().await;
+    house.limit(KEY, Limits { reset: Reset::Daily, ..capped(1_000) }).await;
+    // The authority before this one had a clock that is ahead, and so the row is tomorrow's.
+    let tomorrow = Timestamp(Reset::Daily.window(NOW).0).plus_ms(DAY_MS);
+    booker.hear(&[ask(LEASE, 1, 200, 200)], tomorrow).await.unwrap();
+    booker.book(&[spend(1, KEY, Some(LEASE), 200)], NOW).await.unwrap();
+    assert_eq!(booker.take_dues(), []);
+    house.limit(KEY, Limits { reset: Reset::Daily, ..capped(100) }).await;
+    booker.recheck(ORG, &[(OWN, Unit::Usd)], NOW).await.unwrap();
+    let dues = booker.take_dues();
+    assert!(!dues.is_empty());
+    assert!(dues.iter().all(|(_, due)| due.window == Window(tomorrow.0)), "{dues:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_due_row_that_means_nothing_any_more_is_gone_without_an_event() {
     let (house, mut booker) = calm().await;
     booker.book(&[spend(1, KEY, None, 100)], NOW).await.unwrap();
