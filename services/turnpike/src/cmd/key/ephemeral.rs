@@ -75,8 +75,10 @@ enum Other {
     Revoke {
         #[command(flatten)]
         named: Named,
+        // Not `token`: that is the client's own credential.
         /// The token's id
-        token: String,
+        #[arg(value_name = "TOKEN")]
+        ephemeral: String,
         #[command(flatten)]
         confirm: Confirm,
         #[command(flatten)]
@@ -120,12 +122,12 @@ impl Other {
                 let call = Call::get(client.in_org(&["keys", &id, "ephemeral"]).await?);
                 page.show(session, call, COLUMNS).await
             }
-            Self::Revoke { named, token, confirm, wait } => {
-                confirm.ask(&format!("Revoke {token}? It stops at once."))?;
+            Self::Revoke { named, ephemeral, confirm, wait } => {
+                confirm.ask(&format!("Revoke {ephemeral}? It stops at once."))?;
                 let id = client.id_of(Kind::KEY, &named.key).await?;
-                let path = client.in_org(&["keys", &id, "ephemeral", &token]).await?;
+                let path = client.in_org(&["keys", &id, "ephemeral", &ephemeral]).await?;
                 let answer = client.send(&wait.on(Call::delete(path))).await?;
-                session.changed(&answer, &format!("revoked ephemeral token {token}"))
+                session.changed(&answer, &format!("revoked ephemeral token {ephemeral}"))
             }
         }
     }
@@ -159,7 +161,9 @@ mod tests {
     fn lists_and_revocations_are_told_apart() {
         assert!(matches!(read("x list ci").unwrap().other, Some(Other::List { .. })));
         let revoke = read("x revoke ci eph_1 --yes").unwrap();
-        assert!(matches!(revoke.other, Some(Other::Revoke { token, .. }) if token == "eph_1"));
+        assert!(
+            matches!(revoke.other, Some(Other::Revoke { ephemeral, .. }) if ephemeral == "eph_1")
+        );
         assert!(read("x revoke ci").is_err(), "which token?");
     }
 }
