@@ -193,6 +193,25 @@ mod tests {
         }
     }
 
+    /// An argument of a command with the id of an option that all have is a panic when it is read.
+    #[test]
+    fn no_command_takes_an_argument_for_an_option_that_all_have() {
+        let mut waiting = vec![(Cli::command(), Vec::new())];
+        while let Some((command, above)) = waiting.pop() {
+            let ids = || command.get_arguments().map(|argument| argument.get_id().to_string());
+            let clashing: Vec<_> = ids().filter(|id| above.contains(id)).collect();
+            assert_eq!(clashing, [""; 0], "{}", command.get_name());
+            let globals = command.get_arguments().filter(|argument| argument.is_global_set());
+            let globals = globals.map(|argument| argument.get_id().to_string());
+            let above: Vec<_> = above.into_iter().chain(globals).collect();
+            waiting.extend(command.get_subcommands().map(|verb| (verb.clone(), above.clone())));
+        }
+        for line in ["token delete ci --yes", "gateway token delete ci --yes", "mcp list"] {
+            let line = ["turnpike"].into_iter().chain(line.split(' '));
+            assert!(Cli::try_parse_from(line).is_ok());
+        }
+    }
+
     #[test]
     fn the_book_names_every_command() {
         let mut waiting = vec![Cli::command()];

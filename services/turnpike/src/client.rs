@@ -40,17 +40,19 @@ const MAX_QUOTED_CHARS: usize = 200;
 /// The largest file of a secret: a token has 71 characters, a password at most 128.
 const MAX_SECRET_BYTES: u64 = 4_096;
 
-/// How the control plane is reached.
+/// How the control plane is reached. These options stand beside those of every command: ids of their
+/// own keep one that a command calls the same, such as the token to delete, from being taken for them.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Access {
     /// Where the control plane answers
-    #[arg(long, global = true, value_name = "URL", env = "TURNPIKE_URL",
-          default_value = DEFAULT_URL)]
+    #[arg(id = "access_url", long = "url", global = true, value_name = "URL",
+          env = "TURNPIKE_URL", default_value = DEFAULT_URL)]
     url: String,
     /// Management token; prefer the variable or a file: others can read command lines
     #[arg(
-        long,
+        id = "access_token",
+        long = "token",
         global = true,
         value_name = "mk-tp-…",
         env = "TURNPIKE_TOKEN",
@@ -58,10 +60,16 @@ pub(crate) struct Access {
     )]
     token: Option<SecretString>,
     /// File that holds the management token; it wins over --token
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(id = "access_token_file", long = "token-file", global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Organisation [default: the token's own]
-    #[arg(long, global = true, value_name = "ORG", env = "TURNPIKE_ORG")]
+    #[arg(
+        id = "access_org",
+        long = "org",
+        global = true,
+        value_name = "ORG",
+        env = "TURNPIKE_ORG"
+    )]
     org: Option<String>,
 }
 
