@@ -25,6 +25,7 @@ pub(crate) async fn run(kv: Arc<dyn Kv>, clock: SharedClock, keep: KeepOptions) 
         match role.win().await {
             Ok(term) => {
                 tokio::select! {
+                    biased;
                     error = term.keep() => tracing::warn!(%error, "the sweeper's term ended"),
                     () = sweep(&*kv, &clock, &keep) => {}
                 }

@@ -41,10 +41,14 @@ impl Shelves {
         let _ = shelves.remove_if(&shelf.account, |_, present| Arc::ptr_eq(present, shelf));
     }
 
-    /// All shelves of an organisation.
+    /// All shelves of an organisation, in the order of their accounts: what a gateway says follows
+    /// from what it knows, not from where a map happens to keep it.
     pub(super) fn of(&self, org: OrgId) -> Vec<Arc<Shelf>> {
         let shelves = self.shelves.pin();
-        shelves.values().filter(|shelf| shelf.org == org).map(Arc::clone).collect()
+        let of_org = shelves.values().filter(|shelf| shelf.org == org).map(Arc::clone);
+        let mut ordered: Vec<_> = of_org.collect();
+        ordered.sort_unstable_by_key(|shelf| shelf.account);
+        ordered
     }
 
     pub(super) fn len(&self) -> usize {
