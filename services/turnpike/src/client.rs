@@ -40,8 +40,9 @@ const MAX_QUOTED_CHARS: usize = 200;
 /// The largest file of a secret: a token has 71 characters, a password at most 128.
 const MAX_SECRET_BYTES: u64 = 4_096;
 
-/// How the control plane is reached. These options stand beside those of every command: ids of their
-/// own keep one that a command calls the same, such as the token to delete, from being taken for them.
+/// How the control plane is reached. These options stand beside those of every command: ids of
+/// their own keep one that a command calls the same, such as the token to delete, from being taken
+/// for them.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Access {
