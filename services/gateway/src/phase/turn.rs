@@ -59,18 +59,18 @@ impl Job {
         let bound = reservation(offer.spec, choice.way.prices, tariff.multiplier, demand);
         let bound = Reservation { cost: bound.cost, ..held };
         let more = NanoUsd(bound.cost.0.saturating_sub(held.cost.0));
-        let grip = match ticket.lease() {
-            // A request that was admitted without a budget stays without one.
-            Some(lease) if more > NanoUsd::ZERO => {
-                let more = Reservation { input: 0, output: 0, cost: more };
-                let taken = site.leases.reserve(&self.arrival.entry, &more, now).await;
-                match taken.ok().flatten().filter(|grip| grip.lease() == lease) {
-                    Some(grip) => Some(grip),
-                    None => return false,
-                }
-            }
-            Some(_) | None => None,
-        };
+        let mut grip = None;
+        if more > NanoUsd::ZERO {
+            let more = Reservation { input: 0, output: 0, cost: more };
+            let taken = site.leases.reserve(&self.arrival.entry, &more, now).await;
+            grip = match (ticket.lease(), taken) {
+                // No cap stands on its path.
+                (None, Ok(None)) => None,
+                (Some(lease), Ok(Some(more))) if more.lease() == lease => Some(more),
+                // Who was admitted at no cost has no lease that the rest could be counted on.
+                (None, Ok(Some(_))) | (Some(_), Ok(_)) | (_, Err(_)) => return false,
+            };
+        }
         if ticket.reprice((choice.way.provider_id, tariff), bound, grip).is_err() {
             return false;
         }

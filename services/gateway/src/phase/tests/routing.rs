@@ -217,6 +217,22 @@ fn a_dearer_way_that_the_budget_does_not_reach_is_not_taken() {
 }
 
 #[test]
+fn a_way_that_costs_is_not_taken_by_whoever_was_admitted_at_no_cost() {
+    on_a_core(|core| async move {
+        let (house, _authority) = House::capped(&core, 1_000, Fit::Reject).await;
+        house.with(|platform| {
+            let model = platform.models.get_mut("doubled").unwrap();
+            model.spec.routes[0].prices = Some(Prices::default());
+        });
+        let once = [REFUSED];
+        let ((), answer) = join!(serve(&house.providers[0], &once), house.chat(DOUBLED));
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        let [record] = &house.booked().await[..] else { panic!("one record") };
+        assert_eq!((record.cost, record.provider), (NanoUsd::ZERO, Some(ProviderId(1))));
+    });
+}
+
+#[test]
 fn a_cheaper_way_holds_what_the_first_one_did_and_costs_less() {
     on_a_core(|core| async move {
         let (house, _authority) = House::capped(&core, 219_000, Fit::Reject).await;
