@@ -160,11 +160,13 @@ impl Leaf {
 
     /// Notes on which path the authority has it, and until when that holds. If it is not the path
     /// that was meant, the authority knew more: the lease is over as soon as it can be replaced,
-    /// also if the organisation comes back to what was meant.
+    /// also if the organisation comes back to what was meant. Of a lease that was refused all it
+    /// asked for the authority keeps no path: the other unit may hear of the next window, and what
+    /// this one was told ends with the first.
     pub(super) fn hear_path(&self, path: &[(Account, Window)], ends_at: Option<Timestamp>) {
-        let ends_at = ends_at.map_or(u64::MAX, |end| end.0);
-        let ends_at = if self.shape.is_path(path) { ends_at } else { 0 };
-        self.ends_at.store(ends_at, Ordering::Relaxed);
+        let is_meant = self.shape.is_path(path, ends_at);
+        let ends_at = if is_meant { ends_at.map_or(u64::MAX, |end| end.0) } else { 0 };
+        self.ends_at.fetch_min(ends_at, Ordering::Relaxed);
     }
 
     /// Another lease takes its place: what is free goes back, also later.

@@ -3,7 +3,7 @@
 use turnpike_domain::id::{EphemeralId, KeyId, OrgId, ProjectId};
 use turnpike_domain::ledger::{Budget, budgets};
 use turnpike_domain::limit::{Account, Unit};
-use turnpike_domain::time::{Reset, Window};
+use turnpike_domain::time::{Reset, Timestamp, Window};
 
 use crate::core::Entry;
 
@@ -82,17 +82,20 @@ impl Shape {
         }
     }
 
-    /// Whether this is the path, in windows of its policies.
-    pub(super) fn is_path(&self, path: &[(Account, Window)]) -> bool {
+    /// Whether this is the path, in present windows of its policies, if the first of those windows
+    /// ends at `ends_at`. A window alone does not tell its policy: a month that begins on a Monday
+    /// is named like that week.
+    pub(super) fn is_path(&self, path: &[(Account, Window)], ends_at: Option<Timestamp>) -> bool {
         let [own, of_project] = self.resets;
         let project = self.project.map(|project| (Account::Project(project), of_project));
         let token = self.token.map(|token| (Account::Ephemeral(token), Reset::None));
         let levels = [token, Some((Account::Key(self.key), own)), project];
         let levels = levels.into_iter().flatten().chain([(Account::Wallet, Reset::None)]);
-        levels.clone().count() == path.len()
-            && levels
-                .zip(path)
-                .all(|((account, reset), (on, window))| account == *on && reset.names(*window))
+        let mut named = levels.clone().zip(path);
+        let ends = levels.clone().zip(path).filter_map(|((_, reset), (_, on))| reset.ends(*on));
+        levels.count() == path.len()
+            && named.all(|((account, reset), (on, window))| account == *on && reset.names(*window))
+            && ends.min() == ends_at
     }
 
     /// Whether the path leads over `account`.

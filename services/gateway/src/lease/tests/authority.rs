@@ -14,7 +14,7 @@ use turnpike_runtime::tasks::Tasks;
 use turnpike_wire::authority::{Call, EndRuns, LeaseAnswer, LeaseCall, Recall, RunsEnded};
 use turnpike_wire::form;
 
-use crate::fake::ORG;
+use crate::fake::{DAY, ORG};
 
 /// What becomes of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +35,13 @@ pub(crate) struct Books {
     pub(crate) manner: Manner,
     pub(crate) caps: BTreeMap<(Account, Unit), i64>,
     pub(crate) rows: BTreeMap<(Account, Unit), Row>,
-    pub(crate) leases: BTreeMap<(LeaseId, Unit), (Vec<Account>, Lease)>,
+    pub(crate) leases: BTreeMap<(LeaseId, Unit), (Vec<(Account, Reset, Window)>, Lease)>,
     /// The accounts of new leases.
     pub(crate) path: Vec<Account>,
-    pub(crate) ends_at: Option<Timestamp>,
+    /// The policy of the first account of a path; the others' windows are endless.
+    pub(crate) reset: Reset,
+    /// The authority's day, which names the windows.
+    pub(crate) now: Timestamp,
     pub(crate) gateways: u32,
     pub(crate) words: Vec<Word>,
     pub(crate) runs: Vec<EndRuns>,
@@ -62,7 +65,8 @@ impl Authority {
             rows: BTreeMap::new(),
             leases: BTreeMap::new(),
             path,
-            ends_at: None,
+            reset: Reset::None,
+            now: DAY,
             gateways: 1,
             words: Vec::new(),
             runs: Vec::new(),
@@ -163,12 +167,13 @@ impl Books {
             Manner::Answers | Manner::LosesAnswers | Manner::Deaf => 1,
         };
         let lease = self.leases[&(call.lease, call.unit)].1;
+        let ends_at = levels.iter().filter_map(|level| level.cap.reset.ends(level.window)).min();
         LeaseAnswer {
             fence,
             n: lease.n,
             total: lease.total,
             path: levels.iter().map(|level| (level.account, level.window)).collect(),
-            ends_at: self.ends_at,
+            ends_at,
             refused,
             figures,
         }
@@ -180,16 +185,18 @@ impl Books {
         unit: Unit,
         change: impl FnOnce(&mut Lease, &mut [Level]) -> T,
     ) -> T {
-        let path = self.path.clone();
+        let resets = std::iter::once(self.reset).chain(std::iter::repeat(Reset::None));
+        let path = self.path.iter().zip(resets);
+        let path = path.map(|(account, reset)| (*account, reset, reset.window(self.now))).collect();
         let (path, lease) = self.leases.entry((id, unit)).or_insert((path, Lease::default()));
         let mut levels: Vec<Level> = path
             .iter()
-            .map(|account| Level {
+            .map(|(account, reset, window)| Level {
                 account: *account,
-                window: Window(0),
+                window: *window,
                 cap: Cap {
                     amount: self.caps.get(&(*account, unit)).copied(),
-                    reset: Reset::None,
+                    reset: *reset,
                     revision: 1,
                 },
                 row: self.rows.get(&(*account, unit)).copied().unwrap_or_default(),
