@@ -29,13 +29,16 @@ pub(crate) enum Manner {
     Fence(u64),
 }
 
+/// The accounts of a lease, with their policies and the windows that were named.
+pub(crate) type Path = Vec<(Account, Reset, Window)>;
+
 /// What stands in the authority's books.
 #[derive(Debug)]
 pub(crate) struct Books {
     pub(crate) manner: Manner,
     pub(crate) caps: BTreeMap<(Account, Unit), i64>,
     pub(crate) rows: BTreeMap<(Account, Unit), Row>,
-    pub(crate) leases: BTreeMap<(LeaseId, Unit), (Vec<(Account, Reset, Window)>, Lease)>,
+    pub(crate) leases: BTreeMap<(LeaseId, Unit), (Path, Lease)>,
     /// The accounts of new leases.
     pub(crate) path: Vec<Account>,
     /// The policy of the first account of a path; the others' windows are endless.
