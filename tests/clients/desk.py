@@ -233,7 +233,8 @@ class Desk:
     def _keys(self):
         house = self.house
         self.secrets = {"unknown": "sk-tp-nonsense", "management": house.token}
-        self.ids = {}
+        # Ids of keys, and the path of each one's organisation.
+        self.ids, self.paths = {}, {}
         soon = datetime.now(timezone.utc) + timedelta(seconds=2)
         orgs = {
             "no-wallet": {"wallet": "prepaid"},
@@ -264,7 +265,7 @@ class Desk:
             applied = {"wait": "applied", "timeout_ms": "20000"}
             made = house.call("POST", f"{path}/keys", {"name": name, **input}, params=applied)
             assert made["propagation"]["missing"] == [], made["propagation"]
-            self.secrets[name], self.ids[name] = made["secret"], made["id"]
+            self.secrets[name], self.ids[name], self.paths[name] = made["secret"], made["id"], path
         house.of_org("POST", f"/keys/{self.ids['disabled']}/disable")
         house.command("POST", f"/keys/{self.ids['revoked']}/revoke", {"reason": "unused"})
 

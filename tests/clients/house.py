@@ -150,7 +150,7 @@ class House:
         }
         self.own_keys = {
             "TURNPIKE_KEYS_VAULT_SEALING": f"1:{key['vault']}",
-            "TURNPIKE_KEYS_SIGNING": key["signing"],
+            "TURNPIKE_KEYS_SIGNING": f"1:{key['signing']}",
         }
         self.gateway_ids = [new_gateway_id() for _ in range(gateways)] if users else []
         self.logins = self._users() if users else {}

@@ -19,9 +19,13 @@ CDDL = (SCHEMAS / "turnpike.cddl").read_text()
 GOLDENS = sorted((SCHEMAS / "golden").glob("*.cbor"))
 MESSAGES = {
     "spend.v1.cbor": "spend-batch",
+    "spend-refused.v1.cbor": "spend",
+    "spend-tool.v1.cbor": "spend",
+    "spend-failover.v1.cbor": "spend",
     "booked.v1.cbor": "booked",
     "receipt.v1.cbor": "receipt",
     "receipt-spent.v1.cbor": "receipt",
+    "receipt-providers.v1.cbor": "receipt",
     "lease-call.v1.cbor": "lease-call",
     "lease-call-token.v1.cbor": "lease-call",
     "end-runs.v1.cbor": "end-runs",
@@ -31,6 +35,7 @@ MESSAGES = {
     "permit-call-waits.v1.cbor": "permit-call",
     "permit-answer.v1.cbor": "permit-answer",
     "decision.v1.cbor": "decision",
+    "decision-tool.v1.cbor": "decision",
     "permit-answer-closed.v1.cbor": "permit-answer",
     "recent-call.v1.cbor": "recent-call",
     "recent-answer.v1.cbor": "recent-answer",
@@ -106,8 +111,9 @@ def test_a_golden_message_fits_the_cddl(name, rule):
     assert is_deterministic(encoded)
 
 
-def test_a_golden_heartbeat_fits_the_cddl():
-    encoded = (SCHEMAS / "messages" / "heartbeat.v1.cbor").read_bytes()
+@pytest.mark.parametrize("name", ["heartbeat", "heartbeat-signers"])
+def test_a_golden_heartbeat_fits_the_cddl(name):
+    encoded = (SCHEMAS / "messages" / f"{name}.v1.cbor").read_bytes()
     assert is_deterministic(encoded)
     # Its parts one by one: the validator takes `.cbor` for the whole of an array.
     heartbeat, signature = cbor2.loads(encoded)

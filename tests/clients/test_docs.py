@@ -22,7 +22,7 @@ NEEDED = {
         "TURNPIKE_KEYS_PEPPERS": f"1:{KEY}",
         "TURNPIKE_KEYS_PROVIDER_SEALING": f"1:{KEY}",
         "TURNPIKE_KEYS_VAULT_SEALING": f"1:{KEY}",
-        "TURNPIKE_KEYS_SIGNING": KEY,
+        "TURNPIKE_KEYS_SIGNING": f"1:{KEY}",
     },
     "turnpike-projector": {},
     "turnpike-gateway": {

@@ -1,12 +1,13 @@
 """Ephemeral tokens end to end: used on three gateways, narrowed, capped, dead with their key."""
 
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
 import requests
 
-from house import House, nano, wait_until
+from house import House, counted, nano, wait_until
 
 MESSAGE = [{"role": "user", "content": "four words come back"}]
 # What such a call costs: 4 tokens at USD 1 and 4 at USD 2 per million.
@@ -175,3 +176,58 @@ def test_a_key_can_be_made_for_one_token_by_the_client(house):
     token = next(word for word in table.split() if word.startswith("eph_"))
     house.cli("key", "ephemeral", "revoke", "alone", token, "--yes", "--wait")
     assert "revoked" in house.cli("key", "ephemeral", "list", "alone").stdout
+
+
+def sign_with(house, keys, version=0):
+    """The control plane begins anew with these signing keys; nothing else is restarted."""
+    house.control.stop()
+    house.control.environment["TURNPIKE_KEYS_SIGNING"] = ",".join(keys)
+    house.control.environment["TURNPIKE_KEYS_SIGN_WITH"] = str(version)
+    house.control.start()
+
+
+def test_the_signing_key_is_renewed_while_its_tokens_work():
+    """Both versions are known before the new one signs; the old one's tokens end when it goes."""
+    with House(gateways=2) as house:
+        key = house.command("POST", "/keys", {"name": "lender"})
+        old = house.own_keys["TURNPIKE_KEYS_SIGNING"]
+        new = f"2:{secrets.token_hex(32)}"
+        before = issue(house, key)["secret"]
+
+        sign_with(house, [old, new], version=1)
+        # Its proof is a heartbeat of the present control plane that every gateway has heard.
+        house.command("PATCH", f"/keys/{key['id']}", {"metadata": {"step": 1}})
+        told = lambda: all("keys have changed" in one.tail() for one in house.gateways)  # noqa: E731
+        wait_until(told, "every gateway knows the coming key", 30)
+
+        sign_with(house, [old, new])
+        after = issue(house, key)["secret"]
+        for number in range(2):
+            chat(house, number, after)
+            chat(house, number, before)
+        assert all(counted(gateway, "mirror_alarms") == 0 for gateway in house.gateways)
+
+        sign_with(house, [new])
+        gone = lambda: all(  # noqa: E731
+            _answer(house, number, before) == (401, "unauthorized") for number in range(2)
+        )
+        wait_until(gone, "what the removed key signed is refused", 30)
+        house.gateways[1].stop()
+        house.gateways[1].start()
+        everywhere(house, before, (401, "unauthorized"))
+        for number in range(2):
+            chat(house, number, after)
+            chat(house, number, key["secret"])
+
+
+def test_a_stolen_signing_key_goes_at_once_and_its_tokens_with_it():
+    with House(gateways=1) as house:
+        key = house.command("POST", "/keys", {"name": "lender"})
+        stolen = issue(house, key)["secret"]
+        chat(house, 0, stolen)
+        sign_with(house, [f"2:{secrets.token_hex(32)}"])
+        gone = lambda: _answer(house, 0, stolen) == (401, "unauthorized")  # noqa: E731
+        wait_until(gone, "what the removed key signed is refused", 30)
+        house.command("PATCH", f"/keys/{key['id']}", {"metadata": {"heard": True}})
+        chat(house, 0, issue(house, key)["secret"])
+        chat(house, 0, key["secret"])

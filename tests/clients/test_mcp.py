@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -74,10 +75,12 @@ class Square:
             "all": {"scopes": everything},
             "other": {"scopes": everything},
             "revoked": {"scopes": everything},
+            "listener": {"scopes": everything},
             "narrow": {"scopes": {"mcp": NARROW}},
             "off": {},
             "slow": {"scopes": everything, "limits": {"requests_per_minute": 1}},
             "poor": {"scopes": everything, "limits": {"cost_usd": "0.015"}},
+            "broke": {"scopes": everything, "limits": {"cost_usd": "0.005"}},
         }
         made = {name: self.house.command("POST", "/keys", {"name": name, **key}) for name, key in keys.items()}
         self.ids = {name: key["id"] for name, key in made.items()}
@@ -273,6 +276,176 @@ def test_tool_calls_are_counted_and_paid_and_nothing_else_is(square):
     usage = lambda: house.of_org("GET", f"/keys/{square.ids['poor']}")["usage"]
     wait_until(lambda: nano(usage()["cost_usd"]) == nano(FEE), "the fee is counted", 20)
     assert usage()["tokens"] == 0
+
+
+def announce(square):
+    """Something happens that the server tells all its sessions, whoever may still hear it."""
+    url = f"{square.everything.url}/mcp"
+    accept = {"accept": "application/json, text/event-stream"}
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    begin = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+    begun = requests.post(url, json=begin, headers=accept, timeout=60)
+    session = {"mcp-session-id": begun.headers["mcp-session-id"]}
+    told = requests.post(url, json=call("announce"), headers={**accept, **session}, timeout=60)
+    assert told.status_code == 200, told.text
+    assert requests.delete(url, headers=session, timeout=60).status_code == 200
+
+
+class Listener:
+    """The open stream of a session of the server `everything`, read in the background."""
+
+    def __init__(self, square, secret):
+        url = square.url("everything")
+        headers = {"authorization": f"Bearer {secret}", "accept": "application/json, text/event-stream"}
+        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        begin = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+        begun = requests.post(url, json=begin, headers=headers, timeout=60)
+        headers |= {"mcp-session-id": begun.headers["mcp-session-id"], "accept": "text/event-stream"}
+        stream = requests.get(url, headers=headers, stream=True, timeout=120)
+        assert stream.status_code == 200
+        self.heard, self.over = 0, False
+        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+        self.square = square
+        announce(square)
+        wait_until(lambda: self.heard == 1, "the stream is open", 20)
+
+    def _read(self, stream):
+        try:
+            for line in stream.iter_lines():
+                self.heard += b"list_changed" in line
+        except requests.RequestException:
+            pass
+        self.over = True
+
+    def ends(self, why):
+        announce(self.square)
+        wait_until(lambda: self.over, f"the stream ends with {why}", 20)
+        assert self.heard == 1, f"nothing came after {why}"
+
+
+def test_an_open_stream_ends_with_what_it_was_opened_by(square):
+    house, path = square.house, f"/keys/{square.ids['listener']}"
+    secret = square.secrets["listener"]
+    lives = Listener(square, square.secrets["all"])
+
+    token = house.of_org("POST", f"{path}/ephemeral", {})
+    listener = Listener(square, token["secret"])
+    house.command("DELETE", f"{path}/ephemeral/{token['id']}")
+    listener.ends("the token that was revoked")
+
+    token = house.of_org("POST", f"{path}/ephemeral", {"expires_in_seconds": 6})
+    listener = Listener(square, token["secret"])
+    expired = lambda: requests.get(  # noqa: E731
+        f"{house.gateway_url(0)}/v1/key", headers={"authorization": f"Bearer {token['secret']}"}, timeout=10
+    ).status_code == 401
+    wait_until(expired, "the token has expired", 20)
+    listener.ends("the token that has expired")
+
+    listener = Listener(square, secret)
+    house.command("PATCH", path, {"scopes": {"mcp": {"tools": {"everything": ["announce"]}}}})
+    listener.ends("the scope that hides tools of a stream that nobody looks through")
+    listener = Listener(square, secret)
+    house.command("PATCH", path, {"scopes": {"mcp": {"mode": "deny_list", "servers": ["everything"]}}})
+    listener.ends("the scope that has no such server")
+    house.command("PATCH", path, {"scopes": {"mcp": {"mode": "allow_all", "servers": None}}})
+
+    heard = lives.heard
+    announce(square)
+    wait_until(lambda: lives.heard == heard + 1, "the stream of another key goes on", 20)
+    server = f"/mcp-servers/{square.servers['everything']}"
+    house.command("PATCH", server, {"enabled": False})
+    announce(square)
+    wait_until(lambda: lives.over, "the stream ends with its server", 20)
+    assert lives.heard == heard + 1
+    house.command("PATCH", server, {"enabled": True})
+
+
+def test_a_stream_is_taken_up_again_within_a_session_only(square):
+    headers = {"authorization": f"Bearer {square.secrets['all']}", "accept": "text/event-stream"}
+    def seen():
+        return [line["headers"] for line in lines(square.seen) if "last-event-id" in line["headers"]]
+
+    before = len(seen())
+    requests.get(square.url(), headers={**headers, "last-event-id": "1"}, stream=True, timeout=60).close()
+    requests.post(square.url(), headers={**headers, "last-event-id": "1"}, json=LIST, timeout=60)
+    assert len(seen()) == before, "without a session any key could read on where another has stopped"
+    session = square.begin()
+    requests.get(square.url(), headers={**headers, **session, "last-event-id": "1"}, stream=True, timeout=60).close()
+    assert len(seen()) == before + 1
+
+
+def test_no_other_spelling_of_a_call_gets_past_the_scope(square):
+    session = square.begin("narrow")
+
+    def raw(body):
+        headers = {
+            "authorization": f"Bearer {square.secrets['narrow']}",
+            "accept": "application/json, text/event-stream",
+            "content-type": "application/json",
+            **session,
+        }
+        return requests.post(square.url(), data=body.encode(), headers=headers, timeout=60)
+
+    def calls(tool):
+        """Of a tool that is named so: its JSON as it stands in the body."""
+        return '{"jsonrpc":"2.0","id":2,"method":"tools\\/call","params":{"name":%s,"arguments":{"name":"x"}}}' % tool
+
+    served = len(lines(square.seen))
+    others = ["remove", "Remove", "REMOVE", "remove ", "remove\u200b", "ｒｅｍｏｖｅ", "add\u0000", "./add", ""]
+    for tool in others:
+        for ascii in (True, False):
+            denied = raw(calls(json.dumps(tool, ensure_ascii=ascii)))
+            assert code_of(denied) == "mcp_not_allowed", (tool, denied.text)
+            assert denied.json()["error"]["code"] == -32602
+    denied = raw(calls('"\\u0072emove"'))
+    assert code_of(denied) == "mcp_not_allowed", denied.text
+    for body in [
+        '{"jsonrpc":"2.0","id":2,"method":"ping","method":"tools/call","params":{"name":"remove"}}',
+        '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"add","name":"remove"}}',
+        '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"add"},"params":{"name":"remove"}}',
+        '{"jsonrpc":"2.0","method":"tools/call","params":{"name":"remove"}}',
+        '{"jsonrpc":"2.0","id":2,"method":"tools/call"}',
+        '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":["remove"]}}',
+        '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":["remove"]}',
+        f"[{calls(json.dumps('add'))}]",
+        calls('"add"') + calls('"remove"'),
+    ]:
+        refused = raw(body)
+        assert (refused.status_code, code_of(refused)) == (400, "invalid_request"), (body, refused.text)
+    assert len(lines(square.seen)) == served, "nothing of it reached the server"
+    fine = raw('{"jsonrpc":"2.0","id":2,"method":"tools\\/call","params":{"name":"\\u0061dd","arguments":{"a":1,"b":2}}}')
+    assert fine.status_code == 200 and code_of(fine) is None, fine.text
+
+
+def test_calls_are_in_the_metrics_by_server_and_by_how_they_ended(square):
+    def told(server="files"):
+        found = {}
+        for gateway in square.house.gateways:
+            text = requests.get(f"http://127.0.0.1:{gateway.admin_port}/metrics", timeout=10).text
+            for name, value in re.findall(r"^turnpike_mcp_calls_total\{(.*)\} (\d+)$", text, re.M):
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', name))
+                if labels["server"] == server:
+                    found[labels["outcome"]] = found.get(labels["outcome"], 0) + int(value)
+            times = re.findall(rf'^turnpike_mcp_call_seconds_count\{{server="{server}"\}} (\d+)$', text, re.M)
+            found["timed"] = found.get("timed", 0) + sum(map(int, times))
+        return found
+
+    square.post(call("add", a=1, b=1), headers=square.begin())
+    counts = lambda: told().get("answered")  # noqa: E731
+    wait_until(counts, "what was called before is counted", 20)
+    before = told()
+    square.post(call("add", a=1, b=1), headers=square.begin())
+    square.post(call("fail"), headers=square.begin(), gateway=1)
+    square.post(call("remove", name="x"), "narrow")
+    square.post(call("add", a=1, b=1), "off")
+    square.post(call("add", a=1, b=1), "broke")
+    square.post(call("add", a=1, b=1), "broke", gateway=1)
+    square.post(LIST, "narrow")
+    square.post(call("add"), server="nowhere")
+    wanted = {"answered": 2, "denied": 2, "refused": 2, "failed": 0, "timed": 2}
+    since = lambda: {name: count - before.get(name, 0) for name, count in told().items()}  # noqa: E731
+    wait_until(lambda: since() == wanted, f"{since()} is {wanted}", 20)
+    assert told("nowhere") == {"timed": 0}, "what callers make up is in no label"
 
 
 def test_people_see_and_search_the_tools(square):

@@ -13,9 +13,9 @@ use turnpike_domain::secret::PublicId;
 use turnpike_domain::state::{Ephemeral, Organisation};
 use turnpike_domain::time::Timestamp;
 use turnpike_wire::authority::{Call, LeaseCall};
-use turnpike_wire::ephemeral::{Signers, sign, verify};
+use turnpike_wire::ephemeral::{sign, verify};
 use turnpike_wire::form::{decode, encode};
-use turnpike_wire::sign::SigningKey;
+use turnpike_wire::sign::{Signers, SigningKey};
 
 const AT: Timestamp = Timestamp(1_795_000_000_000);
 const END: Timestamp = Timestamp(1_795_003_600_000);

@@ -23,7 +23,7 @@ use turnpike_wire::authority::{Call, EndRuns, LeaseAnswer, LeaseCall, Recall, Ru
 use turnpike_wire::decision::Decision;
 use turnpike_wire::form::{decode, encode};
 use turnpike_wire::heartbeat::{CircuitState, Heartbeat, MovedHead, ProviderHealth, Receipt};
-use turnpike_wire::sign::SigningKey;
+use turnpike_wire::sign::{Signers, SigningKey, SigningKeys};
 use turnpike_wire::snapshot::{
     Assembly, Frames, Splitter, State, Taken, framed, organisation, platform,
 };
@@ -41,6 +41,10 @@ fn signing_key() -> SigningKey {
     SigningKey::from_seed(&[1; 32])
 }
 
+fn signers() -> Signers {
+    signing_key().verifying_key().into()
+}
+
 /// The name of each golden and what it should hold.
 pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let spends = [turnpike_wire::spend::encode(&spend()), turnpike_wire::spend::encode(&least())];
@@ -51,8 +55,10 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("spend.v1.cbor", batch(EPOCH, 8, &spends, true)),
         ("spend-refused.v1.cbor", turnpike_wire::spend::encode(&refused())),
         ("spend-tool.v1.cbor", encode(&tool_call())),
+        ("spend-failover.v1.cbor", encode(&failed_over())),
         ("booked.v1.cbor", encode(&mark)),
         ("heartbeat.v1.cbor", heartbeat().sign(&key)),
+        ("heartbeat-signers.v1.cbor", heartbeat_with_signers().sign(&key)),
         ("receipt.v1.cbor", encode(&least_receipt())),
         ("receipt-spent.v1.cbor", encode(&receipt())),
         ("receipt-providers.v1.cbor", encode(&receipt_of_providers())),
@@ -87,9 +93,13 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
             assert_eq!(turnpike_wire::spend::decode(bytes), Ok(refused()));
         }
         "spend-tool.v1.cbor" => assert_eq!(decode(bytes), Ok(tool_call())),
+        "spend-failover.v1.cbor" => assert_eq!(decode(bytes), Ok(failed_over())),
         "booked.v1.cbor" => assert_eq!(booked(bytes).unwrap().number, 9),
         "heartbeat.v1.cbor" => {
-            assert_eq!(Heartbeat::verify(bytes, &signing_key().verifying_key()), Ok(heartbeat()))
+            assert_eq!(Heartbeat::verify(bytes, &signers()), Ok(heartbeat()));
+        }
+        "heartbeat-signers.v1.cbor" => {
+            assert_eq!(Heartbeat::verify(bytes, &signers()), Ok(heartbeat_with_signers()));
         }
         "receipt.v1.cbor" => assert_eq!(decode(bytes), Ok(least_receipt())),
         "receipt-providers.v1.cbor" => assert_eq!(decode(bytes), Ok(receipt_of_providers())),
@@ -123,7 +133,7 @@ fn stream(frames: Frames<'_>) -> Vec<u8> {
 fn state(stream: &[u8]) -> State {
     let mut splitter = Splitter::default();
     splitter.push(stream);
-    let mut assembly = Assembly::new(signing_key().verifying_key());
+    let mut assembly = Assembly::new(signers());
     loop {
         let frame = splitter.next_frame().unwrap().unwrap();
         if let Some(snapshot) = assembly.take(frame).unwrap() {
@@ -167,6 +177,7 @@ fn spend() -> Spend {
         denial: None,
         unmetered: false,
         repeats: 0,
+        failovers: 0,
         decision: None,
         server: None,
         tool: None,
@@ -184,6 +195,11 @@ fn tool_call() -> Spend {
         tool: Some("read".into()),
         ..spend()
     }
+}
+
+/// Served by the third way.
+fn failed_over() -> Spend {
+    Spend { failovers: 2, ..least() }
 }
 
 fn least() -> Spend {
@@ -224,7 +240,14 @@ fn heartbeat() -> Heartbeat {
         at: AT,
         position: Position(1 << 90),
         heads: vec![MovedHead { org: OrgId(1), seq: 5, hash: [6; 32] }],
+        signers: Vec::new(),
     }
+}
+
+fn heartbeat_with_signers() -> Heartbeat {
+    let former = SigningKey::from_seed(&[2; 32]).verifying_key();
+    let keys = SigningKeys::new(signing_key(), [former]);
+    Heartbeat { signers: keys.signers().ids().collect(), ..heartbeat() }
 }
 
 fn least_receipt() -> Receipt {

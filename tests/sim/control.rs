@@ -23,9 +23,9 @@ use turnpike_wire::heartbeat::MovedHead;
 use turnpike_wire::hex;
 use turnpike_wire::join::{
     GATEWAY_HEADER, HEADS_PATH, HeadsReply, JOIN_PATH, JoinReply, JoinRequest, LEAVE_PATH,
-    SNAPSHOT_PATH,
+    SIGNERS_PATH, SNAPSHOT_PATH, SignersReply,
 };
-use turnpike_wire::sign::VerifyingKey;
+use turnpike_wire::sign::{Signers, VerifyingKey};
 use turnpike_wire::snapshot::{Assembly, Snapshot, Splitter};
 
 /// Lost answers of the control plane in ten thousand.
@@ -154,13 +154,12 @@ impl Door {
         let body = Body::from(serde_json::to_vec(&ask).unwrap());
         let bytes = self.call(self.request(Method::POST, JOIN_PATH, None, body)).await?;
         let reply: JoinReply = serde_json::from_slice(&bytes).map_err(wrong)?;
-        let key = hex::read(&reply.verifying_key).ok_or_else(|| wrong("the key"))?;
         let gateway = reply.gateway.parse().map_err(wrong)?;
         *self.known_as.lock().unwrap() = Some(gateway);
         Ok(Joined {
             gateway,
             org: reply.org.map(|org| org.parse()).transpose().map_err(wrong)?,
-            key: VerifyingKey::from_bytes(&key).map_err(wrong)?,
+            signers: signers(&reply.verifying_keys)?,
         })
     }
 
@@ -174,12 +173,12 @@ impl Door {
         let request = self.request(Method::GET, &path, Some(joined), Body::empty());
         let bytes = self.call(request).await?;
         let (mut splitter, mut snapshots) = (Splitter::default(), Vec::new());
-        let mut assembly = Assembly::new(joined.key);
+        let mut assembly = Assembly::new(joined.signers.clone());
         splitter.push(&bytes);
         while let Some(frame) = splitter.next_frame().map_err(wrong)? {
             if let Some(snapshot) = assembly.take(frame).map_err(wrong)? {
                 snapshots.push(snapshot);
-                assembly = Assembly::new(joined.key);
+                assembly = Assembly::new(joined.signers.clone());
             }
         }
         Ok(snapshots)
@@ -198,6 +197,14 @@ impl Door {
     }
 }
 
+fn signers(texts: &[String]) -> Result<Signers, UpstairsError> {
+    let key = |text: &String| {
+        let bytes = hex::read(text).ok_or_else(|| wrong("a key"))?;
+        VerifyingKey::from_bytes(&bytes).map_err(wrong)
+    };
+    texts.iter().map(key).collect::<Result<Vec<_>, _>>().map(Signers::new)
+}
+
 impl Upstairs for Door {
     fn join(&self) -> BoxFuture<'_, Result<Joined, UpstairsError>> {
         Box::pin(self.take_part())
@@ -213,6 +220,15 @@ impl Upstairs for Door {
 
     fn heads<'a>(&'a self, joined: &'a Joined) -> BoxFuture<'a, Result<Heads, UpstairsError>> {
         Box::pin(self.ask_heads(joined))
+    }
+
+    fn signers<'a>(&'a self, joined: &'a Joined) -> BoxFuture<'a, Result<Signers, UpstairsError>> {
+        Box::pin(async move {
+            let request = self.request(Method::GET, SIGNERS_PATH, Some(joined), Body::empty());
+            let reply: SignersReply =
+                serde_json::from_slice(&self.call(request).await?).map_err(wrong)?;
+            signers(&reply.verifying_keys)
+        })
     }
 
     fn leave<'a>(&'a self, joined: &'a Joined) -> BoxFuture<'a, Result<(), UpstairsError>> {

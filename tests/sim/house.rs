@@ -50,7 +50,6 @@ const LOSE_AFTER_MS: u64 = 12_000;
 const START_AGAIN_MS: u64 = 200;
 /// A pepper's and a sealing key's digits.
 const KEY: &str = "1:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-const SEED_DIGITS: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
 /// Where spools stand: in memory where there is such a place.
 const MEMORY: &str = "/dev/shm";
 
@@ -364,7 +363,7 @@ fn control_options() -> ControlPlaneOptions {
             "peppers": KEY,
             "provider_sealing": KEY,
             "vault_sealing": KEY,
-            "signing": SEED_DIGITS,
+            "signing": KEY,
         },
     });
     serde_json::from_value(options).unwrap()

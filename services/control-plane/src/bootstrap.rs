@@ -155,7 +155,7 @@ async fn owner(
     }
     let mut random = [0_u8; PASSWORD_BYTES];
     entropy::fill(&mut random);
-    let text = turnpike_wire::keyring::hex(&random);
+    let text = turnpike_wire::hex::write(&random);
     hand_over(Shown::OwnerPassword, &text)?;
     let password = password::keep(text.clone(), &app.keys.password).await?;
     order::organisation(app, org, Command::JoinMember { member, password }).await?;

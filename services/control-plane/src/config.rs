@@ -9,7 +9,7 @@ use turnpike_runtime::telemetry::TelemetryOptions;
 use turnpike_wire::keyring;
 use turnpike_wire::seal::{Purpose, SealingKeys};
 use turnpike_wire::secret::Peppers;
-use turnpike_wire::sign::SigningKey;
+use turnpike_wire::sign::SigningKeys;
 
 /// All options of the control plane.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,8 +65,8 @@ impl Default for FirstStartOptions {
     }
 }
 
-/// The keys of the house, directly or as `file:/path`. But for the last, each is `VERSION:HEX`,
-/// several with commas between while they are renewed; the highest version is used for what is new.
+/// The keys of the house, directly or as `file:/path`. Each is `VERSION:HEX`, several with commas
+/// between while they are renewed; the highest version is used for what is new.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyOptions {
@@ -76,8 +76,10 @@ pub struct KeyOptions {
     pub provider_sealing: Secret,
     /// Seal recoverable secrets and password hashes; only control planes have them. 32 bytes each.
     pub vault_sealing: Secret,
-    /// Signs heartbeats and snapshots, and makes sessions: the seed, 64 hexadecimal digits.
+    /// Sign heartbeats, snapshots and ephemeral tokens: seeds of 32 bytes each.
     pub signing: Secret,
+    /// The version of `signing` that signs; 0: the highest. The others are accepted only.
+    pub sign_with: u16,
 }
 
 /// The keys in their working form.
@@ -94,8 +96,8 @@ pub struct Keys {
     pub password: SealingKeys,
     /// Seals what session cookies say.
     pub session: SealingKeys,
-    /// Signs what gateways must believe.
-    pub signing: SigningKey,
+    /// Sign what gateways must believe.
+    pub signing: SigningKeys,
 }
 
 impl Default for ControlPlaneOptions {
@@ -142,8 +144,10 @@ impl Options for KeyOptions {
                 mistakes.add(name, &what);
             }
         }
-        if let Err(what) = keyring::signing(self.signing.expose()) {
+        if let Err(what) = keyring::signing(self.signing.expose(), 0) {
             mistakes.add("signing", &what);
+        } else if let Err(what) = keyring::signing(self.signing.expose(), self.sign_with) {
+            mistakes.add("sign_with", &what);
         }
     }
 }
@@ -163,7 +167,7 @@ impl KeyOptions {
             recoverable: keyring::sealing(Purpose::RecoverableSecret, vault)?,
             password: keyring::sealing(Purpose::PasswordHash, vault)?,
             session: keyring::sealing(Purpose::Session, vault)?,
-            signing: keyring::signing(self.signing.expose())?,
+            signing: keyring::signing(self.signing.expose(), self.sign_with)?,
         })
     }
 }

@@ -95,12 +95,13 @@ impl Pulse {
             at: self.app.clock.now(),
             position,
             heads,
+            signers: self.app.keys.signing.signers().ids().collect(),
         };
         let message = Publish {
             topic: Topic::Heartbeat { org },
             id: String::new(),
             headers: Vec::new(),
-            payload: Bytes::from(beat.sign(&self.app.keys.signing)),
+            payload: Bytes::from(beat.sign(self.app.keys.signing.current())),
         };
         self.app.bus.publish(message).await
     }

@@ -1,4 +1,4 @@
-//! The internal API of gateways: join, snapshots, heads, leave.
+//! The internal API of gateways: join, snapshots, heads, signers, leave.
 
 mod caller;
 
@@ -19,11 +19,11 @@ use turnpike_runtime::entropy;
 use turnpike_store::error::StoreError;
 use turnpike_store::execute::ExecuteError;
 use turnpike_store::log;
+use turnpike_wire::hex;
 use turnpike_wire::join::{
-    HEADS_PATH, HeadsReply, JOIN_PATH, JoinReply, JoinRequest, LEAVE_PATH, SNAPSHOT_PATH,
-    StreamHead,
+    HEADS_PATH, HeadsReply, JOIN_PATH, JoinReply, JoinRequest, LEAVE_PATH, SIGNERS_PATH,
+    SNAPSHOT_PATH, SignersReply, StreamHead,
 };
-use turnpike_wire::keyring::hex;
 use turnpike_wire::snapshot::framed;
 
 use crate::app::App;
@@ -58,6 +58,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(JOIN_PATH, post(join))
         .route(SNAPSHOT_PATH, get(snapshot).layer(CompressionLayer::new()))
         .route(HEADS_PATH, get(heads))
+        .route(SIGNERS_PATH, get(signers))
         .route(LEAVE_PATH, post(leave))
         .with_state(app)
 }
@@ -84,8 +85,8 @@ async fn join(
         }
     }
     let org = holder.scope().map(|org| org.to_string());
-    let verifying_key = hex(&app.keys.signing.verifying_key().to_bytes());
-    Ok(Json(JoinReply { gateway: gateway.to_string(), org, verifying_key }))
+    let verifying_keys = verifying_keys(&app);
+    Ok(Json(JoinReply { gateway: gateway.to_string(), org, verifying_keys }))
 }
 
 /// The id that a gateway proposes: its own from before, or one that nobody has used, so that the
@@ -108,6 +109,10 @@ async fn leave(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode
     Ok(StatusCode::NO_CONTENT)
 }
 
+async fn signers(State(app): State<Arc<App>>, _: Caller) -> Json<SignersReply> {
+    Json(SignersReply { verifying_keys: verifying_keys(&app) })
+}
+
 async fn snapshot(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -120,7 +125,8 @@ async fn snapshot(
     let frames = stream::iter(orgs).then(move |org| {
         let app = Arc::clone(&app);
         async move {
-            let frames = app.streams().frames(org, app.clock.now(), &app.keys.signing).await;
+            let frames =
+                app.streams().frames(org, app.clock.now(), app.keys.signing.current()).await;
             // A body that breaks off lacks its last frame: the gateway notices and asks again.
             let framed = frames
                 .map(|frames| frames.iter().flat_map(|frame| framed(frame)).collect::<Vec<u8>>());
@@ -136,11 +142,15 @@ async fn heads(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Heads
     for org in caller.streams(&app) {
         let head = log::head(&*store, org).await?;
         if head.seq > 0 {
-            let (org, hash) = (org.to_string(), hex(&head.hash));
+            let (org, hash) = (org.to_string(), hex::write(&head.hash));
             heads.push(StreamHead { org, seq: head.seq, hash });
         }
     }
     Ok(Json(HeadsReply { incarnation: app.incarnation.to_string(), heads }))
+}
+
+fn verifying_keys(app: &App) -> Vec<String> {
+    app.keys.signing.signers().keys().map(|key| hex::write(&key.to_bytes())).collect()
 }
 
 impl IntoResponse for Failure {

@@ -1,7 +1,10 @@
 //! What all cores share: the mirror's tables, read without locks.
 
 mod denied;
+mod entry;
 mod freshness;
+#[cfg(test)]
+mod legacy;
 mod tokens;
 
 use std::collections::{BTreeSet, HashMap};
@@ -13,7 +16,7 @@ use tokio::sync::watch;
 use turnpike_domain::admit::{Denial, key_works};
 use turnpike_domain::id::{GatewayId, OrgId};
 use turnpike_domain::secret::{PublicId, Sealed, SecretKind};
-use turnpike_domain::state::{Key, LimitStatus, Platform, Provider};
+use turnpike_domain::state::{Platform, Provider};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::metrics::Metrics;
@@ -21,12 +24,12 @@ use turnpike_wire::seal::{Purpose, SealingKeys};
 use turnpike_wire::secret::{Legacy, Peppers, Presented};
 
 pub use denied::Denied;
+pub use entry::Entry;
 pub use tokens::Delegated;
 
 use crate::config::ServeOptions;
 use crate::lease::Fences;
-use crate::table::{Slot, Spent, Table};
-use crate::view::OrgView;
+use crate::table::{Slot, Table};
 use freshness::{Freshness, age_ms};
 use tokens::Tokens;
 
@@ -51,23 +54,6 @@ pub struct Core {
     fences: Fences,
     /// The organisations that the mirror knows.
     orgs: watch::Sender<Arc<BTreeSet<OrgId>>>,
-}
-
-/// A key as the request path sees it. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// The organisation, without its keys.
-    pub org: Arc<OrgView>,
-    /// The key.
-    pub key: Arc<Key>,
-    /// The key's own budget that is used up, if one is.
-    pub used_up: Option<Spent>,
-    /// The last event of the organisation that was about the key.
-    pub seq: u64,
-    /// The caller came with the key's legacy secret.
-    pub legacy: bool,
-    /// The ephemeral token that was presented, if one was; `key` is narrowed to it then.
-    pub token: Option<Arc<Delegated>>,
 }
 
 /// A provider's API key, opened. It does not print.
@@ -216,13 +202,18 @@ impl Core {
         &self.sessions
     }
 
-    /// Whether a request with this entry would still be let in now.
-    pub(crate) fn still_works(&self, entry: &Entry) -> bool {
-        let ids = entry.key.previous.iter().map(|previous| previous.secret.public_id);
-        let ids = std::iter::once(entry.key.secret.public_id).chain(ids);
+    /// What a request with the credential of this entry would be let in with now, however old the
+    /// mirror is; `None`: it would not be let in.
+    pub(crate) fn renewed(&self, entry: &Entry) -> Option<Entry> {
+        let slot = self.table.get(&entry.presented)?;
         let now = self.now();
-        let mut works = ids.filter_map(|id| Some((self.table.get(&id)?, id)));
-        works.any(|(slot, id)| key_works(&slot.key, id, now).is_ok())
+        let token = match &entry.token {
+            Some(token) => Some(token.renewed(&slot, now)?),
+            None => key_works(&slot.key, entry.presented, now).ok().map(|()| None)?,
+        };
+        let (org, used_up, seq) = (slot.org.view(), slot.used_up.at(now), slot.seq);
+        let key = token.as_ref().map_or(slot.key, |token| Arc::clone(token.key()));
+        Some(Entry { org, key, used_up, seq, token, ..*entry })
     }
 
     /// What seals decisions.
@@ -313,7 +304,7 @@ impl Core {
     }
 
     fn entry(&self, slot: Slot, id: PublicId) -> Result<Entry, Denied> {
-        self.known(slot, id.is_legacy(), |slot, now| {
+        self.known(slot, id, |slot, now| {
             key_works(&slot.key, id, now).map_err(|denial| Denied::new(denial, now))
         })
     }
@@ -322,7 +313,7 @@ impl Core {
     fn known(
         &self,
         slot: Slot,
-        legacy: bool,
+        presented: PublicId,
         works: impl FnOnce(&Slot, Timestamp) -> Result<(), Denied>,
     ) -> Result<Entry, Denied> {
         let now = self.now();
@@ -336,37 +327,12 @@ impl Core {
             works(&slot, now)
         };
         let (used_up, seq) = (slot.used_up.at(now), slot.seq);
-        let entry = Entry { org, key: slot.key, used_up, seq, legacy, token: None };
+        let legacy = presented.is_legacy();
+        let entry = Entry { org, key: slot.key, used_up, seq, presented, legacy, token: None };
         match checked {
             Ok(()) => Ok(entry),
             Err(denied) => Err(denied.of(&entry)),
         }
-    }
-}
-
-impl Entry {
-    /// A denial of a request with this key.
-    #[must_use]
-    pub fn denied(&self, denial: Denial, now: Timestamp) -> Denied {
-        Denied::new(denial, now).of(self)
-    }
-
-    /// The key whose budgets are used: of a token, the key that it was made from.
-    #[must_use]
-    pub fn payer(&self) -> &Key {
-        self.token.as_ref().map_or(&self.key, |token| &token.of)
-    }
-
-    /// The organisation.
-    #[must_use]
-    pub fn org_id(&self) -> OrgId {
-        self.org.organisation.id
-    }
-
-    /// The status with which a used-up budget is refused.
-    #[must_use]
-    pub fn limit_status(&self) -> LimitStatus {
-        self.org.organisation.settings.limit_status
     }
 }
 

@@ -19,7 +19,7 @@ use turnpike_wire::heartbeat::{Heartbeat, MovedHead};
 use turnpike_wire::record::{self, FIRST_HASH};
 use turnpike_wire::seal::{Purpose, SealingKey, SealingKeys};
 use turnpike_wire::secret::{Pepper, Peppers, PlainSecret, mint};
-use turnpike_wire::sign::SigningKey;
+use turnpike_wire::sign::{Signers, SigningKey, SigningKeys};
 use turnpike_wire::snapshot::{self, Assembly, Snapshot, Taken};
 
 use crate::upstairs::{Heads, Joined, Upstairs, UpstairsError};
@@ -85,6 +85,7 @@ struct Known {
     beat: u64,
     moved: BTreeMap<OrgId, MovedHead>,
     unreachable: bool,
+    keys: SigningKeys,
 }
 
 /// An event as it is sent.
@@ -100,7 +101,7 @@ fn signing() -> SigningKey {
 }
 
 pub(crate) fn joined() -> Joined {
-    Joined { gateway: GATEWAY, org: None, key: signing().verifying_key() }
+    Joined { gateway: GATEWAY, org: None, signers: signing().verifying_key().into() }
 }
 
 impl Fake {
@@ -114,6 +115,7 @@ impl Fake {
             beat: 0,
             moved: BTreeMap::new(),
             unreachable: false,
+            keys: SigningKeys::new(signing(), []),
         };
         let fake = Self(Arc::new(Mutex::new(known)));
         for org in [ORG, OTHER] {
@@ -193,14 +195,20 @@ impl Fake {
                 at,
                 position: Position(u128::try_from(known.log.len()).unwrap()),
                 heads: std::mem::take(&mut known.moved).into_values().collect(),
+                signers: known.keys.signers().ids().collect(),
             };
-            beat.sign(&signing())
+            beat.sign(known.keys.current())
         });
         publish_on(bus, Topic::Heartbeat { org: OrgId::PLATFORM }, message).await;
     }
 
     pub(crate) fn set_unreachable(&self, unreachable: bool) {
         self.with(|known| known.unreachable = unreachable);
+    }
+
+    /// The control plane was started anew with these keys.
+    pub(crate) fn set_keys(&self, keys: SigningKeys) {
+        self.with(|known| known.keys = keys);
     }
 
     /// The store is restored to what it was before the last `lost` events.
@@ -230,17 +238,17 @@ impl Fake {
         self.with(|known| {
             known.check()?;
             let taken = Taken { incarnation: known.incarnation, at: DAY };
-            let (key, all) = (signing(), known.orgs.keys().copied());
+            let (key, all) = (known.keys.current(), known.orgs.keys().copied());
             let streams = match org {
                 Some(org) => vec![org],
                 None => std::iter::once(OrgId::PLATFORM).chain(all).collect(),
             };
             let mut snapshots = Vec::new();
             for org in streams {
-                let mut assembly = Assembly::new(key.verifying_key());
+                let mut assembly = Assembly::new(known.keys.signers().clone());
                 let frames = match known.orgs.get(&org) {
-                    Some(state) => snapshot::organisation(state, taken, &key),
-                    None => snapshot::platform(&known.platform, taken, &key),
+                    Some(state) => snapshot::organisation(state, taken, key),
+                    None => snapshot::platform(&known.platform, taken, key),
                 };
                 snapshots.extend(frames.filter_map(|frame| assembly.take(&frame).unwrap()));
             }
@@ -280,6 +288,10 @@ impl Upstairs for Fake {
 
     fn heads<'a>(&'a self, _: &'a Joined) -> BoxFuture<'a, Result<Heads, UpstairsError>> {
         Box::pin(async { self.with(|known| known.check().map(|()| known.heads())) })
+    }
+
+    fn signers<'a>(&'a self, _: &'a Joined) -> BoxFuture<'a, Result<Signers, UpstairsError>> {
+        Box::pin(async { self.with(|known| known.check().map(|()| known.keys.signers().clone())) })
     }
 
     fn leave<'a>(&'a self, _: &'a Joined) -> BoxFuture<'a, Result<(), UpstairsError>> {

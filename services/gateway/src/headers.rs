@@ -49,6 +49,8 @@ const DOWN: [HeaderName; 5] =
 
 /// Names a session of MCP. What goes down is the gateway's own name of it.
 pub const MCP_SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// Where a stream of events was left that is taken up again.
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// What an MCP server gets of the caller's headers, besides those of the parameters of tools.
 const UP_TO_MCP: [HeaderName; 10] = [
     ACCEPT,
@@ -57,7 +59,7 @@ const UP_TO_MCP: [HeaderName; 10] = [
     HeaderName::from_static("mcp-protocol-version"),
     HeaderName::from_static("mcp-method"),
     HeaderName::from_static("mcp-name"),
-    HeaderName::from_static("last-event-id"),
+    LAST_EVENT_ID,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("baggage"),

@@ -4,6 +4,7 @@ mod epoch;
 mod released;
 mod tally;
 mod ticket;
+mod tools;
 mod unmetered;
 
 use std::cell::{Cell, RefCell};
@@ -27,6 +28,7 @@ use crate::board::Summary;
 pub(crate) use epoch::{Epoch, Waiting, take_over_all};
 pub(crate) use tally::{OpenAnswer, TallyMetrics};
 pub use ticket::{Holds, Opening, Outcome, Tariff, Ticket};
+pub(crate) use tools::CallEnd;
 
 use crate::lease::Grip;
 use released::Released;

@@ -4,6 +4,7 @@ mod beats;
 mod disk;
 mod feeds;
 mod fetches;
+mod signers;
 mod steps;
 pub(crate) mod world;
 
@@ -19,6 +20,7 @@ use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::entropy;
 use turnpike_runtime::metrics::{Counter, Metrics};
 use turnpike_runtime::probes::Probes;
+use turnpike_wire::sign::Signers;
 use turnpike_wire::snapshot::Snapshot;
 
 use crate::audit::Audit;
@@ -96,6 +98,7 @@ pub(crate) struct Mirror {
     /// All streams are being fetched, or must be, after this many failures.
     everything: Everything,
     heads: Asking,
+    signers: signers::Asking,
     /// A heartbeat has matched since the feeds were opened.
     matched: bool,
     /// What was last said of its health.
@@ -112,6 +115,7 @@ enum Answer {
     Everything(Result<Vec<Snapshot>, UpstairsError>),
     Stream(OrgId, Result<Vec<Snapshot>, UpstairsError>),
     Heads(u64, Result<Heads, UpstairsError>),
+    Signers(Result<Signers, UpstairsError>),
 }
 
 /// When the heads are asked for.
@@ -145,6 +149,7 @@ impl Mirror {
             answers: FuturesUnordered::new(),
             everything,
             heads: Asking::default(),
+            signers: signers::Asking::default(),
             matched: false,
             stale: true,
             ready: false,

@@ -5,20 +5,20 @@ mod http;
 use turnpike_bus::seam::BoxFuture;
 use turnpike_domain::id::{GatewayId, IncarnationId, OrgId};
 use turnpike_wire::heartbeat::MovedHead;
-use turnpike_wire::sign::VerifyingKey;
+use turnpike_wire::sign::Signers;
 use turnpike_wire::snapshot::Snapshot;
 
 pub use http::HttpUpstairs;
 
 /// What the control plane said when the gateway joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
     /// Who this gateway is, over its restarts.
     pub gateway: GatewayId,
     /// The one organisation that it serves; `None`: all.
     pub org: Option<OrgId>,
-    /// By this key it knows heartbeats and snapshots.
-    pub key: VerifyingKey,
+    /// By these keys it knows heartbeats, snapshots and ephemeral tokens.
+    pub signers: Signers,
 }
 
 /// Where every stream stands.
@@ -56,6 +56,8 @@ pub trait Upstairs: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<Snapshot>, UpstairsError>>;
     /// The heads of every stream that this gateway may see, read after the call came.
     fn heads<'a>(&'a self, joined: &'a Joined) -> BoxFuture<'a, Result<Heads, UpstairsError>>;
+    /// The keys that count now.
+    fn signers<'a>(&'a self, joined: &'a Joined) -> BoxFuture<'a, Result<Signers, UpstairsError>>;
     /// Says good-bye: the gateway is no longer waited for.
     fn leave<'a>(&'a self, joined: &'a Joined) -> BoxFuture<'a, Result<(), UpstairsError>>;
 }

@@ -3,7 +3,9 @@
 mod authority;
 mod budget;
 mod house;
+mod log;
 mod nats;
+mod past;
 mod rates;
 mod slow;
 

@@ -26,6 +26,15 @@ impl Output {
         written.map_err(Failure::io("standard output cannot be written"))
     }
 
+    /// Bytes of standard output, as they came.
+    ///
+    /// # Errors
+    /// As [`Self::line`].
+    pub(crate) fn raw(self, bytes: &[u8]) -> Result<(), Failure> {
+        let written = io::stdout().write_all(bytes);
+        written.map_err(Failure::io("standard output cannot be written"))
+    }
+
     /// A remark to the person at the terminal.
     ///
     /// # Errors

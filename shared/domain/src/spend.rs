@@ -68,6 +68,9 @@ pub struct Spend {
     /// How many more requests of the same key and end the record stands for, whose ids are in no
     /// record of their own.
     pub repeats: u32,
+    /// How many ways were tried in vain before the last one: providers that did not answer, or had
+    /// all the requests that they may have.
+    pub failovers: u32,
     /// The id that explains the refusal, as the caller was told it.
     pub decision: Option<Box<str>>,
     /// The MCP server's name, of a tool call.

@@ -160,6 +160,7 @@ fn record(clock: &SharedClock) -> Spend {
         denial: None,
         unmetered: false,
         repeats: 0,
+        failovers: 0,
         decision: None,
         server: None,
         tool: None,

@@ -13,9 +13,8 @@ use thiserror::Error;
 use turnpike_domain::ephemeral::Claims;
 
 use crate::cbor::{Malformed, Reader, Writer};
-use crate::form::Form;
 use crate::secret::{CHECKSUM_CHARS, PREVIEW_CHARS, checksum};
-use crate::sign::{SignatureBytes, Signed, SignerId, SigningKey, VerifyingKey};
+use crate::sign::{SignatureBytes, Signed, SignerId, Signers, SigningKey};
 use crate::{base62, read_fields, write_fields};
 
 /// What an ephemeral token begins with.
@@ -54,23 +53,6 @@ pub enum NotAToken {
     /// It was not signed by this control plane.
     #[error("its signature does not fit")]
     Forged,
-}
-
-/// The public keys by which tokens may be signed: the present one, and former ones while tokens of
-/// theirs live.
-#[derive(Clone, Debug, Default)]
-pub struct Signers(Vec<(SignerId, VerifyingKey)>);
-
-impl Signers {
-    /// The given keys.
-    #[must_use]
-    pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Self {
-        Self(keys.into_iter().map(|key| (key.id(), key)).collect())
-    }
-
-    fn find(&self, id: SignerId) -> Option<&VerifyingKey> {
-        self.0.iter().find(|(known, _)| *known == id).map(|(_, key)| key)
-    }
 }
 
 /// Whether a text means to be an ephemeral token.
@@ -191,17 +173,6 @@ fn read(signed: &[u8]) -> Result<Said, Malformed> {
         cost_cap,
     };
     Ok(Said { version, claims, signer })
-}
-
-impl Form for SignerId {
-    fn write(&self, out: &mut Writer) {
-        out.bytes(&self.0);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let bytes = from.bytes()?.try_into();
-        bytes.map(Self).map_err(|_| Malformed::Range("an id of 8 bytes"))
-    }
 }
 
 #[cfg(test)]

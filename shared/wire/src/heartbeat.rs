@@ -7,7 +7,7 @@ use turnpike_domain::time::Timestamp;
 use crate::cbor::{Malformed, Reader, Writer};
 use crate::form::Form as _;
 use crate::record::Hash;
-use crate::sign::{NotSigned, SignatureBytes, Signed, SigningKey, VerifyingKey};
+use crate::sign::{NotSigned, SignatureBytes, Signed, SignerId, Signers, SigningKey};
 use crate::{form, names};
 
 /// The most moved heads of one heartbeat: it stays under a message of the bus (900 kB).
@@ -29,6 +29,9 @@ pub struct Heartbeat {
     pub position: Position,
     /// Heads that have moved since the heartbeat before, at most [`MAX_HEADS`].
     pub heads: Vec<MovedHead>,
+    /// The names of all keys whose signatures count, in their order: a gateway that has others asks
+    /// for the keys. None: an older control plane sent it.
+    pub signers: Vec<SignerId>,
 }
 
 /// Where a stream's head stands.
@@ -105,6 +108,7 @@ form!(Heartbeat {
     4 at,
     5 position,
     6 heads [default],
+    7 signers [default],
 });
 form!(MovedHead { 1 org, 2 seq, 3 hash });
 form!(Receipt {
@@ -149,11 +153,11 @@ impl Heartbeat {
         out.into_bytes()
     }
 
-    /// Reads a message, if it was signed by the holder of `key`.
+    /// Reads a message, if it was signed by one of `signers`.
     ///
     /// # Errors
     /// [`BadHeartbeat`].
-    pub fn verify(message: &[u8], key: &VerifyingKey) -> Result<Self, BadHeartbeat> {
+    pub fn verify(message: &[u8], signers: &Signers) -> Result<Self, BadHeartbeat> {
         let mut from = Reader::new(message)?;
         if from.array()? != 2 {
             return Err(Malformed::Expected("a pair").into());
@@ -161,7 +165,7 @@ impl Heartbeat {
         let body = from.bytes()?;
         let signature = SignatureBytes::read(&mut from)?;
         from.end()?;
-        key.verify(Signed::Heartbeat, body, &signature)?;
+        signers.verify(Signed::Heartbeat, body, &signature)?;
         Ok(form::decode(body)?)
     }
 }
@@ -202,15 +206,17 @@ mod tests {
             at: Timestamp(1_000),
             position: Position(9),
             heads: vec![MovedHead { org: OrgId(4), seq: 5, hash: [6; 32] }],
+            signers: vec![key.verifying_key().id()],
         };
         let message = beat.sign(&key);
-        assert_eq!(Heartbeat::verify(&message, &key.verifying_key()), Ok(beat));
+        let signers = Signers::from(key.verifying_key());
+        assert_eq!(Heartbeat::verify(&message, &signers), Ok(beat));
         for at in 0..message.len() {
             let mut changed = message.clone();
             changed[at] ^= 1;
-            assert!(Heartbeat::verify(&changed, &key.verifying_key()).is_err(), "byte {at}");
+            assert!(Heartbeat::verify(&changed, &signers).is_err(), "byte {at}");
         }
-        let other = SigningKey::from_seed(&[4; 32]).verifying_key();
+        let other = Signers::from(SigningKey::from_seed(&[4; 32]).verifying_key());
         assert_eq!(
             Heartbeat::verify(&message, &other),
             Err(BadHeartbeat::Signature(NotSigned::Forged))

@@ -12,6 +12,8 @@ pub const JOIN_PATH: &str = "/internal/v1/join";
 pub const SNAPSHOT_PATH: &str = "/internal/v1/snapshot";
 /// GET, answered by [`HeadsReply`].
 pub const HEADS_PATH: &str = "/internal/v1/heads";
+/// GET, answered by [`SignersReply`].
+pub const SIGNERS_PATH: &str = "/internal/v1/signers";
 /// POST without a body.
 pub const LEAVE_PATH: &str = "/internal/v1/leave";
 /// Names the gateway that calls.
@@ -34,8 +36,16 @@ pub struct JoinReply {
     pub gateway: String,
     /// The one organisation that it serves (`org_…`); `null`: all.
     pub org: Option<String>,
-    /// The control plane's verifying key, 64 hexadecimal digits.
-    pub verifying_key: String,
+    /// The public keys by which the control plane's signatures are known, 64 hexadecimal digits
+    /// each: of its present signing key, of former ones and of a coming one.
+    pub verifying_keys: Vec<String>,
+}
+
+/// The keys of [`JoinReply`], for who has joined and meets a signature or a name of another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignersReply {
+    /// As in [`JoinReply`].
+    pub verifying_keys: Vec<String>,
 }
 
 /// Where every stream of the gateway's scope stands.

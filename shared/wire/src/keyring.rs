@@ -1,10 +1,12 @@
 //! Keys as they stand in a configuration: `1:HEX`, or `1:HEX,2:HEX` while they are renewed.
 
+use std::collections::BTreeMap;
+
 use turnpike_domain::secret::PepperVersion;
 
 use crate::seal::{Purpose, SealingKey, SealingKeys};
 use crate::secret::{Pepper, Peppers};
-use crate::sign::SigningKey;
+use crate::sign::{SigningKey, SigningKeys};
 
 /// Versions that can be in use at a time: more is a list that nobody cleans.
 const MAX_VERSIONS: usize = 16;
@@ -33,13 +35,25 @@ pub fn sealing(purpose: Purpose, text: &str) -> Result<SealingKeys, String> {
     SealingKeys::new(purpose, keys).map_err(|error| format!("cannot be used: {error}"))
 }
 
-/// Reads the seed of a signing key: 64 hexadecimal digits, without a version.
+/// Reads the seeds of signing keys, each of 32 bytes. The one of version `sign_with` signs; 0: the
+/// highest.
 ///
 /// # Errors
 /// As [`peppers`].
-pub fn signing(text: &str) -> Result<SigningKey, String> {
-    let seed = unhex(text).ok_or("must be 64 hexadecimal digits")?;
-    Ok(SigningKey::from_seed(&exact(seed)?))
+pub fn signing(text: &str, sign_with: u16) -> Result<SigningKeys, String> {
+    let mut keys = BTreeMap::new();
+    for (version, seed) in parse(text)? {
+        if keys.insert(version, SigningKey::from_seed(&exact(seed)?)).is_some() {
+            return Err(format!("cannot be used: version {version} stands there twice"));
+        }
+    }
+    let public: Vec<_> = keys.values().map(SigningKey::verifying_key).collect();
+    let current = match sign_with {
+        0 => keys.pop_last().map(|(_, highest)| highest),
+        version => keys.remove(&version),
+    };
+    let current = current.ok_or("names a version that is not among the signing keys")?;
+    Ok(SigningKeys::new(current, public))
 }
 
 /// The bytes of hexadecimal digits of either case.
@@ -52,12 +66,6 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
         _ => None,
     };
     text.as_bytes().chunks(2).map(pair).collect()
-}
-
-/// Bytes as hexadecimal digits in lower case.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn parse(text: &str) -> Result<Vec<(u16, Vec<u8>)>, String> {
@@ -80,6 +88,7 @@ fn exact(key: Vec<u8>) -> Result<[u8; 32], String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hex;
 
     #[test]
     fn versions_are_read_and_mistakes_named() {
@@ -94,7 +103,28 @@ mod tests {
         }
         assert!(sealing(&format!("1:{key}00")).is_err());
         assert!(peppers(&format!("1:{key}00")).is_ok());
-        assert!(signing(key).is_ok() && signing("00").is_err());
-        assert_eq!(unhex(&hex(&[0, 9, 255])), Some(vec![0, 9, 255]));
+    }
+
+    #[test]
+    fn the_highest_version_signs_unless_another_is_named() {
+        let [old, new] = ["0a", "0b"].map(|byte| byte.repeat(32));
+        let id = |seed: u8| SigningKey::from_seed(&[seed; 32]).verifying_key().id();
+        let both = format!("2:{new},1:{old}");
+        for (sign_with, signs) in [(0, 11), (2, 11), (1, 10)] {
+            let keys = signing(&both, sign_with).unwrap();
+            assert_eq!(keys.current().verifying_key().id(), id(signs), "{sign_with}");
+            assert!([10, 11].iter().all(|seed| keys.signers().find(id(*seed)).is_some()));
+        }
+        let twice = format!("1:{old},1:{new}");
+        for (wrong, sign_with) in
+            [("", 0), (&*old, 0), ("1:00", 0), ("1:", 0), (&*twice, 0), (&*both, 3)]
+        {
+            assert!(signing(wrong, sign_with).is_err(), "{wrong} {sign_with}");
+        }
+    }
+
+    #[test]
+    fn bytes_go_there_and_back() {
+        assert_eq!(unhex(&hex::write(&[0, 9, 255])), Some(vec![0, 9, 255]));
     }
 }

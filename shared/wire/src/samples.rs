@@ -70,13 +70,13 @@ pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
     let source = prop::sample::select(vec![Source::Provider, Source::Counted, Source::Estimated]);
     let ids = (any::<[u128; 2]>(), any::<[Option<u128>; 3]>());
     let counts = (any::<[u64; 4]>(), any::<[u64; 9]>(), any::<[i64; 2]>(), any::<[u32; 2]>());
-    let end = (option::of(any_denial()), any::<u32>(), option::of(any_text()));
+    let end = (option::of(any_denial()), any::<[u32; 2]>(), option::of(any_text()));
     let texts = (any_text(), option::of(any_text()), option::of(any_text()));
     (ids, counts, texts, any::<u16>(), source, any::<[bool; 4]>(), end).prop_map(
         |(ids, counts, (model, server, tool), status, source, flags, end)| {
             let [suspect, unmetered, legacy, streamed] = flags;
             let ([request, key], [token, lease, provider]) = ids;
-            let (denial, repeats, decision) = end;
+            let (denial, [repeats, failovers], decision) = end;
             let ([at, key_seq, price_version, reserved_tokens], usage, cost, small) = counts;
             Spend {
                 request: RequestId(request),
@@ -101,6 +101,7 @@ pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
                 denial,
                 unmetered,
                 repeats,
+                failovers,
                 decision,
                 server,
                 tool,

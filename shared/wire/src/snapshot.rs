@@ -21,7 +21,7 @@ use turnpike_domain::time::Timestamp;
 use crate::cbor::{Malformed, Reader, Writer};
 use crate::form;
 use crate::form::Form;
-use crate::sign::{NotSigned, SignatureBytes, Signed, SigningKey, VerifyingKey};
+use crate::sign::{NotSigned, SignatureBytes, Signed, Signers, SigningKey};
 
 /// The form that is written.
 const VERSION: u16 = 1;
@@ -193,17 +193,17 @@ impl Iterator for Frames<'_> {
 
 /// Reads a snapshot frame by frame.
 pub struct Assembly {
-    key: VerifyingKey,
+    signers: Signers,
     digest: Sha256,
     count: u64,
     begun: Option<Snapshot>,
 }
 
 impl Assembly {
-    /// Nothing was read. `key` is the control plane's.
+    /// Nothing was read. One of `signers` must have signed what will be.
     #[must_use]
-    pub fn new(key: VerifyingKey) -> Self {
-        Self { key, digest: Sha256::new(), count: 0, begun: None }
+    pub fn new(signers: impl Into<Signers>) -> Self {
+        Self { signers: signers.into(), digest: Sha256::new(), count: 0, begun: None }
     }
 
     /// Takes the next frame. Answers with the snapshot when this was the last one and all of it
@@ -251,7 +251,7 @@ impl Assembly {
         if self.count != end.entities {
             return Err(BadSnapshot::Count);
         }
-        Ok(self.key.verify(Signed::Snapshot, &digest, &end.signature)?)
+        Ok(self.signers.verify(Signed::Snapshot, &digest, &end.signature)?)
     }
 }
 

@@ -107,6 +107,7 @@ form!(Spend {
     24 server "server",
     25 tool "tool",
     26 streamed [default] "streamed",
+    27 failovers [default] "failovers",
 });
 
 form!(Hold { 15 reserved, 16 reserved_tokens, 17 lease });
@@ -230,6 +231,7 @@ mod tests {
             denial: None,
             unmetered: false,
             repeats: 0,
+            failovers: 0,
             decision: None,
             server: None,
             tool: None,

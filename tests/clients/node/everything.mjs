@@ -1,4 +1,5 @@
-// An MCP server with everything that the conformance suite asks of one, on the official SDK.
+// An MCP server with everything that the conformance suite asks of one, on the official SDK. Its tool
+// `announce` says something on the open stream of every session.
 
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
@@ -84,6 +85,11 @@ const TOOLS = {
     return [text("Reconnection test completed")];
   },
   json_schema_2020_12_tool: () => [text("fine")],
+  announce: async () => {
+    const told = { jsonrpc: "2.0", method: "notifications/tools/list_changed" };
+    await Promise.all([...sessions.values()].map((each) => each.send(told)));
+    return [text(`${sessions.size}`)];
+  },
 };
 const WITH_ARGUMENTS = { test_sampling: ["prompt"], test_elicitation: ["message"] };
 

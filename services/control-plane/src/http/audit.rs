@@ -12,7 +12,7 @@ use turnpike_store::log;
 use turnpike_wire::api::audit::{AuditEntry, Verification};
 use turnpike_wire::api::page::Page;
 use turnpike_wire::event;
-use turnpike_wire::keyring::hex;
+use turnpike_wire::hex;
 use turnpike_wire::record::{FIRST_HASH, Received};
 
 use super::ask::{Ask, PAGE, SPAN};
@@ -141,7 +141,7 @@ async fn verify(ask: Ask, caller: Caller) -> Answer {
     if first_bad.is_none() && hash != head.hash {
         first_bad = Some(head.seq);
     }
-    let head_hash = hex(&hash);
+    let head_hash = hex::write(&hash);
     Reply::json(&Verification { ok: first_bad.is_none(), checked, head_hash, first_bad })
 }
 

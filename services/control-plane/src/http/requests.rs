@@ -1,10 +1,11 @@
 //! `/orgs/{org}/requests`: the request log, newest first.
 
 mod filter;
+mod table;
 mod view;
 
 use axum::body::Body;
-use futures_util::stream;
+use futures_util::stream::{self, Stream, StreamExt as _};
 use turnpike_domain::id::{KeyId, RequestId};
 use turnpike_domain::state::Organisation;
 use turnpike_store::requests::{self, Search};
@@ -18,6 +19,7 @@ use super::route::{Answer, Gives, Param, Route, Verb, shape};
 use crate::auth::Caller;
 use crate::problem::Problem;
 use filter::Filter;
+use table::CSV;
 
 /// Rows read at once.
 const STEP: usize = 500;
@@ -33,7 +35,7 @@ const FILTERS: &[Param] = &[
     Param::text("provider", "A provider's id."),
     Param::text("status", "The HTTP status that the caller saw, or its class: 429 or 4xx."),
     Param::text("code", "Why no provider has answered, e.g. rate_limited."),
-    Param::text("format", "`ndjson`: everything that fits, one request a line."),
+    Param::text("format", "`ndjson` or `csv`: everything that fits, one request a line."),
 ];
 
 pub(super) fn routes() -> Vec<Route> {
@@ -46,7 +48,7 @@ pub(super) fn routes() -> Vec<Route> {
             )
             .query(&[PAGE, SPAN, FILTERS])
             .gives(Gives::Page(shape::<LoggedRequest>()))
-            .also(&[NDJSON]),
+            .also(&[NDJSON, CSV]),
         Route::new(Verb::Get, "/orgs/{org}/requests/{request}", "getRequest", get)
             .about("Shows a request; it stays when its key is deleted.")
             .gives(Gives::Thing(shape::<LoggedRequest>())),
@@ -65,8 +67,16 @@ async fn list(ask: Ask, caller: Caller) -> Answer {
     let mut walk = Walk::begin(&ask, &caller).await?;
     match ask.query("format") {
         None => {}
-        Some("ndjson") => return Ok(export(ask, caller, walk)),
-        Some(_) => return Err(Problem::field("?format", "must be ndjson")),
+        Some("ndjson") => {
+            let lines = export(ask, caller, walk, line);
+            return Ok(Reply::body(NDJSON, Body::from_stream(lines)));
+        }
+        Some("csv") => {
+            let header = stream::once(async { Ok(table::header()) });
+            let lines = header.chain(export(ask, caller, walk, table::line));
+            return Ok(Reply::body(CSV, Body::from_stream(lines)));
+        }
+        Some(_) => return Err(Problem::field("?format", "must be ndjson or csv")),
     }
     let limit = ask.span(true)?.limit;
     let (mut data, mut walked) = (Vec::new(), 0);
@@ -91,8 +101,14 @@ async fn get(ask: Ask, caller: Caller) -> Answer {
     Reply::json(shown.first().ok_or_else(|| Problem::not_found("request"))?)
 }
 
-fn export(ask: Ask, caller: Caller, walk: Walk) -> Reply {
-    let lines = stream::unfold((ask, caller, walk), |(ask, caller, mut walk)| async move {
+/// All that fits, each request in the form that `line` gives it.
+fn export(
+    ask: Ask,
+    caller: Caller,
+    walk: Walk,
+    line: fn(&LoggedRequest) -> Option<String>,
+) -> impl Stream<Item = std::io::Result<String>> {
+    stream::unfold((ask, caller, walk), move |(ask, caller, mut walk)| async move {
         if walk.done {
             return None;
         }
@@ -105,8 +121,7 @@ fn export(ask: Ask, caller: Caller, walk: Walk) -> Reply {
             }
         };
         Some((lines, (ask, caller, walk)))
-    });
-    Reply::body(NDJSON, Body::from_stream(lines))
+    })
 }
 
 fn line(request: &LoggedRequest) -> Option<String> {

@@ -10,7 +10,7 @@ use turnpike_store::log;
 use turnpike_wire::api::audit::{Actor, AuditEntry, Event};
 use turnpike_wire::api::text::{Place, Text};
 use turnpike_wire::event;
-use turnpike_wire::keyring::hex;
+use turnpike_wire::hex;
 use turnpike_wire::record::{self, Received};
 
 /// The type of an event that this version cannot read: a later one wrote it.
@@ -80,8 +80,8 @@ pub(super) fn event(received: &Received, state: &Organisation) -> Event {
         r#type: name.to_owned(),
         version,
         data,
-        prev_hash: hex(&received.prev_hash),
-        hash: hex(&received.hash),
+        prev_hash: hex::write(&received.prev_hash),
+        hash: hex::write(&received.hash),
     }
 }
 
@@ -133,6 +133,9 @@ mod tests {
         let received = read(&bytes);
         let shown = event(&received, &state);
         assert_eq!((shown.r#type.as_str(), shown.seq, shown.id), ("unreadable", 3, None));
-        assert_eq!((shown.hash, &shown.data["name"]), (hex(&received.hash), &json!("GatewayLost")));
+        assert_eq!(
+            (shown.hash, &shown.data["name"]),
+            (hex::write(&received.hash), &json!("GatewayLost"))
+        );
     }
 }

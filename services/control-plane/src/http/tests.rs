@@ -254,7 +254,7 @@ fn options() -> ControlPlaneOptions {
         "peppers": versioned,
         "provider_sealing": versioned,
         "vault_sealing": versioned,
-        "signing": key,
+        "signing": versioned,
     });
     let keys = serde_json::from_value(keys).unwrap();
     ControlPlaneOptions { keys, max_body_bytes: 64 << 10, ..ControlPlaneOptions::default() }

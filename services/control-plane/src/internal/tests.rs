@@ -11,6 +11,8 @@ use turnpike_runtime::clock::system;
 use turnpike_runtime::config::Secret;
 use turnpike_runtime::tasks::Tasks;
 use turnpike_store::memory::Memory;
+use turnpike_wire::join::GATEWAY_HEADER;
+use turnpike_wire::sign::SigningKey;
 
 use super::*;
 use crate::bootstrap::{FirstStart, first_start};
@@ -35,7 +37,7 @@ impl House {
         options.keys.peppers = key(format!("1:{}", "07".repeat(32)));
         options.keys.provider_sealing = key(format!("1:{}", "08".repeat(32)));
         options.keys.vault_sealing = key(format!("1:{}", "09".repeat(32)));
-        options.keys.signing = key("0a".repeat(32));
+        options.keys.signing = key(format!("1:{},2:{}", "0a".repeat(32), "0b".repeat(32)));
         let bus = Arc::new(LocalBus::new(system()));
         let parts = Parts { kv: Arc::new(Memory::new()), bus, clock: system(), options };
         let (app, from) = build(parts).await.unwrap();
@@ -67,6 +69,17 @@ impl House {
             .body(Body::from(body.to_string()))
             .unwrap();
         let response = self.routes.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    async fn signers(&self, token: &str, gateway: &str) -> (StatusCode, Value) {
+        let request = Request::get(SIGNERS_PATH)
+            .header(AUTHORIZATION, format!("Bearer {token}"))
+            .header(GATEWAY_HEADER, gateway);
+        let response = self.routes.clone().oneshot(request.body(Body::empty()).unwrap());
+        let response = response.await.unwrap();
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&bytes).unwrap())
@@ -113,4 +126,21 @@ async fn an_id_that_joined_with_another_token_is_refused() {
         }
         assert_eq!(house.join(mine, Some(&id)).await, Ok(id));
     }
+}
+
+#[tokio::test]
+async fn who_has_joined_learns_all_keys_that_count() {
+    let house = House::new().await;
+    let [one, other] = &house.organisations;
+    let body = json!({ "name": "gate", "gateway": null });
+    let (_, joined) = house.post(one, JOIN_PATH, body).await;
+    let mut expected = [10, 11].map(|byte| SigningKey::from_seed(&[byte; 32]).verifying_key());
+    expected.sort_by_key(|key| key.id());
+    let expected = json!(expected.map(|key| hex::write(&key.to_bytes())));
+    assert_eq!(joined["verifying_keys"], expected);
+    let gateway = joined["gateway"].as_str().unwrap();
+    let (status, told) = house.signers(one, gateway).await;
+    assert_eq!((status, &told["verifying_keys"]), (StatusCode::OK, &expected));
+    assert_eq!(house.signers(other, gateway).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(house.signers("", gateway).await.0, StatusCode::UNAUTHORIZED);
 }

@@ -12,10 +12,12 @@ use sha2::{Digest as _, Sha256};
 use turnpike_domain::admit::Denial;
 use turnpike_domain::ephemeral::{Claims, Ended};
 use turnpike_domain::state::Key;
-use turnpike_wire::ephemeral::{NotAToken, Signers, verify};
+use turnpike_domain::time::Timestamp;
+use turnpike_wire::ephemeral::{NotAToken, verify};
+use turnpike_wire::sign::Signers;
 
 use super::{Core, Denied, Entry};
-use crate::table::IdHasher;
+use crate::table::{IdHasher, Slot};
 
 /// Tokens that are remembered: with a narrowed key of about a kilobyte each some tens of megabytes.
 /// When there are more all are forgotten, and each costs one signature check again.
@@ -80,12 +82,31 @@ impl Verified {
     fn delegated(&self, key: &Arc<Key>) -> Arc<Delegated> {
         let known = self.delegated.load_full().filter(|known| Arc::ptr_eq(&known.of, key));
         known.unwrap_or_else(|| {
-            let narrowed = Arc::new(self.claims.narrowed(key));
-            let (claims, of) = (Arc::clone(&self.claims), Arc::clone(key));
-            let fresh = Arc::new(Delegated { claims, of, key: narrowed });
+            let fresh = Arc::new(Delegated::new(Arc::clone(&self.claims), Arc::clone(key)));
             self.delegated.store(Some(Arc::clone(&fresh)));
             fresh
         })
+    }
+}
+
+impl Delegated {
+    fn new(claims: Arc<Claims>, of: Arc<Key>) -> Self {
+        let key = Arc::new(claims.narrowed(&of));
+        Self { claims, of, key }
+    }
+
+    /// The key as the token's holder has it.
+    pub(super) const fn key(&self) -> &Arc<Key> {
+        &self.key
+    }
+
+    /// What the token comes to with its key as it is now; `None`: it no longer works.
+    pub(super) fn renewed(self: &Arc<Self>, slot: &Slot, now: Timestamp) -> Option<Arc<Self>> {
+        self.claims.check(&slot.key, slot.revokes(self.claims.token), now).ok()?;
+        if Arc::ptr_eq(&self.of, &slot.key) {
+            return Some(Arc::clone(self));
+        }
+        Some(Arc::new(Self::new(Arc::clone(&self.claims), Arc::clone(&slot.key))))
     }
 }
 
@@ -102,6 +123,10 @@ impl Core {
     /// [`Denial::Unauthorized`], and those of [`Ended::denial`].
     pub fn identify_token(&self, text: &str) -> Result<Entry, Denied> {
         let verified = self.tokens.verified(text).map_err(|error| {
+            // A key that signs since a moment ago may not have come here.
+            if error == NotAToken::Signer && self.freshness.may_miss(&*self.clock) {
+                return self.denied(Denial::ControlPlaneStale);
+            }
             let message = format!("The ephemeral token cannot be used: {error}.");
             self.denied(Denial::Unauthorized).with_message(message)
         })?;
@@ -117,7 +142,7 @@ impl Core {
                 denied.with_message(Ended::KeyGone.sentence())
             });
         };
-        let mut entry = self.known(slot, false, |slot, now| {
+        let mut entry = self.known(slot, claims.public_id, |slot, now| {
             let revoked = slot.revokes(claims.token);
             claims.check(&slot.key, revoked, now).map_err(|ended| {
                 let denied = Denied::new(ended.denial(), now).with_message(ended.sentence());

@@ -7,6 +7,8 @@ use std::rc::Rc;
 use turnpike_domain::admit::Denial;
 use turnpike_runtime::metrics::{Counter, Labelled, Metrics};
 
+use super::tools::{ToolMetrics, Tools};
+
 /// A label and its value.
 type Label = [(&'static str, &'static str); 1];
 
@@ -19,6 +21,7 @@ pub(crate) struct Tally {
     open_answers: Cell<u64>,
     /// Requests that were never admitted and are in no record.
     unlogged: Cell<u64>,
+    pub(crate) tools: Tools,
 }
 
 /// The classes of RFC 9110, section 15, that a final answer can have.
@@ -35,6 +38,7 @@ pub(crate) struct TallyMetrics {
     answers: Labelled<Label, Counter>,
     denials: Labelled<Label, Counter>,
     unlogged: Counter,
+    tools: ToolMetrics,
 }
 
 impl TallyMetrics {
@@ -46,6 +50,7 @@ impl TallyMetrics {
                 "requests_unlogged",
                 "Requests not admitted and in no record: too many, or half a spool full",
             ),
+            tools: ToolMetrics::new(metrics),
         }
     }
 }
@@ -76,6 +81,7 @@ impl Tally {
     /// Adds everything to the counters that Prometheus reads, and begins anew.
     pub(crate) fn pour(&self, into: &TallyMetrics) {
         into.unlogged.inc_by(self.unlogged.take());
+        self.tools.pour(&into.tools);
         for (class, count) in CLASSES.iter().zip(&self.statuses) {
             into.answers.get_or_create(&[("status", class)]).inc_by(count.take());
         }

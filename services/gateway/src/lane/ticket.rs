@@ -98,6 +98,8 @@ pub struct Ticket {
     lane: Rc<Lane>,
     opening: Opening,
     provider: Cell<Option<ProviderId>>,
+    /// Ways that were tried in vain.
+    failovers: Cell<u32>,
     sent: Cell<bool>,
     settled: Cell<bool>,
     holds: Cell<Holds>,
@@ -107,7 +109,8 @@ impl Ticket {
     pub(super) fn new(lane: Rc<Lane>, opening: Opening, holds: Holds) -> Self {
         let (provider, sent) = (Cell::new(opening.provider), Cell::new(false));
         let (settled, holds) = (Cell::new(false), Cell::new(holds));
-        Self { lane, opening, provider, sent, settled, holds }
+        let failovers = Cell::new(0);
+        Self { lane, opening, provider, failovers, sent, settled, holds }
     }
 
     /// What was admitted.
@@ -128,6 +131,7 @@ impl Ticket {
     /// Another provider serves it: none has worked on it so far.
     pub fn reroute(&self, provider: ProviderId) {
         self.provider.set(Some(provider));
+        self.failovers.set(self.failovers.get().saturating_add(1));
         self.sent.set(false);
     }
 
@@ -189,7 +193,8 @@ impl Ticket {
         let settlement = self.opening.settle(&outcome.observed);
         let elapsed_us = self.lane.clock().boot_us().saturating_sub(self.opening.started_us);
         let latency_ms = u32::try_from(elapsed_us / 1_000).unwrap_or(u32::MAX);
-        let record = self.opening.record(self.provider.get(), outcome, latency_ms, &settlement);
+        let mut record = self.opening.record(self.provider.get(), outcome, latency_ms, &settlement);
+        record.failovers = self.failovers.get();
         let Holds { budget, rate } = self.holds.take();
         self.lane.book(&self.opening, &record, budget.map(|grip| (grip, settlement)));
         if let Some(permit) = rate {
@@ -251,6 +256,7 @@ impl Opening {
             denial: outcome.denial,
             unmetered: false,
             repeats: 0,
+            failovers: 0,
             decision: None,
             server: self.server.clone(),
             tool: self.tool.clone(),

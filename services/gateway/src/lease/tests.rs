@@ -79,7 +79,15 @@ fn entry(limits: Limits, project: Option<ProjectId>) -> Entry {
         organisation.projects.insert(id, Project { name, limits, created_at: DAY, seq: 1 });
     }
     let org = Arc::new(OrgView::of(&organisation, false));
-    Entry { org, key: Arc::new(key), seq: 1, used_up: None, legacy: false, token: None }
+    Entry {
+        org,
+        presented: key.secret.public_id,
+        key: Arc::new(key),
+        seq: 1,
+        used_up: None,
+        legacy: false,
+        token: None,
+    }
 }
 
 impl House {

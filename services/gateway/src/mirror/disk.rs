@@ -15,7 +15,7 @@ use turnpike_domain::time::Timestamp;
 use turnpike_runtime::config::Secret;
 use turnpike_runtime::tasks;
 use turnpike_wire::form;
-use turnpike_wire::sign::{Signed, SigningKey, VerifyingKey};
+use turnpike_wire::sign::{NotSigned, Signed, Signers, SigningKey, VerifyingKey};
 use turnpike_wire::snapshot::{self, Assembly, Snapshot, Splitter, Taken, framed};
 
 use super::world::World;
@@ -59,13 +59,22 @@ pub(crate) struct Times {
 struct Identity {
     gateway: GatewayId,
     org: Option<OrgId>,
-    key: [u8; 32],
+    /// The control plane's public keys.
+    signers: Vec<[u8; 32]>,
     fresh_at: Timestamp,
     mirror: Timestamp,
     machine: Timestamp,
 }
 
-turnpike_wire::form!(Identity { 1 gateway, 2 org, 3 key, 4 fresh_at, 5 mirror, 6 machine });
+// 3 was one key; a gateway that finds it learns all of them when it joins.
+turnpike_wire::form!(Identity {
+    1 gateway,
+    2 org,
+    4 fresh_at,
+    5 mirror,
+    6 machine,
+    7 signers [default],
+});
 
 enum Stream {
     Organisation(Box<Organisation>),
@@ -128,10 +137,16 @@ impl Disk {
         Ok(())
     }
 
+    /// The keys that are written from the next time on.
+    pub(crate) fn set_signers(&mut self, signers: Signers) {
+        self.joined.signers = signers;
+    }
+
     fn identity(&self, times: Times) -> Vec<u8> {
-        let Joined { gateway, org, key } = self.joined;
-        let (Times { fresh_at, mirror, machine }, key) = (times, key.to_bytes());
-        let body = form::encode(&Identity { gateway, org, key, fresh_at, mirror, machine });
+        let Joined { gateway, org, ref signers } = self.joined;
+        let Times { fresh_at, mirror, machine } = times;
+        let signers = signers.keys().map(VerifyingKey::to_bytes).collect();
+        let body = form::encode(&Identity { gateway, org, signers, fresh_at, mirror, machine });
         let signature = self.key.sign(Signed::Snapshot, &body);
         [&signature[..], &body].concat()
     }
@@ -160,7 +175,7 @@ pub(crate) fn load(data: &Path, token: &Secret) -> Option<Loaded> {
     let joined = Joined {
         gateway: identity.gateway,
         org: identity.org,
-        key: VerifyingKey::from_bytes(&identity.key).ok()?,
+        signers: signers(&identity.signers).ok()?,
     };
     let mut streams = Vec::new();
     for file in std::fs::read_dir(&folder).ok()? {
@@ -193,6 +208,10 @@ fn read_identity(folder: &Path, key: VerifyingKey) -> Option<Identity> {
     let (signature, body) = bytes.split_first_chunk::<64>()?;
     key.verify(Signed::Snapshot, body, signature).ok()?;
     form::decode::<Identity>(body).ok()
+}
+
+fn signers(keys: &[[u8; 32]]) -> Result<Signers, NotSigned> {
+    keys.iter().map(VerifyingKey::from_bytes).collect::<Result<Vec<_>, _>>().map(Signers::new)
 }
 
 fn signing_key(token: &Secret) -> SigningKey {

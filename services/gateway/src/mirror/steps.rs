@@ -15,7 +15,7 @@ use super::{
     Answer, Everything, HURRY_MS, MANY_LOST, Mirror, RECEIPTS_A_BEAT, SAVE_MS, backoff_ms,
 };
 use crate::audit;
-use crate::upstairs::{Heads, UpstairsError};
+use crate::upstairs::{Heads, Joined, Upstairs, UpstairsError};
 
 impl Mirror {
     pub(super) fn message(&mut self, message: &Message) {
@@ -26,12 +26,7 @@ impl Mirror {
                 Ok(_) => self.alarm("an event came on a topic that is not its own"),
                 Err(error) => self.alarm(&format!("an event cannot be read: {error}")),
             },
-            Topic::Heartbeat { .. } => {
-                match Heartbeat::verify(&message.payload, &self.parts.joined.key) {
-                    Ok(beat) => self.heartbeat(&beat),
-                    Err(error) => self.alarm(&format!("a heartbeat was refused: {error}")),
-                }
-            }
+            Topic::Heartbeat { .. } => self.beat(&message.payload),
             Topic::Spend { .. }
             | Topic::Booked { .. }
             | Topic::Receipts { .. }
@@ -48,7 +43,7 @@ impl Mirror {
             && at_ms <= now_ms
         {
             self.everything = Everything::Running { failures };
-            let (upstairs, joined) = (Arc::clone(&self.parts.upstairs), self.parts.joined);
+            let (upstairs, joined) = self.upstairs();
             self.answers.push(Box::pin(async move {
                 let mut answer = upstairs.snapshot(&joined, None).await;
                 // A restored store may have forgotten that this gateway joined.
@@ -68,6 +63,7 @@ impl Mirror {
             self.fetch(now_ms);
             self.ask_heads(now_ms);
         }
+        self.ask_signers(now_ms);
         self.show_health();
     }
 
@@ -108,6 +104,7 @@ impl Mirror {
                 tracing::warn!(%org, %error, "a stream cannot be fetched");
                 self.fetches.failed(org, now_ms);
             }
+            Answer::Signers(answer) => self.take_signers(answer, now_ms),
             Answer::Heads(asked, answer) => {
                 self.heads.running = false;
                 match answer {
@@ -179,7 +176,7 @@ impl Mirror {
         }
     }
 
-    fn heartbeat(&mut self, beat: &Heartbeat) {
+    pub(super) fn heartbeat(&mut self, beat: &Heartbeat) {
         self.hurry();
         if self.parts.world.incarnation() != Some(beat.incarnation) {
             return self.other_life();
@@ -214,8 +211,10 @@ impl Mirror {
     fn settle(&mut self) {
         let settled = self.beats.settle(&self.parts.world);
         self.matched |= settled.is_some();
-        // A secret that is not known may be in what a stream lacks.
-        self.parts.core.set_in_step(self.matched && !self.beats.lacks_something());
+        // A secret that is not known may be in what a stream lacks, the signer of a token among
+        // keys that are not known yet.
+        let lacks = self.beats.lacks_something() || self.signers.wanted();
+        self.parts.core.set_in_step(self.matched && !lacks);
         let Some(fresh) = settled else { return };
         self.parts.core.set_fresh_at(fresh.at);
         if std::mem::take(&mut self.never_saved_fresh) {
@@ -287,7 +286,7 @@ impl Mirror {
 
     fn fetch(&mut self, now_ms: u64) {
         for org in self.fetches.start(now_ms) {
-            let (upstairs, joined) = (Arc::clone(&self.parts.upstairs), self.parts.joined);
+            let (upstairs, joined) = self.upstairs();
             self.answers.push(Box::pin(async move {
                 Answer::Stream(org, upstairs.snapshot(&joined, Some(org)).await)
             }));
@@ -300,12 +299,16 @@ impl Mirror {
         }
         self.heads.running = true;
         let asked = self.beats.ask();
-        let (upstairs, joined) = (Arc::clone(&self.parts.upstairs), self.parts.joined);
+        let (upstairs, joined) = self.upstairs();
         self.answers
             .push(Box::pin(async move { Answer::Heads(asked, upstairs.heads(&joined).await) }));
     }
 
-    fn alarm(&self, what: &str) {
+    pub(super) fn upstairs(&self) -> (Arc<dyn Upstairs>, Joined) {
+        (Arc::clone(&self.parts.upstairs), self.parts.joined.clone())
+    }
+
+    pub(super) fn alarm(&self, what: &str) {
         self.parts.metrics.alarms.inc();
         tracing::error!("{what}");
     }

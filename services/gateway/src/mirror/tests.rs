@@ -1,6 +1,7 @@
 //! The mirror in step with a control plane, over a bus that loses, repeats and reorders.
 
 mod legacy;
+mod signers;
 
 use std::num::NonZeroUsize;
 

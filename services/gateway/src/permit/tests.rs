@@ -82,7 +82,15 @@ fn entry_of(own: Limits, team: Limits, rate_fallback: RateFallback) -> Entry {
     let project = Project { name: "team".into(), limits: team, created_at: DAY, seq: 2 };
     organisation.projects.insert(TEAM, project);
     let org = Arc::new(OrgView::of(&organisation, false));
-    Entry { org, key: Arc::new(key), seq: 1, used_up: None, legacy: false, token: None }
+    Entry {
+        org,
+        presented: key.secret.public_id,
+        key: Arc::new(key),
+        seq: 1,
+        used_up: None,
+        legacy: false,
+        token: None,
+    }
 }
 
 fn entry(own: Limits) -> Entry {

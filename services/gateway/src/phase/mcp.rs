@@ -26,6 +26,7 @@ use super::{Arrival, Site, denial_of, limits};
 use crate::body::{self, Hold};
 use crate::core::Denied;
 use crate::dialect::mcp::{Fault, Message, RawId, Reply, Revision, check, revision};
+use crate::lane::CallEnd;
 use crate::respond::Outgoing;
 use passage::Passage;
 
@@ -90,6 +91,10 @@ pub(super) async fn serve(
     let id = message.as_ref().and_then(|message| message.id.clone()).map(Box::new);
     let tool = message.as_ref().and_then(Message::tool).map(Box::<str>::from);
     let replying = |denied: Denied| {
+        if tool.is_some() {
+            let us = clock.boot_us().saturating_sub(arrival.started_us);
+            site.lane.tally.tools.ended(name, CallEnd::of(denied.denial), us);
+        }
         denied.on_tool(name, tool.as_deref()).replying(Reply { id: id.clone(), fault: None })
     };
     let server = found.map_err(|denial| replying(refused(denial)))?;

@@ -77,6 +77,7 @@ fn bare(
         denial: None,
         unmetered: true,
         repeats: 0,
+        failovers: 0,
         decision: None,
         legacy: false,
         server: None,

@@ -12,7 +12,6 @@ use turnpike_runtime::entropy;
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::probes::Probes;
 use turnpike_runtime::tasks::Tasks;
-use turnpike_wire::ephemeral::Signers;
 use turnpike_wire::seal::SealingKeys;
 use turnpike_wire::secret::Peppers;
 
@@ -73,10 +72,10 @@ impl Standing {
         let serve = config.serve.clone();
         let core =
             Arc::new(Core::new(Arc::clone(&clock), serve, peppers, decisions, joined.gateway));
-        core.set_signers(Signers::new([joined.key]));
+        core.set_signers(joined.signers.clone());
         core.watch(metrics);
 
-        let disk = Disk::open(&config.data, &config.control.join_token, joined);
+        let disk = Disk::open(&config.data, &config.control.join_token, joined.clone());
         let disk = disk.map_err(machine("the mirror's folder"))?;
         // Before the first request: the spool belongs to whom the control plane knows by this id.
         let times = loaded.as_ref().map(|loaded| loaded.times).unwrap_or_default();
@@ -92,7 +91,7 @@ impl Standing {
             core: Arc::clone(&core),
             world,
             upstairs: Arc::clone(&upstairs),
-            joined,
+            joined: joined.clone(),
             bus: Arc::clone(&bus),
             clock,
             disk,
@@ -237,6 +236,6 @@ async fn join(
     };
     match deadline(clock, JOIN_MS, attempts).await {
         Some(decided) => Ok(decided?),
-        None => Ok(loaded.joined),
+        None => Ok(loaded.joined.clone()),
     }
 }

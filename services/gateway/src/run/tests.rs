@@ -95,7 +95,7 @@ fn a_gateway_is_known_by_its_disk_or_by_the_choice_of_its_operator() {
     assert_eq!(known_as(&chosen(other)).unwrap(), Some(other));
 
     let key = SigningKey::from_seed(&[7; 32]).verifying_key();
-    let joined = Joined { gateway: GATEWAY, org: None, key };
+    let joined = Joined { gateway: GATEWAY, org: None, signers: key.into() };
     let disk = Disk::open(&plain.data, &plain.control.join_token, joined).unwrap();
     disk.remember(Default::default()).unwrap();
     assert_eq!(known_as(&plain).unwrap(), Some(GATEWAY));

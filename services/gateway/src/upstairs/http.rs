@@ -11,9 +11,9 @@ use turnpike_wire::heartbeat::MovedHead;
 use turnpike_wire::hex;
 use turnpike_wire::join::{
     GATEWAY_HEADER, HEADS_PATH, HeadsReply, JOIN_PATH, JoinReply, JoinRequest, LEAVE_PATH,
-    SNAPSHOT_PATH, StreamHead,
+    SIGNERS_PATH, SNAPSHOT_PATH, SignersReply, StreamHead,
 };
-use turnpike_wire::sign::VerifyingKey;
+use turnpike_wire::sign::{Signers, VerifyingKey};
 use turnpike_wire::snapshot::{Assembly, Snapshot, Splitter};
 
 use super::{Heads, Joined, Upstairs, UpstairsError};
@@ -69,7 +69,7 @@ impl HttpUpstairs {
         Ok(Joined {
             gateway: parse(&reply.gateway)?,
             org: reply.org.as_deref().map(parse).transpose()?,
-            key: verifying_key(&reply.verifying_key)?,
+            signers: signers(&reply.verifying_keys)?,
         })
     }
 
@@ -85,7 +85,7 @@ impl HttpUpstairs {
         let call = self.call(Method::GET, &path, Some(joined))?;
         let mut pieces = send(call).await?.bytes_stream();
         let mut splitter = Splitter::default();
-        let mut assembly = Assembly::new(joined.key);
+        let mut assembly = Assembly::new(joined.signers.clone());
         let mut snapshots = Vec::new();
         let mut within = false;
         while let Some(piece) = pieces.next().await {
@@ -95,7 +95,7 @@ impl HttpUpstairs {
                 within = whole.is_none();
                 if let Some(snapshot) = whole {
                     snapshots.push(snapshot);
-                    assembly = Assembly::new(joined.key);
+                    assembly = Assembly::new(joined.signers.clone());
                 }
             }
         }
@@ -110,6 +110,12 @@ impl HttpUpstairs {
         let reply: HeadsReply = json(send(call).await?).await?;
         let heads = reply.heads.iter().map(head).collect::<Result<_, _>>()?;
         Ok(Heads { incarnation: parse(&reply.incarnation)?, heads })
+    }
+
+    async fn ask_signers(&self, joined: &Joined) -> Result<Signers, UpstairsError> {
+        let call = self.call(Method::GET, SIGNERS_PATH, Some(joined))?;
+        let reply: SignersReply = json(send(call).await?).await?;
+        signers(&reply.verifying_keys)
     }
 }
 
@@ -128,6 +134,10 @@ impl Upstairs for HttpUpstairs {
 
     fn heads<'a>(&'a self, joined: &'a Joined) -> BoxFuture<'a, Result<Heads, UpstairsError>> {
         Box::pin(self.ask_heads(joined))
+    }
+
+    fn signers<'a>(&'a self, joined: &'a Joined) -> BoxFuture<'a, Result<Signers, UpstairsError>> {
+        Box::pin(self.ask_signers(joined))
     }
 
     fn leave<'a>(&'a self, joined: &'a Joined) -> BoxFuture<'a, Result<(), UpstairsError>> {
@@ -166,8 +176,10 @@ fn head(stream: &StreamHead) -> Result<MovedHead, UpstairsError> {
     Ok(MovedHead { org: parse(&stream.org)?, seq: stream.seq, hash })
 }
 
-fn verifying_key(text: &str) -> Result<VerifyingKey, UpstairsError> {
-    VerifyingKey::from_bytes(&bytes32(text)?).map_err(wrong)
+fn signers(texts: &[String]) -> Result<Signers, UpstairsError> {
+    let key = |text: &String| VerifyingKey::from_bytes(&bytes32(text)?).map_err(wrong);
+    let keys = texts.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+    if keys.is_empty() { Err(wrong("it has no keys")) } else { Ok(Signers::new(keys)) }
 }
 
 fn bytes32(text: &str) -> Result<[u8; 32], UpstairsError> {

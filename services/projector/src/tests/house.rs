@@ -89,6 +89,7 @@ fn records(epoch: EpochId, count: usize) -> Vec<Vec<u8>> {
         denial: None,
         unmetered: false,
         repeats: 0,
+        failovers: 0,
         decision: None,
         server: None,
         tool: None,

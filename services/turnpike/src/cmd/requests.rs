@@ -9,6 +9,9 @@ use crate::failure::Failure;
 use crate::flags::Moment;
 use crate::output::table::{Column, plain, time};
 
+/// The most milliseconds that an export may take: a log of many millions is read for hours.
+const EXPORT_MS: u64 = 24 * 3_600_000;
+
 const COLUMNS: &[Column] = &[
     Column::new("at", "/at", time),
     Column::new("key", "", key),
@@ -41,6 +44,7 @@ const DETAILS: &[Column] = &[
     Column::plain("decision", "/decision_id"),
     Column::plain("admitted", "/admitted"),
     Column::plain("stands for more", "/repeats"),
+    Column::plain("failovers", "/failovers"),
     Column::plain("usage", "/usage"),
     Column::plain("source of usage", "/source"),
     Column::plain("suspect", "/suspect"),
@@ -60,6 +64,8 @@ const DETAILS: &[Column] = &[
 pub(crate) enum Requests {
     /// List requests, newest first, the refused ones too
     List(List),
+    /// Write all requests that fit to standard output, newest first
+    Export(Export),
     /// Show all of one request, also of a deleted key
     Show {
         /// Its id, as the header x-turnpike-request-id has it
@@ -70,6 +76,25 @@ pub(crate) enum Requests {
 /// Which requests are listed.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct List {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    page: Page,
+}
+
+/// Which requests are written, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    which: Which,
+    /// A table for spreadsheets, or one JSON object a line
+    #[arg(long, value_parser = ["csv", "ndjson"], default_value = "csv")]
+    format: String,
+}
+
+/// What a request must be.
+#[derive(Clone, Debug, clap::Args)]
+struct Which {
     /// Requests of this key, by id or name
     #[arg(long)]
     key: Option<String>,
@@ -91,14 +116,15 @@ pub(crate) struct List {
     /// Before this time
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
-    #[command(flatten)]
-    page: Page,
 }
 
 impl Run for Requests {
     async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
-            Self::List(list) => list.run(session).await,
+            Self::List(list) => {
+                list.page.show(session, list.which.call(session).await?, COLUMNS).await
+            }
+            Self::Export(export) => export.run(session).await,
             Self::Show { request } => {
                 let client = &session.client;
                 let call = Call::get(client.in_org(&["requests", &request]).await?);
@@ -108,21 +134,33 @@ impl Run for Requests {
     }
 }
 
-impl List {
+impl Export {
     async fn run(self, session: &Session) -> Result<(), Failure> {
+        let call = self.which.call(session).await?.with("format", self.format);
+        let mut answer = session.client.open(&call, EXPORT_MS).await?;
+        while let Some(piece) =
+            answer.chunk().await.map_err(|error| session.client.unreachable(error))?
+        {
+            session.output.raw(&piece)?;
+        }
+        Ok(())
+    }
+}
+
+impl Which {
+    async fn call(self, session: &Session) -> Result<Call, Failure> {
         let client = &session.client;
         let now = client.clock().now();
         let key = client.id_if(Kind::KEY, self.key.as_deref()).await?;
         let provider = client.id_if(Kind::PROVIDER, self.provider.as_deref()).await?;
-        let call = Call::get(client.in_org(&["requests"]).await?)
+        Ok(Call::get(client.in_org(&["requests"]).await?)
             .with_some("key", key)
             .with_some("model", self.model)
             .with_some("provider", provider)
             .with_some("status", self.status)
             .with_some("code", self.code)
             .with_some("from", self.from.map(|moment| moment.time(now)))
-            .with_some("until", self.until.map(|moment| moment.time(now)));
-        self.page.show(session, call, COLUMNS).await
+            .with_some("until", self.until.map(|moment| moment.time(now))))
     }
 }
 

@@ -128,6 +128,7 @@ fn control_options(keys: &Keys, ports: Ports) -> ControlPlaneOptions {
             provider_sealing: keys.provider_sealing.clone(),
             vault_sealing: keys.vault_sealing.clone(),
             signing: keys.signing.clone(),
+            sign_with: 0,
         },
         ..ControlPlaneOptions::default()
     }

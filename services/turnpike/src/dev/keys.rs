@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use turnpike_runtime::config::Secret;
 use turnpike_runtime::entropy;
-use turnpike_wire::keyring::hex;
+use turnpike_wire::hex;
 
 use super::DevFailure;
 use super::folder::{Folder, Kept};
@@ -29,21 +29,21 @@ impl Keys {
     /// The keys in the folder; those that are missing are made.
     pub(super) fn open(folder: &Folder) -> Result<Self, DevFailure> {
         Ok(Self {
-            peppers: key(folder, Kept::Peppers, FIRST_VERSION)?,
-            provider_sealing: key(folder, Kept::ProviderSealing, FIRST_VERSION)?,
-            vault_sealing: key(folder, Kept::VaultSealing, FIRST_VERSION)?,
-            signing: key(folder, Kept::Signing, "")?,
+            peppers: key(folder, Kept::Peppers)?,
+            provider_sealing: key(folder, Kept::ProviderSealing)?,
+            vault_sealing: key(folder, Kept::VaultSealing)?,
+            signing: key(folder, Kept::Signing)?,
         })
     }
 }
 
-fn key(folder: &Folder, what: Kept, version: &str) -> Result<Secret, DevFailure> {
+fn key(folder: &Folder, what: Kept) -> Result<Secret, DevFailure> {
     let text = match folder.read(what)? {
         Some(text) => text,
         None => {
             let mut random = [0; KEY_BYTES];
             entropy::fill(&mut random);
-            let text = format!("{version}{}", hex(&random));
+            let text = format!("{FIRST_VERSION}{}", hex::write(&random));
             folder.keep(what, &text)?;
             text
         }
@@ -70,7 +70,7 @@ mod tests {
         let first = Keys::open(&folder).unwrap();
         keyring::peppers(first.peppers.expose()).unwrap();
         keyring::sealing(Purpose::Session, first.vault_sealing.expose()).unwrap();
-        keyring::signing(first.signing.expose()).unwrap();
+        keyring::signing(first.signing.expose(), 0).unwrap();
         let again = Keys::open(&folder).unwrap();
         assert_eq!(first.peppers.expose(), again.peppers.expose());
         assert_ne!(first.provider_sealing.expose(), first.vault_sealing.expose());

@@ -57,6 +57,7 @@ fn record(request: u128) -> Spend {
         denial: None,
         unmetered: false,
         repeats: 0,
+        failovers: 0,
         decision: None,
         server: None,
         tool: None,

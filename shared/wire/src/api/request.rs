@@ -50,6 +50,9 @@ pub struct LoggedRequest {
     /// How many more requests of the same key, status and code it stands for: of a flood of refused
     /// requests not each has an entry of its own.
     pub repeats: u32,
+    /// How many ways were tried in vain before the last one: providers that did not answer, or had
+    /// all the requests that they may have. What the caller saw is how the last one went.
+    pub failovers: u32,
     /// Tokens.
     #[schema(value_type = Object)]
     pub usage: Value,

@@ -17,7 +17,7 @@ fn key() -> SigningKey {
 }
 
 fn signers() -> Signers {
-    Signers::new([key().verifying_key()])
+    key().verifying_key().into()
 }
 
 fn claims(attenuation: Attenuation) -> Claims {

@@ -68,7 +68,8 @@ pub(super) fn alone(
     let (_, mut secret) = secrets::mint_key(ask)?;
     let grant = ephemeral::alone(ask.now, life_ms);
     let claims = claims(ask, (key, secret.stored.public_id), (token, ask.now), &grant);
-    let text = sign(&claims, &ask.app().keys.signing).map_err(|long| Problem::internal(&long))?;
+    let text =
+        sign(&claims, ask.app().keys.signing.current()).map_err(|long| Problem::internal(&long))?;
     secret.stored.preview = text.preview().into();
     let draft = Box::new(key_draft(&form.into()));
     let command = Command::CreateEphemeralKey { key, token, draft, secret, life_ms };
@@ -205,7 +206,7 @@ async fn signed(ask: &Ask, done: &Done) -> Result<(EphemeralId, EphemeralText), 
     let public_id = ask.read(|state| Some(state.keys.get(&key)?.secret.public_id)).await?;
     let public_id = public_id.ok_or_else(|| Problem::not_found("key"))?;
     let claims = claims(ask, (key, public_id), (token, at), grant);
-    let text = sign(&claims, &ask.app().keys.signing);
+    let text = sign(&claims, ask.app().keys.signing.current());
     Ok((token, text.map_err(|long| Problem::internal(&long))?))
 }
 
@@ -221,7 +222,7 @@ fn check_length(ask: &mut Ask, (key, token): (KeyId, EphemeralId), draft: &Ephem
     };
     let at = Timestamp(u64::MAX);
     let claims = claims(ask, (key, PublicId([0; 16])), (token, at), &longest);
-    if let Err(long) = sign(&claims, &ask.app().keys.signing) {
+    if let Err(long) = sign(&claims, ask.app().keys.signing.current()) {
         mistake(&mut ask.mistakes, "/scopes", format!("must be shorter: {long}"));
     }
 }

@@ -78,6 +78,7 @@ fn view(row: &LogRow, key: Option<&Key>, profiles: &Profiles) -> LoggedRequest {
         decision_id: record.decision.as_deref().map(Into::into),
         admitted: !record.unmetered,
         repeats: record.repeats,
+        failovers: record.failovers,
         usage: record.usage.json(),
         source: Text(record.source),
         suspect: record.suspect,

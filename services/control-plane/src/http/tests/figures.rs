@@ -38,6 +38,7 @@ pub(super) fn spend(number: u128, key: KeyId, model: &str, at: u64, status: u16)
         denial: None,
         unmetered: false,
         repeats: 0,
+        failovers: 0,
         decision: None,
         server: None,
         tool: None,

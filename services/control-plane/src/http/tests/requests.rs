@@ -1,11 +1,12 @@
 //! The request log with refused requests in it, as callers of each role read it.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use turnpike_domain::admit::Denial;
 use turnpike_domain::id::{KeyId, ProviderId};
 use turnpike_domain::meter::Usage;
 use turnpike_domain::money::NanoUsd;
 use turnpike_domain::spend::Spend;
+use turnpike_wire::api::import::table::fields;
 
 use super::figures::{book, spend};
 use super::{DAY, House};
@@ -57,7 +58,7 @@ async fn refused_requests_are_found_by_class_and_code_and_counted_apart() {
     assert_eq!(found("?code=rate_limited").await, [3]);
     assert_eq!(found("?code=provider_error&status=5xx").await, [2]);
     assert_eq!(found(&format!("?provider={}", ProviderId(7))).await, [1]);
-    for query in ["?status=6xx", "?code=nothing", "?provider=x", "?format=csv"] {
+    for query in ["?status=6xx", "?code=nothing", "?provider=x", "?format=xml"] {
         let line = format!("GET {}", house.path(&format!("/requests{query}")));
         let name = query.split('=').next().unwrap();
         assert_eq!(house.call(&house.operator, &line, None).await.pointers(), [name]);
@@ -144,4 +145,36 @@ async fn a_member_reads_and_exports_the_requests_of_their_own_keys_alone() {
     assert_eq!(lines(get(&member, "?format=ndjson").await.text), 3);
     assert_eq!(lines(get(&house.operator, "?format=ndjson").await.text), 480);
     assert_eq!(lines(get(&house.operator, "?format=ndjson&status=4xx").await.text), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_export_is_a_table_whose_cells_are_no_formulas() {
+    let house = House::new().await;
+    let body = json!({ "name": "a, \"b\"", "metadata": { "team": "red" } });
+    let key = id(&house.post("/keys", body).await.json());
+    let key_seq = seq(&house, key).await;
+    let served = Spend { key_seq, failovers: 1, ..spend(1, key, "echo-1", DAY, 200) };
+    let made_up = Spend { model: "=1+1".into(), ..refused(2, key, Denial::ModelNotFound, 0) };
+    let made_up = Spend { key_seq, ..made_up };
+    book(&house, vec![served, made_up]).await;
+
+    let line = format!("GET {}", house.path("/requests?format=csv"));
+    let answer = house.call(&house.operator, &line, None).await;
+    let mut rows = answer.text.split("\r\n").map(|row| fields(row).unwrap());
+    let names = rows.next().unwrap();
+    let mut next = || -> Map<String, Value> {
+        names.iter().cloned().zip(rows.next().unwrap().into_iter().map(Value::from)).collect()
+    };
+    let (refused, served) = (next(), next());
+    assert_eq!((&refused["model"], &refused["code"]), (&json!("'=1+1"), &json!("model_not_found")));
+    assert_eq!((&refused["admitted"], &refused["failovers"]), (&json!("false"), &json!("0")));
+    assert_eq!((&served["key_name"], &served["model"]), (&json!("a, \"b\""), &json!("echo-1")));
+    assert_eq!(served["metadata"], json!(r#"{"team":"red"}"#));
+    assert_eq!((&served["failovers"], &served["code"]), (&json!("1"), &json!("")));
+    let shown = house.get("/requests").await;
+    let shown = shown["data"][1].as_object().unwrap();
+    for name in shown.keys().filter(|name| !["usage", "epoch"].contains(&name.as_str())) {
+        assert!(names.contains(name), "{name} is no column");
+    }
+    assert_eq!(shown["failovers"], 1);
 }

@@ -37,7 +37,7 @@ impl House {
         let shared = Arc::new(clock.clone());
         let core = Core::new(shared, ServeOptions::default(), peppers, decisions, GATEWAY);
         let signing = SigningKey::from_seed(&[9; 32]);
-        core.set_signers(Signers::new([signing.verifying_key()]));
+        core.set_signers(signing.verifying_key().into());
         core.set_now(DAY);
         core.set_fresh_at(DAY.plus_ms(10 * LIFE_MS));
         core.set_in_step(true);

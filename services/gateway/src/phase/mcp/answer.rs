@@ -16,7 +16,7 @@ use super::events::Events;
 use super::passage::Passage;
 use super::request::{Upward, upward};
 use super::session::{self, Owner};
-use super::watch::Watch;
+use super::watch::{Kind, Watch};
 use crate::body::{Cut, Limits, Means, Relay, next_piece};
 use crate::core::Denied;
 use crate::dialect::Dialect;
@@ -105,7 +105,11 @@ async fn deliver(
             }
         }
     }
-    let events = (filters && is_events).then(Events::default);
+    let kind = match (is_events, filters) {
+        (false, _) => Kind::Whole,
+        (true, false) => Kind::Open,
+        (true, true) => Kind::Filtered(Events::default()),
+    };
     let limits = Limits {
         idle_timeout_ms: spec.idle_timeout_ms,
         // Nothing is learnt from the rest of an answer that nobody waits for.
@@ -113,7 +117,7 @@ async fn deliver(
         drain_bytes: 0,
     };
     let means = Means { clock: site.core.clock().clone(), tasks: site.tasks.clone() };
-    let watch = Watch::new(site, &arrival.entry, &spec.name, (passage, head.status), events);
+    let watch = Watch::new(site, arrival, &spec.name, (passage, head.status), kind);
     let relay = Relay::new(body, watch, limits, means);
     Ok(Response::from_parts(head, Outgoing::mcp(relay)))
 }

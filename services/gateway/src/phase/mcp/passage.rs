@@ -1,15 +1,18 @@
 //! The right to pass one MCP message on: metered if it calls a tool.
 
+use std::rc::Rc;
+
 use turnpike_domain::admit::{call_prices, call_reservation, plan_multiplier};
 use turnpike_domain::money::NanoUsd;
 use turnpike_domain::settle::Settlement;
 use turnpike_domain::state::McpServer;
+use turnpike_runtime::clock::SharedClock;
 
 use super::super::admit::Admitted;
 use super::super::{Arrival, Site, settle};
 use crate::core::Denied;
 use crate::dialect::Report;
-use crate::lane::Opening;
+use crate::lane::{CallEnd, Lane, Opening};
 use crate::permit::Quotas;
 use crate::upstream::Right;
 
@@ -18,6 +21,17 @@ pub(super) struct Passage {
     /// Of a tool call.
     admitted: Option<Admitted>,
     cost: NanoUsd,
+    counted: Counted,
+}
+
+/// Where a tool call that was answered is counted.
+struct Counted {
+    lane: Rc<Lane>,
+    clock: SharedClock,
+    server: Box<str>,
+    started_us: u64,
+    /// The server broke off.
+    broken: bool,
 }
 
 impl Passage {
@@ -32,7 +46,16 @@ impl Passage {
         server: &McpServer,
         tool: Option<&str>,
     ) -> Result<Self, Denied> {
-        let Some(tool) = tool else { return Ok(Self { admitted: None, cost: NanoUsd::ZERO }) };
+        let counted = Counted {
+            lane: Rc::clone(&site.lane),
+            clock: site.core.clock().clone(),
+            server: server.spec.name.clone(),
+            started_us: arrival.started_us,
+            broken: false,
+        };
+        let Some(tool) = tool else {
+            return Ok(Self { admitted: None, cost: NanoUsd::ZERO, counted });
+        };
         let (entry, now) = (&arrival.entry, site.core.now());
         let multiplier = plan_multiplier(&site.core.platform(), &entry.key);
         let reservation = call_reservation(&server.spec, multiplier);
@@ -62,7 +85,7 @@ impl Passage {
         };
         let refused = |denial| entry.denied(denial, site.core.now());
         let admitted = Admitted::open(site, opening, (budget, rate)).map_err(refused)?;
-        let mut passage = Self { admitted: Some(admitted), cost: reservation.cost };
+        let mut passage = Self { admitted: Some(admitted), cost: reservation.cost, counted };
         match site.lane.written().await {
             Ok(()) => Ok(passage),
             Err(denial) => Err(passage.fail(refused(denial), true)),
@@ -86,6 +109,11 @@ impl Passage {
         }
     }
 
+    /// The server broke off in the middle of its answer.
+    pub(super) const fn broken(&mut self) {
+        self.counted.broken = true;
+    }
+
     /// Books a tool call that no answer of the server was found for, and says so to the refusal.
     /// `refused`: the server cannot have worked on it.
     pub(super) fn fail(&mut self, mut denied: Denied, refused: bool) -> Denied {
@@ -99,7 +127,17 @@ impl Passage {
     /// Books a tool call. `refused`: the server refused it or failed before it answered anything.
     pub(super) fn settle(&mut self, status: u16, refused: bool) -> Option<Settlement> {
         let report = Report { counted_output: Some(0), ..Report::default() };
-        self.admitted.take().map(|admitted| settle::settle(admitted, report, status, refused))
+        let admitted = self.admitted.take()?;
+        self.counted.ended(refused);
+        Some(settle::settle(admitted, report, status, refused))
+    }
+}
+
+impl Counted {
+    fn ended(&self, refused: bool) {
+        let how = if refused || self.broken { CallEnd::Failed } else { CallEnd::Answered };
+        let us = self.clock.boot_us().saturating_sub(self.started_us);
+        self.lane.tally.tools.ended(&self.server, how, us);
     }
 }
 

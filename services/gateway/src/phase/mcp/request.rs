@@ -53,6 +53,11 @@ pub(super) fn upward<'a>(
     *request.method_mut() = asked.method.clone();
     *request.headers_mut() = headers::upward_to_mcp(&asked.headers);
     let map = request.headers_mut();
+    if !asked.headers.contains_key(headers::MCP_SESSION) {
+        // To a server without sessions all keys are one client: any of them could read on where
+        // another has stopped.
+        map.remove(headers::LAST_EVENT_ID);
+    }
     if let Some(name) = asked.headers.get(headers::MCP_SESSION) {
         let owner = Owner { key: arrival.entry.key.id, server: &spec.name };
         let session = session::open(site.core.sessions(), owner, name.as_bytes());

@@ -1,12 +1,14 @@
 //! Watches an MCP server's answer pass: takes out what the key may not see, and stops with the key.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
+use turnpike_domain::admit::mcp_server;
 
-use super::super::Site;
+use super::super::{Arrival, Site};
 use super::answer::Pieces;
 use super::events::Events;
 use super::passage::Passage;
@@ -19,41 +21,69 @@ use crate::lane::OpenAnswer;
 pub struct Watch {
     passage: Passage,
     status: StatusCode,
-    /// Of a stream of a key that may not see every tool.
-    events: Option<Events>,
+    kind: Kind,
     core: Arc<Core>,
     entry: Entry,
     server: Box<str>,
+    address: IpAddr,
     over: bool,
     _open: OpenAnswer,
+}
+
+/// What passes.
+pub(super) enum Kind {
+    /// One message, or what is no message of the server's.
+    Whole,
+    /// A stream of events, to a key that sees every tool.
+    Open,
+    /// A stream of events that is looked through.
+    Filtered(Events),
 }
 
 impl Watch {
     pub(super) fn new(
         site: &Rc<Site>,
-        entry: &Entry,
+        arrival: &Arrival,
         server: &str,
         (passage, status): (Passage, StatusCode),
-        events: Option<Events>,
+        kind: Kind,
     ) -> Self {
-        let (core, entry, server) = (Arc::clone(&site.core), entry.clone(), server.into());
+        let (entry, address) = (arrival.entry.clone(), arrival.address);
+        let (core, server) = (Arc::clone(&site.core), server.into());
         let open = site.lane.open_answer();
-        Self { passage, status, events, core, entry, server, over: false, _open: open }
+        Self { passage, status, kind, core, entry, server, address, over: false, _open: open }
+    }
+}
+
+impl Watch {
+    /// Whether the caller would be let in to the same answer now. A stream that nobody looks
+    /// through ends when its key may no longer see every tool: the next one is looked through.
+    fn may_go_on(&mut self) -> bool {
+        let Some(entry) = self.core.renewed(&self.entry) else { return false };
+        self.entry = entry;
+        let Entry { org, key, .. } = &self.entry;
+        let reached = mcp_server(&org.organisation, key, &self.server, self.address).is_ok();
+        reached
+            && match self.kind {
+                Kind::Whole | Kind::Filtered(_) => true,
+                Kind::Open => !key.profile.scopes.mcp.names_tools(&self.server),
+            }
     }
 }
 
 impl Tap for Watch {
     fn changes(&self) -> bool {
-        self.events.is_some()
+        matches!(self.kind, Kind::Filtered(_))
     }
 
     fn pass(&mut self, piece: Bytes, out: &mut Pieces) {
-        // A stream may last for hours: a key that was stopped meanwhile gets nothing more of it.
-        if !self.core.still_works(&self.entry) {
+        // A stream may last for hours: what was taken from its key meanwhile, or from all keys with
+        // the server, is taken from it.
+        if !self.may_go_on() {
             self.over = true;
             return;
         }
-        let Some(events) = &mut self.events else { return out.push_back(piece) };
+        let Kind::Filtered(events) = &mut self.kind else { return out.push_back(piece) };
         let scope = &self.entry.key.profile.scopes.mcp;
         let may_see = |tool: &str| scope.tool(&self.server, tool);
         if events.push(&piece, may_see, out).is_err() {
@@ -69,6 +99,7 @@ impl Tap for Watch {
     }
 
     fn cut(&mut self, how: &Cut) {
+        self.passage.broken();
         tracing::info!(server = %self.server, %how, "an MCP server's answer was cut");
     }
 
