@@ -10,6 +10,8 @@ from counter import Counter
 from house import ECHO_PRICES, House, nano, wait_until
 
 DIALECTS = ["openai", "anthropic", "gemini"]
+# Models whose streams break off behind the first word, and right behind the head.
+BREAKING = ["breaking", "begun"]
 # Bytes of the largest body, and milliseconds for one to arrive.
 MAX_BODY_BYTES, BODY_TIMEOUT_MS = 1 << 20, 1_500
 # Milliseconds that the provider of the model `hanging` has for the head of an answer.
@@ -193,6 +195,7 @@ class Desk:
             "tool": "tool",
             "thinking": "think=3",
             "breaking": "cut_after=1",
+            "begun": "cut_after=0",
             "failing": "status=500",
             "hanging": "hang",
         }

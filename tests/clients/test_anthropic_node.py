@@ -2,7 +2,7 @@
 
 import pytest
 
-from desk import CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
+from desk import BREAKING, CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
 from javascript import Javascript
 
 DIALECT = "anthropic"
@@ -82,6 +82,14 @@ def test_what_the_provider_refuses_comes_down_as_it_is(desk, sdk):
     error = sdk.call("message", **caller(desk))["thrown"]
     assert (error["kind"], error["message"]) == ("UnprocessableEntityError", "scripted")
     assert "x-turnpike-error-code" not in error["headers"]
+
+
+@pytest.mark.parametrize("model", BREAKING)
+def test_a_stream_that_breaks_off_is_an_error_and_is_not_tried_again(desk, sdk, model):
+    answer = sdk.call("broken", **caller(desk, "plain"), model=model)
+    error = answer["thrown"]
+    assert (error["kind"], error["code"]) == ("APIError", "provider_error")
+    assert (len(desk.counters[0].take()), answer["waits"]) == (1, [])
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)

@@ -3,10 +3,9 @@
 import asyncio
 
 import anthropic
-import httpx2
 import pytest
 
-from desk import CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
+from desk import BREAKING, CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
 from waits import Waits
 
 DIALECT = "anthropic"
@@ -214,10 +213,12 @@ def test_what_the_provider_refuses_comes_down_as_it_is(desk, client, waits):
     assert len(desk.counters[0].take()) == 1
 
 
-def test_a_stream_that_breaks_off_does_not_look_complete(desk):
+@pytest.mark.parametrize("model", BREAKING)
+def test_a_stream_that_breaks_off_is_an_error_and_is_not_tried_again(desk, model):
     desk.counters[0].take()
-    with connect(desk, "plain") as client, pytest.raises(httpx2.RemoteProtocolError):
-        list(create(client, "breaking", stream=True))
+    with connect(desk, "plain") as client, pytest.raises(anthropic.APIStatusError) as raised:
+        list(create(client, model, stream=True))
+    assert raised.value.body["error"]["details"]["error_code"] == "provider_error"
     assert len(desk.counters[0].take()) == 1
 
 

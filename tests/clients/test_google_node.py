@@ -2,7 +2,7 @@
 
 import pytest
 
-from desk import CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
+from desk import BREAKING, CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
 from javascript import Javascript
 
 DIALECT = "gemini"
@@ -57,6 +57,13 @@ def test_what_the_provider_refuses_comes_down_as_it_is(desk, sdk):
     desk.script("status=422;times=1")
     error = sdk.call("content", **caller(desk))["thrown"]
     assert (error["status"], error["error"]["message"]) == (422, "scripted")
+
+
+@pytest.mark.parametrize("model", BREAKING)
+def test_a_stream_that_breaks_off_is_an_error_and_is_not_tried_again(desk, sdk, model):
+    error = sdk.value("broken", **caller(desk, "plain"), model=model)
+    assert error == {"kind": "ApiError", "status": 502, "told": True}
+    assert len(desk.counters[0].take()) == 1
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)

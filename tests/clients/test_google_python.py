@@ -2,12 +2,11 @@
 
 import asyncio
 
-import httpx2
 import pytest
 from google import genai
 from google.genai import errors, types
 
-from desk import CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
+from desk import BREAKING, CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
 
 DIALECT = "gemini"
 KEY = f"books-{DIALECT}"
@@ -175,11 +174,13 @@ def test_what_the_provider_refuses_comes_down_as_it_is(desk, client):
     assert "x-turnpike-error-code" not in raised.value.response.headers
 
 
-def test_a_stream_that_breaks_off_does_not_look_complete(desk):
+@pytest.mark.parametrize("model", BREAKING)
+def test_a_stream_that_breaks_off_is_an_error_and_is_not_tried_again(desk, model):
     desk.counters[0].take()
     client = connect(desk, "plain")
-    with pytest.raises(httpx2.RemoteProtocolError):
-        list(client.models.generate_content_stream(model="breaking", contents=ASKED))
+    with pytest.raises(errors.ServerError) as raised:
+        list(client.models.generate_content_stream(model=model, contents=ASKED))
+    assert (raised.value.code, raised.value.status) == (502, "UNAVAILABLE")
     assert len(desk.counters[0].take()) == 1
 
 

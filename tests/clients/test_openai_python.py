@@ -7,7 +7,7 @@ import struct
 import openai
 import pytest
 
-from desk import CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
+from desk import BREAKING, CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
 from waits import Waits
 
 DIALECT = "openai"
@@ -190,7 +190,7 @@ def test_speech_comes_as_it_is(desk):
 
 @pytest.mark.parametrize("response_format", ["json", "text"])
 def test_a_recording_is_uploaded(desk, response_format):
-    # A plain text has no place for usage, so that it is booked as an estimate.
+    # A plain text has no place for usage, so that what is booked is counted, not told.
     key = {"json": KEY, "text": "plain"}[response_format]
     told = connect(desk, key).audio.transcriptions.create(
         model="echo-1",
@@ -199,6 +199,23 @@ def test_a_recording_is_uploaded(desk, response_format):
         response_format=response_format,
     )
     assert (told if response_format == "text" else told.text).strip() == "one two"
+
+
+def test_a_transcription_in_a_stream(client):
+    events = list(
+        client.audio.transcriptions.create(
+            model="echo-1", file=("a.wav", b"RIFF", "audio/wav"), prompt="one two", stream=True
+        )
+    )
+    assert "".join(event.delta for event in events[:-1]) == "one two"
+    assert (events[-1].type, events[-1].usage.output_tokens) == ("transcript.text.done", 2)
+
+
+def test_speech_in_a_stream_tells_its_usage(client):
+    options = {"model": "echo-1", "input": "say it", "voice": "alloy", "stream_format": "sse"}
+    with client.audio.speech.with_streaming_response.create(**options) as answer:
+        lines = [line for line in answer.iter_lines() if line.startswith("data: ")]
+    assert '"input_tokens":2' in lines[-1] and "speech.audio.done" in lines[-1]
 
 
 def test_moderations(client):
@@ -243,10 +260,17 @@ def test_what_the_provider_refuses_comes_down_as_it_is(desk, client, waits):
     assert len(desk.counters[0].take()) == 1
 
 
-def test_a_stream_that_breaks_off_does_not_look_complete(desk):
+@pytest.mark.parametrize("model", BREAKING)
+def test_a_stream_that_breaks_off_is_an_error_and_is_not_tried_again(desk, model):
     desk.counters[0].take()
-    with connect(desk, "plain") as client, pytest.raises(openai.APIConnectionError):
-        list(create(client, "breaking", stream=True))
+    with connect(desk, "plain") as client, pytest.raises(openai.APIError) as raised:
+        list(create(client, model, stream=True))
+    assert type(raised.value) is openai.APIError
+    assert raised.value.code == "provider_error"
+    assert len(desk.counters[0].take()) == 1
+    with connect(desk, "plain") as client, pytest.raises(openai.APIError) as raised:
+        list(client.responses.create(model=model, input="one two", stream=True))
+    assert raised.value.code == "provider_error"
     assert len(desk.counters[0].take()) == 1
 
 

@@ -52,7 +52,8 @@ fn metered(call: Call) -> String {
         Call::OpenAi(_) | Call::Anthropic(_) => "`usage`",
         Call::Gemini(_) => "`usageMetadata`",
     };
-    let counts = call.stream_meter(false).report().counted_output.is_some();
+    let streams = call.stream_meter(false).report().counted_output.is_some();
+    let counts = streams || call.counts_text();
     let cut_off = if counts && call.makes_output() { ", else counted" } else { ", else estimate" };
     format!("{field}{cut_off}")
 }

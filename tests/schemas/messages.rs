@@ -163,6 +163,7 @@ fn spend() -> Spend {
             audio_output: 3,
             image_input: 2,
             image_output: 1,
+            audio_seconds: 0,
         },
         source: Source::Provider,
         suspect: true,

@@ -43,6 +43,7 @@ pub(crate) fn all() -> Vec<(String, Record)> {
     events.extend(legacy());
     events.extend(mcp_servers());
     events.extend(crate::ephemeral::events());
+    events.extend(added());
     let mut records = Vec::new();
     for (seq, (case, event)) in (1..).zip(events) {
         let org = if is_platform(&event) { OrgId::PLATFORM } else { ORG };
@@ -236,6 +237,16 @@ fn least() -> Vec<(&'static str, Event)> {
     ]
 }
 
+/// Fields that came after their events.
+fn added() -> Vec<(&'static str, Event)> {
+    let (provider, model) = (PROVIDER, "whisper".into());
+    let (total, spec) = (Box::new(with_a_total()), Box::new(by_the_second()));
+    vec![
+        ("total", Event::ProviderChanged { provider, spec: Some(total) }),
+        ("by-the-second", Event::ModelPriced { model, spec: Some(spec) }),
+    ]
+}
+
 /// Keys of secrets that are not ours.
 fn legacy() -> Vec<(&'static str, Event)> {
     let (key, profile) = (KEY, Box::new(profile()));
@@ -380,6 +391,7 @@ pub(crate) fn model() -> ModelSpec {
             image_input: Some(Price(5)),
             image_output: Some(Price(6)),
             request_fee: NanoUsd(7),
+            audio_second: None,
         }),
         context_window: 128_000,
         max_output: 8_192,
@@ -399,6 +411,17 @@ fn with_own_roots() -> ProviderSpec {
     ProviderSpec { tls_roots: Some(roots.into()), max_failures: 5, ..provider_spec() }
 }
 
+fn with_a_total() -> ProviderSpec {
+    ProviderSpec { total_timeout_ms: 3_600_000, ..provider_spec() }
+}
+
+fn by_the_second() -> ModelSpec {
+    let mut model = model();
+    let prices = Prices { audio_second: Some(NanoUsd(100_000)), ..Prices::default() };
+    model.prices = Some(prices);
+    model
+}
+
 pub(crate) fn provider_spec() -> ProviderSpec {
     ProviderSpec {
         name: "echo".into(),
@@ -410,6 +433,7 @@ pub(crate) fn provider_spec() -> ProviderSpec {
         connect_timeout_ms: 2_000,
         answer_timeout_ms: 60_000,
         idle_timeout_ms: 30_000,
+        total_timeout_ms: 0,
         max_concurrency: 64,
         disabled: false,
         tls_roots: None,

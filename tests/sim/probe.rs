@@ -42,7 +42,7 @@ impl House {
         }
         let tokens = self.dice.between(1, 2_000);
         let cost = NanoUsd(i64::try_from(tokens).unwrap() * 5_000);
-        let reservation = Reservation { input: tokens, output: 0, cost };
+        let reservation = Reservation { input: tokens, cost, ..Reservation::default() };
         let now = serving.core.now();
         let reserved = serving.leases.reserve(&entry, &reservation, now).await;
         let denied = reserved.as_ref().err().map(|shortage| &shortage.denied);

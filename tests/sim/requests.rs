@@ -163,6 +163,7 @@ fn opening(
         max_output: house.dice.happens(5_000).then(|| house.dice.between(1, 2_000)),
         prompts: 1,
         choices: house.dice.between(1, 2),
+        recording_bytes: 0,
         no_output: house.dice.happens(500),
         free: false,
     };

@@ -277,6 +277,7 @@ pub(crate) fn provider(name: &str, serves: Vec<Box<str>>, disabled: bool) -> Pro
         connect_timeout_ms: 1_000,
         answer_timeout_ms: 60_000,
         idle_timeout_ms: 60_000,
+        total_timeout_ms: 0,
         max_concurrency: 0,
         disabled,
         tls_roots: None,

@@ -5,5 +5,5 @@ mod relay;
 mod request;
 
 pub use budget::{Budget, Hold};
-pub use relay::{Cut, Limits, Means, Relay, Tap, next_piece};
+pub use relay::{Cut, Limits, Means, Relay, Tap, Waits, next_piece};
 pub use request::{ReadError, ReadLimits, read};

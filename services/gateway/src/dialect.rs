@@ -22,7 +22,7 @@ pub use routes::{Route, routes};
 
 use crate::field::Finder;
 use crate::peek::{self, NotARequest, OutputField, Peek};
-use crate::sse::{Event, Fate};
+use crate::sse::{self, Event, Fate};
 
 /// A language of requests, answers and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,6 +259,31 @@ impl Call {
             Self::OpenAi(endpoint) => openai::read_usage(endpoint, raw),
             Self::Anthropic(_) => anthropic::read_usage(raw),
             Self::Gemini(call) => gemini::read_usage(call, raw, is_whole),
+        }
+    }
+
+    /// Whether its body holds a recording, which some providers charge by the second.
+    #[must_use]
+    pub const fn takes_recording(self) -> bool {
+        match self {
+            Self::OpenAi(endpoint) => endpoint.takes_form(),
+            Self::Anthropic(_) | Self::Gemini(_) => false,
+        }
+    }
+
+    /// Whether a plain text that answers it is its output: a transcription is.
+    #[must_use]
+    pub const fn counts_text(self) -> bool {
+        self.takes_recording()
+    }
+
+    /// The event of a stream that tells of an error, as this dialect's SDKs read it.
+    #[must_use]
+    pub fn error_event(self, problem: &Problem<'_>) -> Bytes {
+        match self {
+            Self::OpenAi(endpoint) => openai::error_event(endpoint, problem),
+            Self::Anthropic(_) => sse::event(Some("error"), &anthropic::error_body(problem)),
+            Self::Gemini(_) => sse::event(None, &gemini::error_body(problem)),
         }
     }
 

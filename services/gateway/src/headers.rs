@@ -142,6 +142,13 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
 }
 
+/// Whether a content type is text.
+#[must_use]
+pub fn is_text(headers: &HeaderMap) -> bool {
+    let is_text = |kind: &str| kind.get(..5).is_some_and(|it| it.eq_ignore_ascii_case("text/"));
+    media_type(headers).is_some_and(is_text)
+}
+
 fn media_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or(value).trim())

@@ -21,7 +21,7 @@ pub use models::Catalogue;
 
 use crate::body::{Cut, Relay};
 use crate::core::{Core, Denied, Entry};
-use crate::dialect::{Dialect, Problem};
+use crate::dialect::{Call, Dialect, Problem};
 use crate::headers;
 use crate::lease::{Leases, Left};
 use crate::phase::{Observer, Watch};
@@ -102,16 +102,8 @@ pub fn denied(
 ) -> Response<Outgoing> {
     let status = denied.status();
     let retryable = denied.denial.retryable();
-    let problem = Problem {
-        denial: denied.denial,
-        status,
-        message: &denied.message,
-        request,
-        retry_after_s: denied.retry_after_s,
-        metadata: metadata(denied, decision),
-        reply: denied.reply.as_deref(),
-    };
-    let mut response = Response::new(Outgoing::whole(dialect.error_body(&problem)));
+    let body = dialect.error_body(&problem(denied, request, decision));
+    let mut response = Response::new(Outgoing::whole(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     let map = response.headers_mut();
     map.insert(CONTENT_TYPE, JSON);
@@ -132,6 +124,24 @@ pub fn denied(
         map.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// How a stream tells its reader that it ends too early, as an event of the call's dialect.
+#[must_use]
+pub fn error_event(call: Call, denied: &Denied, request: RequestId, decision: &str) -> Bytes {
+    call.error_event(&problem(denied, request, decision))
+}
+
+fn problem<'a>(denied: &'a Denied, request: RequestId, decision: &str) -> Problem<'a> {
+    Problem {
+        denial: denied.denial,
+        status: denied.status(),
+        message: &denied.message,
+        request,
+        retry_after_s: denied.retry_after_s,
+        metadata: metadata(denied, decision),
+        reply: denied.reply.as_deref(),
+    }
 }
 
 /// What HTTP asks for beside a status, and MCP's clients read: RFC 9110, 11.6.1 and 15.5.6.

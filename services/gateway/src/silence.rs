@@ -22,6 +22,11 @@ impl Silence {
         Self { since_ms: now_ms, timer: None }
     }
 
+    /// When it began.
+    pub(crate) const fn since_ms(&self) -> u64 {
+        self.since_ms
+    }
+
     /// Something has come: another silence begins.
     pub(crate) const fn end(&mut self, now_ms: u64) {
         self.since_ms = now_ms;

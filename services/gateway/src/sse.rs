@@ -30,6 +30,21 @@ pub enum Fate {
     Drop,
 }
 
+/// An event of JSON on one line.
+#[must_use]
+pub fn event(name: Option<&str>, json: &[u8]) -> Bytes {
+    let mut event = Vec::with_capacity(json.len() + 32);
+    if let Some(name) = name {
+        event.extend_from_slice(b"event: ");
+        event.extend_from_slice(name.as_bytes());
+        event.push(b'\n');
+    }
+    event.extend_from_slice(b"data: ");
+    event.extend_from_slice(json);
+    event.extend_from_slice(b"\n\n");
+    Bytes::from(event)
+}
+
 /// The state between chunks.
 #[derive(Debug, Default)]
 pub struct Scanner {
@@ -102,6 +117,12 @@ impl Scanner {
     #[must_use]
     pub const fn is_between_events(&self) -> bool {
         self.pending.is_empty() && !self.in_line && !self.overlong
+    }
+
+    /// Whether nothing of an unfinished event was given on, so that another event may follow.
+    #[must_use]
+    pub const fn gave_whole_events(&self) -> bool {
+        self.is_between_events() || (self.holds && !self.overlong)
     }
 
     /// Ends the stream: what is unfinished is judged as if an empty line had come, then given on.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use turnpike_domain::id::{EpochId, KeyId, OrgId, ProviderId, RequestId};
-use turnpike_domain::money::{Multiplier, NanoUsd};
+use turnpike_domain::money::Multiplier;
 use turnpike_domain::settle::Reservation;
 use turnpike_domain::state::{ProviderKind, ProviderSpec};
 use turnpike_domain::time::Timestamp;
@@ -66,6 +66,7 @@ pub(crate) fn spec(base_url: &str) -> ProviderSpec {
         connect_timeout_ms: 5_000,
         answer_timeout_ms: 10_000,
         idle_timeout_ms: 5_000,
+        total_timeout_ms: 0,
         max_concurrency: 0,
         disabled: false,
         tls_roots: None,
@@ -175,7 +176,7 @@ impl TestCore {
             price_version: 0,
             prices: None,
             multiplier: Multiplier::default(),
-            reservation: Reservation { input: 1, output: 1, cost: NanoUsd::ZERO },
+            reservation: Reservation { input: 1, output: 1, ..Reservation::default() },
             streamed: false,
             lease: None,
             started_us: 0,

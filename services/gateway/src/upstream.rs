@@ -172,7 +172,10 @@ impl From<&ProviderSpec> for Bounds {
     fn from(spec: &ProviderSpec) -> Self {
         Self {
             connect_timeout_ms: spec.connect_timeout_ms,
-            answer_timeout_ms: spec.answer_timeout_ms,
+            answer_timeout_ms: match spec.total_timeout_ms {
+                0 => spec.answer_timeout_ms,
+                total_ms => spec.answer_timeout_ms.min(total_ms),
+            },
         }
     }
 }

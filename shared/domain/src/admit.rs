@@ -30,6 +30,9 @@ use crate::time::Timestamp;
 /// No request is clamped to fewer output tokens than this: the least that OpenAI's Responses API
 /// takes, and less is no answer to anybody.
 pub const LEAST_CLAMPED_OUTPUT: u64 = 16;
+/// A second of a recording has hardly ever fewer bytes: speech codecs begin at 6 kbit/s (Opus,
+/// RFC 6716, 2.1.1), 750 bytes.
+pub const LEAST_BYTES_PER_SECOND: u64 = 500;
 
 /// Why a request was refused. The code is stable; the status is the contract's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +116,8 @@ pub struct Demand {
     pub prompts: u64,
     /// How many answers it asks for, those to each prompt together; 0 counts as one.
     pub choices: u64,
+    /// Bytes that may be a recording, which some providers charge by the second.
+    pub recording_bytes: u64,
     /// The dialect's call makes no output tokens (embeddings, moderations).
     pub no_output: bool,
     /// The dialect's call costs nothing at any provider (counts of tokens).
@@ -223,8 +228,9 @@ pub fn may_call(platform: &Platform, key: &Key, model: &str) -> Option<Multiplie
 /// Input: no tokenizer makes more tokens than bytes, and no model reads more than its context
 /// window, for each prompt anew; content that the body only names may fill the window. A call
 /// without output (embeddings) may hold many inputs, each as large as the window, so there only the
-/// bytes bound it. Output: the body's own maximum for each answer, or the model's. A free call
-/// takes nothing, not even the fee.
+/// bytes bound it. Output: the body's own maximum for each answer, or the model's. A recording that
+/// is charged by the second: its bytes by [`LEAST_BYTES_PER_SECOND`]. A free call takes nothing,
+/// not even the fee.
 #[must_use]
 pub fn reservation(
     spec: &ModelSpec,
@@ -244,8 +250,12 @@ pub fn reservation(
     };
     let each = demand.max_output.map_or(spec.max_output, |asked| asked.min(spec.max_output));
     let output = if demand.no_output { 0 } else { each.saturating_mul(demand.choices.max(1)) };
-    let cost = prices.map(|prices| upper_bound(input, output, prices, multiplier));
-    Reservation { input, output, cost: cost.unwrap_or_default() }
+    let by_seconds = prices.is_some_and(|prices| prices.audio_second.is_some());
+    let recording_bytes = if by_seconds { demand.recording_bytes } else { 0 };
+    let audio_seconds = recording_bytes.div_ceil(LEAST_BYTES_PER_SECOND);
+    let most = (input, output, audio_seconds);
+    let cost = prices.map(|prices| upper_bound(most, prices, multiplier));
+    Reservation { input, output, audio_seconds, cost: cost.unwrap_or_default() }
 }
 
 /// Whether a request that set no output maximum may be lowered to what is left.

@@ -25,6 +25,8 @@ pub struct Prices {
     pub image_output: Option<Price>,
     /// Once per request.
     pub request_fee: NanoUsd,
+    /// Each second of a recording, where the provider tells seconds instead of tokens.
+    pub audio_second: Option<NanoUsd>,
 }
 
 /// Tokens of one request. The finer kinds are parts of `input` or `output`, never added to them.
@@ -48,6 +50,8 @@ pub struct Usage {
     pub image_input: u64,
     /// Of the output: images.
     pub image_output: u64,
+    /// Seconds of a recording, begun ones as whole ones; beside the tokens, not among them.
+    pub audio_seconds: u64,
 }
 
 impl Usage {
@@ -112,18 +116,32 @@ pub fn cost(usage: &Usage, prices: &Prices, multiplier: Multiplier) -> NanoUsd {
         .iter()
         .map(|(count, price)| exact(*count, *price, multiplier))
         .fold(0_i128, i128::saturating_add);
-    round_up(tokens.saturating_add(exact_fee(prices.request_fee, multiplier)))
+    let seconds = exact_seconds(usage.audio_seconds, prices, multiplier);
+    let fee = exact_fee(prices.request_fee, multiplier);
+    round_up(tokens.saturating_add(seconds).saturating_add(fee))
 }
 
-/// The most that a request can cost: `input` and `output` tokens at the dearest rates, and the fee.
+/// The most that a request can cost: `input` and `output` tokens at the dearest rates, seconds of a
+/// recording, and the fee.
 #[must_use]
-pub fn upper_bound(input: u64, output: u64, prices: &Prices, multiplier: Multiplier) -> NanoUsd {
+pub fn upper_bound(
+    (input, output, audio_seconds): (u64, u64, u64),
+    prices: &Prices,
+    multiplier: Multiplier,
+) -> NanoUsd {
     let tokens = exact(input, prices.dearest_input(), multiplier).saturating_add(exact(
         output,
         prices.dearest_output(),
         multiplier,
     ));
-    round_up(tokens.saturating_add(exact_fee(prices.request_fee, multiplier)))
+    let seconds = exact_seconds(audio_seconds, prices, multiplier);
+    let fee = exact_fee(prices.request_fee, multiplier);
+    round_up(tokens.saturating_add(seconds).saturating_add(fee))
+}
+
+fn exact_seconds(seconds: u64, prices: &Prices, multiplier: Multiplier) -> i128 {
+    let each = exact_fee(prices.audio_second.unwrap_or_default(), multiplier);
+    each.saturating_mul(i128::from(seconds))
 }
 
 fn rest(all: u64, parts: &[u64]) -> u64 {

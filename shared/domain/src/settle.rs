@@ -15,6 +15,8 @@ pub struct Reservation {
     pub input: u64,
     /// The most output tokens that it can use.
     pub output: u64,
+    /// The most seconds of a recording that it can be charged for.
+    pub audio_seconds: u64,
     /// The most that it can cost.
     pub cost: NanoUsd,
 }
@@ -74,9 +76,9 @@ impl Settlement {
 /// Settles one request. Total: every way in which a request can end has an answer.
 ///
 /// A provider's report is believed up to [`MAX_BELIEVED_TOKENS`], unless it says that nothing was
-/// used at all. Without one, output that was counted is charged with the reserved input; else the
-/// reservation is. A request that was never sent, or that the provider refused before it answered,
-/// costs nothing.
+/// used at all, or tells seconds that have no price. Without one, output that was counted is
+/// charged with the reserved input; else the reservation is. A request that was never sent, or that
+/// the provider refused before it answered, costs nothing.
 #[must_use]
 pub fn settle(
     reservation: &Reservation,
@@ -85,7 +87,10 @@ pub fn settle(
     multiplier: Multiplier,
 ) -> Settlement {
     let used_something = |usage: &Usage| *usage != Usage::default();
-    let reported = observed.reported.filter(used_something);
+    let has_seconds = prices.is_some_and(|prices| prices.audio_second.is_some());
+    let is_priced = |usage: &Usage| has_seconds || usage.tokens() > 0 || usage.audio_seconds == 0;
+    let told = observed.reported.filter(used_something);
+    let reported = told.filter(is_priced);
     let free = !observed.sent || observed.refused;
     let priced =
         |usage: &Usage| prices.map_or(NanoUsd::ZERO, |prices| cost(usage, prices, multiplier));
@@ -96,13 +101,15 @@ pub fn settle(
         (Usage::default(), NanoUsd::ZERO, Source::Counted)
     } else if let Some(output) = observed.counted_output {
         let output = output.min(MAX_BELIEVED_TOKENS);
-        let usage = Usage { input: reservation.input, output, ..Usage::default() };
+        let Reservation { input, audio_seconds, .. } = *reservation;
+        let usage = Usage { input, output, audio_seconds, ..Usage::default() };
         (usage, priced(&usage), Source::Counted)
     } else {
-        let Reservation { input, output, cost } = *reservation;
-        (Usage { input, output, ..Usage::default() }, cost, Source::Estimated)
+        let Reservation { input, output, audio_seconds, cost } = *reservation;
+        let usage = Usage { input, output, audio_seconds, ..Usage::default() };
+        (usage, cost, Source::Estimated)
     };
-    let nothing_reported = !free && observed.reported.is_some() && reported.is_none();
+    let nothing_reported = !free && observed.reported.is_some() && told.is_none();
     let senseless = reported.is_some_and(|usage| usage != bounded(usage) || !usage.adds_up());
     Settlement { usage, cost, source, suspect: observed.malformed || nothing_reported || senseless }
 }
@@ -119,5 +126,6 @@ fn bounded(usage: Usage) -> Usage {
         audio_output: cap(usage.audio_output),
         image_input: cap(usage.image_input),
         image_output: cap(usage.image_output),
+        audio_seconds: cap(usage.audio_seconds),
     }
 }

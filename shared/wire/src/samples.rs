@@ -69,7 +69,7 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
 pub(crate) fn any_spend() -> impl Strategy<Value = Spend> {
     let source = prop::sample::select(vec![Source::Provider, Source::Counted, Source::Estimated]);
     let ids = (any::<[u128; 2]>(), any::<[Option<u128>; 3]>());
-    let counts = (any::<[u64; 4]>(), any::<[u64; 9]>(), any::<[i64; 2]>(), any::<[u32; 2]>());
+    let counts = (any::<[u64; 4]>(), any::<[u64; 10]>(), any::<[i64; 2]>(), any::<[u32; 2]>());
     let end = (option::of(any_denial()), any::<[u32; 2]>(), option::of(any_text()));
     let texts = (any_text(), option::of(any_text()), option::of(any_text()));
     (ids, counts, texts, any::<u16>(), source, any::<[bool; 4]>(), end).prop_map(
@@ -119,9 +119,9 @@ pub(crate) fn any_epoch() -> impl Strategy<Value = EpochId> {
     any::<u128>().prop_map(EpochId)
 }
 
-fn usage_of(counts: [u64; 9]) -> Usage {
+fn usage_of(counts: [u64; 10]) -> Usage {
     let [input, output, cached_input, cache_write, reasoning, rest @ ..] = counts;
-    let [audio_input, audio_output, image_input, image_output] = rest;
+    let [audio_input, audio_output, image_input, image_output, audio_seconds] = rest;
     Usage {
         input,
         output,
@@ -132,6 +132,7 @@ fn usage_of(counts: [u64; 9]) -> Usage {
         audio_output,
         image_input,
         image_output,
+        audio_seconds,
     }
 }
 
@@ -282,7 +283,8 @@ fn any_plan() -> impl Strategy<Value = PlanSpec> {
 
 fn any_prices() -> impl Strategy<Value = Prices> {
     let finer = any::<[Option<i64>; 7]>().prop_map(|prices| prices.map(|price| price.map(Price)));
-    (any::<[i64; 3]>(), finer).prop_map(|([input, output, fee], finer)| {
+    let second = any::<Option<i64>>().prop_map(|price| price.map(NanoUsd));
+    (any::<[i64; 3]>(), finer, second).prop_map(|([input, output, fee], finer, audio_second)| {
         let [cached_input, cache_write, reasoning, rest @ ..] = finer;
         let [audio_input, audio_output, image_input, image_output] = rest;
         Prices {
@@ -296,6 +298,7 @@ fn any_prices() -> impl Strategy<Value = Prices> {
             image_input,
             image_output,
             request_fee: NanoUsd(fee),
+            audio_second,
         }
     })
 }
@@ -322,13 +325,13 @@ fn any_provider() -> impl Strategy<Value = ProviderSpec> {
     use ProviderKind::{Anthropic, Gemini, OpenAi};
     let kind = prop::sample::select(vec![OpenAi, Anthropic, Gemini]);
     let lists = (vec((any_text(), any_text()), 0..3), vec(any_text(), 0..3));
-    let numbers = (any::<[u64; 3]>(), any::<[u32; 2]>(), any::<bool>());
+    let numbers = (any::<[u64; 4]>(), any::<[u32; 2]>(), any::<bool>());
     let secrets = (option::of(any_sealed()), option::of(any_text()));
     ([any_text(), any_text()], kind, secrets, lists, numbers).prop_map(
         |([name, base_url], kind, secrets, (headers, serves), (waits, counts, disabled))| {
             let (credential, tls_roots) = secrets;
             let [max_concurrency, max_failures] = counts;
-            let [connect_timeout_ms, answer_timeout_ms, idle_timeout_ms] = waits;
+            let [connect_timeout_ms, answer_timeout_ms, idle_timeout_ms, total_timeout_ms] = waits;
             ProviderSpec {
                 name,
                 kind,
@@ -339,6 +342,7 @@ fn any_provider() -> impl Strategy<Value = ProviderSpec> {
                 connect_timeout_ms,
                 answer_timeout_ms,
                 idle_timeout_ms,
+                total_timeout_ms,
                 max_concurrency,
                 disabled,
                 tls_roots,

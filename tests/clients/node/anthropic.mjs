@@ -59,6 +59,9 @@ const calls = {
     const names = (await all(connect(to).models.list())).map((each) => each.id);
     return { lists: names.includes("echo-1"), id: (await connect(to).models.retrieve("echo-1")).id };
   },
+  async broken({ model, ...to }) {
+    return all(await create(to, { model, stream: true }));
+  },
   async provoke({ model, how, tokens, bytes, ...to }) {
     const client = connect(to);
     if (how === "nowhere") return client.messages.batches.list();

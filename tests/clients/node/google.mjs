@@ -67,6 +67,14 @@ const calls = {
     const retryOptions = { attempts: 3 };
     return (await connect(to, { retryOptions }).models.generateContent(asked)).text;
   },
+  async broken({ model, ...to }) {
+    try {
+      return await stream(to, { model });
+    } catch (thrown) {
+      const told = thrown.message.includes("PROVIDER_ERROR");
+      return { kind: thrown.constructor.name, status: thrown.status, told };
+    }
+  },
   async provoke({ model, how, tokens, bytes, ...to }) {
     const client = connect(to);
     if (how === "nowhere") return client.caches.get({ name: "cachedContents/nowhere" });

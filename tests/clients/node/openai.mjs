@@ -98,6 +98,13 @@ const calls = {
     const { id } = await connect(to).models.retrieve(model);
     return { lists: names.includes(model), id };
   },
+  async broken({ model, ...to }) {
+    return all(await create(to, { model, stream: true }));
+  },
+  async broken_response({ model, ...to }) {
+    const { responses } = connect(to);
+    return all(await responses.create({ model, input: "one two", stream: true }));
+  },
   async provoke({ model, how, tokens, bytes, ...to }) {
     const client = connect(to);
     if (how === "nowhere") return client.post("/nowhere", { body: {} });

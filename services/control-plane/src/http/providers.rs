@@ -28,6 +28,8 @@ use crate::problem::Problem;
 const CONNECT_MS: u64 = 5_000;
 const ANSWER_MS: u64 = 600_000;
 const IDLE_MS: u64 = 300_000;
+/// Longer than any model speaks: whoever trickles longer only holds a budget.
+const TOTAL_MS: u64 = 3_600_000;
 /// Failures in a row of a provider that names no number: one may be chance, five in a row are not.
 const MAX_FAILURES: u32 = 5;
 
@@ -209,6 +211,7 @@ fn spec(form: &ProviderForm, credential: Option<Sealed>) -> ProviderSpec {
         connect_timeout_ms: form.connect_timeout_ms.unwrap_or(CONNECT_MS),
         answer_timeout_ms: form.answer_timeout_ms.unwrap_or(ANSWER_MS),
         idle_timeout_ms: form.idle_timeout_ms.unwrap_or(IDLE_MS),
+        total_timeout_ms: form.total_timeout_ms.unwrap_or(TOTAL_MS),
         max_concurrency: form.max_concurrency.unwrap_or(0),
         disabled: form.disabled.unwrap_or(false),
         tls_roots: form.tls_roots.as_deref().map(Into::into),
@@ -228,6 +231,7 @@ fn standing(spec: &ProviderSpec) -> Result<Value, Problem> {
         connect_timeout_ms: Some(spec.connect_timeout_ms),
         answer_timeout_ms: Some(spec.answer_timeout_ms),
         idle_timeout_ms: Some(spec.idle_timeout_ms),
+        total_timeout_ms: Some(spec.total_timeout_ms),
         max_concurrency: Some(spec.max_concurrency),
         disabled: Some(spec.disabled),
         tls_roots: spec.tls_roots.as_deref().map(Into::into),

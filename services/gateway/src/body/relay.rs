@@ -5,11 +5,12 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use turnpike_domain::admit::Denial;
 use turnpike_runtime::clock::{Clock, SharedClock, deadline};
 use turnpike_runtime::tasks::Tasks;
 
@@ -29,8 +30,10 @@ pub trait Tap: Unpin + 'static {
     fn is_over(&self) -> bool {
         false
     }
-    /// The provider broke off, or was silent for too long. Called at most once.
-    fn cut(&mut self, how: &Cut);
+    /// The provider broke off, was silent for too long or took too long. May give on some last
+    /// bytes that tell the caller so; without any the answer breaks off for him too. Called at most
+    /// once.
+    fn cut(&mut self, how: &Cut, out: &mut VecDeque<Bytes>);
     /// The caller has gone; what passes from now on is only watched. Called at most once.
     fn caller_gone(&mut self);
 }
@@ -44,13 +47,25 @@ pub enum Cut {
     /// Nothing came for too long.
     #[error("the provider fell silent")]
     Silent,
+    /// It came, but not to its end in time.
+    #[error("the provider did not come to an end in time")]
+    TooLong,
 }
 
-/// How long a stream may last without a caller, and without a sign of life.
+/// How long an answer may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct Waits {
     /// Milliseconds between two pieces.
     pub idle_timeout_ms: u64,
+    /// When its end must have come, in steady milliseconds; `None`: whenever it comes.
+    pub until_ms: Option<u64>,
+}
+
+/// How long a stream may last with a caller, and without one.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long it may take.
+    pub waits: Waits,
     /// Milliseconds for which a provider is read after the caller has gone.
     pub drain_timeout_ms: u64,
     /// Bytes that are read after the caller has gone.
@@ -82,6 +97,34 @@ struct Flow<T> {
     tap: T,
 }
 
+impl Cut {
+    /// As the caller is told of it.
+    #[must_use]
+    pub const fn denial(&self) -> Denial {
+        match self {
+            Self::Broken(_) => Denial::ProviderError,
+            Self::Silent | Self::TooLong => Denial::ProviderTimeout,
+        }
+    }
+}
+
+impl Waits {
+    /// Milliseconds for which a silence may last that began at `since_ms`.
+    fn silence_ms(self, since_ms: u64) -> u64 {
+        let left_ms = self.until_ms.map_or(u64::MAX, |until_ms| until_ms.saturating_sub(since_ms));
+        self.idle_timeout_ms.min(left_ms)
+    }
+
+    fn is_over(self, now_ms: u64) -> bool {
+        self.until_ms.is_some_and(|until_ms| now_ms >= until_ms)
+    }
+
+    /// What a silence that lasted too long is at `now_ms`.
+    fn cut(self, now_ms: u64) -> Cut {
+        if self.is_over(now_ms) { Cut::TooLong } else { Cut::Silent }
+    }
+}
+
 impl<T: Tap> Relay<T> {
     /// Relays `answer` past `tap`.
     #[must_use]
@@ -103,11 +146,21 @@ impl<T: Tap> Relay<T> {
         }
     }
 
-    fn fail(&mut self, how: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    /// Ends early: with the tap's last word if it has one, else as a break.
+    fn fail(&mut self, how: Cut) -> Result<(), Cut> {
+        let before = self.out.len();
         if let Some(mut flow) = self.flow.take() {
-            flow.tap.cut(&how);
+            flow.tap.cut(&how, &mut self.out);
         }
-        Poll::Ready(Some(Err(how)))
+        if self.out.len() > before { Ok(()) } else { Err(how) }
+    }
+
+    /// Ready once the next piece has been waited for too long.
+    fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<Cut> {
+        let (clock, waits) = (&*self.means.clock, self.limits.waits);
+        let limit_ms = waits.silence_ms(self.silence.since_ms());
+        ready!(self.silence.poll(clock, limit_ms, context));
+        Poll::Ready(waits.cut(clock.boot_ms()))
     }
 }
 
@@ -125,9 +178,10 @@ impl<T: Tap> Body for Relay<T> {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             let Some(flow) = &mut relay.flow else { return Poll::Ready(None) };
-            match Pin::new(&mut flow.answer).poll_frame(context) {
+            let failed = match Pin::new(&mut flow.answer).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    relay.silence.end(relay.means.clock.boot_ms());
+                    let now_ms = relay.means.clock.boot_ms();
+                    relay.silence.end(now_ms);
                     // Trailers are the provider's own, and stay here.
                     if let Ok(piece) = frame.into_data() {
                         flow.tap.pass(piece, &mut relay.out);
@@ -135,17 +189,20 @@ impl<T: Tap> Body for Relay<T> {
                     // With an announced length nobody asks again after its last byte.
                     if flow.tap.is_over() || flow.answer.is_end_stream() {
                         relay.complete();
+                        None
+                    } else {
+                        relay.limits.waits.is_over(now_ms).then_some(Cut::TooLong)
                     }
                 }
-                Poll::Ready(None) => relay.complete(),
-                Poll::Ready(Some(Err(error))) => return relay.fail(Cut::Broken(error)),
-                Poll::Pending => {
-                    let limit_ms = relay.limits.idle_timeout_ms;
-                    return match relay.silence.poll(&*relay.means.clock, limit_ms, context) {
-                        Poll::Ready(()) => relay.fail(Cut::Silent),
-                        Poll::Pending => Poll::Pending,
-                    };
+                Poll::Ready(None) => {
+                    relay.complete();
+                    None
                 }
+                Poll::Ready(Some(Err(error))) => Some(Cut::Broken(error)),
+                Poll::Pending => Some(ready!(relay.poll_wait(context))),
+            };
+            if let Some(Err(how)) = failed.map(|how| relay.fail(how)) {
+                return Poll::Ready(Some(Err(how)));
             }
         }
     }
@@ -188,8 +245,8 @@ async fn drain<T: Tap>(flow: Flow<T>, limits: Limits, clock: &SharedClock) {
     let mut nowhere = VecDeque::new();
     let mut left = limits.drain_bytes;
     loop {
-        match next_piece(&mut answer, &**clock, limits.idle_timeout_ms).await {
-            Err(how) => return tap.cut(&how),
+        match next_piece(&mut answer, &**clock, limits.waits).await {
+            Err(how) => return tap.cut(&how, &mut nowhere),
             Ok(None) => return tap.complete(&mut nowhere),
             Ok(Some(piece)) => {
                 let Some(rest) = left.checked_sub(piece.len()) else { return };
@@ -208,14 +265,16 @@ async fn drain<T: Tap>(flow: Flow<T>, limits: Limits, clock: &SharedClock) {
 pub async fn next_piece(
     answer: &mut AnswerBody,
     clock: &dyn Clock,
-    idle_timeout_ms: u64,
+    waits: Waits,
 ) -> Result<Option<Bytes>, Cut> {
     loop {
         // What is here already needs no timer.
         let frame = match futures_util::poll!(answer.frame()) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                deadline(clock, idle_timeout_ms, answer.frame()).await.ok_or(Cut::Silent)?
+                let limit_ms = waits.silence_ms(clock.boot_ms());
+                let came = deadline(clock, limit_ms, answer.frame()).await;
+                came.ok_or_else(|| waits.cut(clock.boot_ms()))?
             }
         };
         match frame.transpose()?.map(Frame::into_data) {

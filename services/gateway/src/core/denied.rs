@@ -20,6 +20,9 @@ use crate::permit::Quotas;
 /// After how many seconds an overloaded gateway may be asked again: room comes back within moments,
 /// and who is told nothing asks again at once.
 const OVERLOADED_RETRY_S: u32 = 1;
+/// The longest time that a caller is told to wait, in seconds: OpenAI's SDK for Node takes a longer
+/// one for nonsense and asks again at once. Whoever asks a second too early is told the rest.
+const MAX_RETRY_AFTER_S: u32 = 60;
 /// What is kept of the name of a model that was asked for: one character more than any model's name
 /// has, so that what was cut is not taken for a model.
 const MAX_MODEL_CHARS: usize = 101;
@@ -206,7 +209,7 @@ impl Denied {
     #[must_use]
     pub fn with_retry_after(mut self, wait_ms: u64) -> Self {
         let wait_s = u32::try_from(wait_ms.div_ceil(SECOND_MS).max(1));
-        self.retry_after_s = Some(wait_s.unwrap_or(u32::MAX));
+        self.retry_after_s = Some(wait_s.unwrap_or(u32::MAX).min(MAX_RETRY_AFTER_S));
         self
     }
 

@@ -12,6 +12,16 @@ pub(super) fn object<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Option<T> {
     serde_json::from_slice(raw).ok()
 }
 
+/// Seconds: digits, perhaps with decimals. A begun second is a whole one.
+pub(super) fn seconds(raw: &RawValue) -> Option<u64> {
+    let (whole, decimals) = raw.get().split_once('.').unwrap_or((raw.get(), "0"));
+    let plain =
+        |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let begun = decimals.bytes().any(|byte| byte != b'0');
+    let seconds = whole.parse().unwrap_or(u64::MAX);
+    (plain(whole) && plain(decimals)).then(|| u64::saturating_add(seconds, u64::from(begun)))
+}
+
 /// A count of tokens: digits, and no more than anybody can use. More digits than fit are the
 /// largest number, which settlement bounds and flags.
 pub(super) fn count(raw: &RawValue) -> Option<u64> {

@@ -82,18 +82,25 @@ impl Version {
 
 impl Call {
     /// The call at a path with a query, and the model that it is made on: all that stands between
-    /// `models/` and the last colon.
+    /// `models/` and the last colon, however the path is escaped.
     #[must_use]
     pub fn at<'a>(path: &'a str, query: &str) -> Option<(Self, Cow<'a, str>)> {
         let mut versions = Version::ALL.into_iter();
         let (version, rest) =
             versions.find_map(|version| Some((version, path.strip_prefix(version.path())?)))?;
-        let rest = rest.strip_prefix("models/")?;
+        let called = query::decoded(rest.strip_prefix("models/")?, false);
         let mut all = Endpoint::ALL.into_iter();
-        let (endpoint, model) =
-            all.find_map(|endpoint| Some((endpoint, rest.strip_suffix(endpoint.method())?)))?;
+        let (endpoint, length) = all
+            .find_map(|endpoint| Some((endpoint, called.strip_suffix(endpoint.method())?.len())))?;
+        let model = match called {
+            Cow::Borrowed(text) => Cow::Borrowed(text.get(..length)?),
+            Cow::Owned(mut text) => {
+                text.truncate(length);
+                Cow::Owned(text)
+            }
+        };
         let as_events = query::values(query, "alt").any(|value| value == "sse");
-        Some((Self { endpoint, version, as_events }, query::decoded(model, false)))
+        Some((Self { endpoint, version, as_events }, model))
     }
 
     /// The path and query at the provider. A route may name a model that is not below `models/`.
@@ -254,11 +261,16 @@ mod tests {
             (up.as_str(), model.as_str()),
             ("/v1beta/models/a/b%20:streamGenerateContent?alt=sse", "a/b ")
         );
+        for escaped in ["/v1/models/m%3AgenerateContent", "/v1/models/%6d%3agenerate%43ontent"] {
+            let (up, model) = path(escaped, "").unwrap();
+            assert_eq!((up.as_str(), model.as_str()), ("/v1/models/m:generateContent", "m"));
+        }
         let (call, _) = Call::at("/v1beta/models/m:batchEmbedContents", "").unwrap();
         assert_eq!(call.path("tunedModels/t"), "/v1beta/tunedModels/t:batchEmbedContents");
         assert_eq!(call.path("models/m?x#y"), "/v1beta/models/m%3Fx%23y:batchEmbedContents");
         for nothing in [
             "/v1beta/models/m:fly",
+            "/v1beta/models/m%253AgenerateContent",
             "/v1beta/models/m",
             "/v1beta/tunedModels/m:generateContent",
             "/v2/models/m:generateContent",

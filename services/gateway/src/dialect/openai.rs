@@ -4,13 +4,14 @@ mod stream;
 mod usage;
 
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use turnpike_domain::admit::Denial;
 
 pub use stream::StreamMeter;
 
 use super::{Problem, Report};
 use crate::peek::OutputField;
+use crate::sse;
 
 /// The calls of OpenAI that cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,14 +144,29 @@ pub(super) fn read_usage(endpoint: Endpoint, raw: &[u8]) -> Report {
 ///
 /// Source: OpenAI API reference, "Error codes"; its SDKs read `message`, `type`, `param`, `code`.
 pub(super) fn error_body(problem: &Problem<'_>) -> Bytes {
-    let body = json!({"error": {
+    Bytes::from(json!({"error": error(problem)}).to_string())
+}
+
+/// The event of a stream that tells of an error. The SDKs raise whatever has an `error`; where
+/// events have types, this one's is `error` too.
+///
+/// Source: the `Stream` of OpenAI's SDKs.
+pub(super) fn error_event(endpoint: Endpoint, problem: &Problem<'_>) -> Bytes {
+    if endpoint.streams_chunks() {
+        return sse::event(None, &error_body(problem));
+    }
+    let typed = json!({"type": "error", "error": error(problem)});
+    sse::event(Some("error"), typed.to_string().as_bytes())
+}
+
+fn error(problem: &Problem<'_>) -> Value {
+    json!({
         "message": problem.message,
         "type": error_type(problem.denial),
         "param": if problem.denial == Denial::ModelNotFound { Some("model") } else { None },
         "code": problem.denial.code(),
         "metadata": problem.metadata,
-    }});
-    Bytes::from(body.to_string())
+    })
 }
 
 const fn error_type(denial: Denial) -> &'static str {

@@ -100,7 +100,7 @@ fn by_prefix(method: &Method, path: &str) -> Option<Dialect> {
 
 /// A model's own name may have a colon; what is called on it is a POST.
 fn is_called(method: &Method, path: &str) -> bool {
-    *method == Method::POST && path.contains(':')
+    *method == Method::POST && query::decoded(path, false).contains(':')
 }
 
 /// What tells the dialect of a path that several have.
@@ -154,8 +154,10 @@ mod tests {
                 Ok(Target::Call(Call::Anthropic(messages), None)),
             ),
             (Method::GET, "/v1/messages", Err(Denial::MethodNotAllowed)),
-            (Method::POST, "/v1/models/m:generateContent", Ok(generate)),
+            (Method::POST, "/v1/models/m:generateContent", Ok(generate.clone())),
+            (Method::POST, "/v1/models/m%3AgenerateContent", Ok(generate)),
             (Method::POST, "/v1/models/m:fly", Err(Denial::NotFound)),
+            (Method::POST, "/v1/models/m%3Afly", Err(Denial::NotFound)),
             (Method::GET, "/v1/models", Ok(Target::Models)),
             (Method::GET, "/v1/models/a/b", Ok(Target::Model("a/b".into()))),
             (Method::GET, "/v1/models/a%2Fb", Ok(Target::Model("a/b".into()))),
@@ -191,6 +193,7 @@ mod tests {
             (&get, "/anthropic/nothing", None, Anthropic),
             (&post, "/v1beta/nothing", None, Gemini),
             (&post, "/v1/models/a:nothing", None, Gemini),
+            (&post, "/v1/models/a%3anothing", None, Gemini),
             (&get, "/v1/models/ft:a:b", None, OpenAi),
             (&post, "/mcp/files", google, Mcp),
             (&get, "/mcp", None, Mcp),

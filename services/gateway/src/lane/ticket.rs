@@ -222,7 +222,8 @@ impl Opening {
         self.record(self.provider, &outcome, 0, &settlement)
     }
 
-    fn settle(&self, observed: &Observed) -> Settlement {
+    /// What is booked if no more than this is seen of the request.
+    pub(crate) fn settle(&self, observed: &Observed) -> Settlement {
         settle(&self.reservation, observed, self.prices.as_ref(), self.multiplier)
     }
 

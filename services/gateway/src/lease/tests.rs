@@ -149,7 +149,7 @@ impl House {
 
 fn reservation(amount: i64) -> Reservation {
     let input = u64::try_from(amount).unwrap();
-    Reservation { input, output: 0, cost: NanoUsd(amount) }
+    Reservation { input, cost: NanoUsd(amount), ..Reservation::default() }
 }
 
 fn settlement(cost: i64) -> Settlement {

@@ -120,7 +120,12 @@ fn opening(org: OrgId, request: u128) -> Opening {
         price_version: 4,
         prices: Some(prices),
         multiplier: Multiplier::default(),
-        reservation: Reservation { input: 10, output: 20, cost: NanoUsd(50) },
+        reservation: Reservation {
+            input: 10,
+            output: 20,
+            cost: NanoUsd(50),
+            ..Reservation::default()
+        },
         streamed: false,
         lease: None,
         started_us: 0,

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use turnpike_domain::admit::{Demand, Denial, Offer, offer, reservation};
 use turnpike_domain::id::ProviderId;
 use turnpike_domain::meter::Prices;
+use turnpike_domain::settle::{Observed, Reservation, Settlement};
 use turnpike_domain::time::Timestamp;
 
 use super::budget::{self, Reserved};
@@ -144,14 +145,16 @@ pub(super) fn tariff(offer: &Offer<'_>, call: Call, prices: Option<&Prices>) -> 
 }
 
 pub(super) fn demand(call: Call, read: &Peek<'_>, body: &[u8]) -> Demand {
+    let body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
     Demand {
-        body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
+        body_bytes,
         external_content: read.names_outside_content(body),
         max_output: read.max_output_tokens,
         prompts: read.prompts,
         choices: read.answers,
         no_output: !call.makes_output(),
         free: call.is_free(),
+        recording_bytes: if call.takes_recording() { body_bytes } else { 0 },
     }
 }
 
@@ -188,6 +191,16 @@ impl Admitted {
     #[must_use]
     pub fn is_sent(&self) -> bool {
         self.progress.sent.get()
+    }
+
+    /// The most that it can use and cost.
+    pub(super) const fn reservation(&self) -> Reservation {
+        self.ticket.opening().reservation
+    }
+
+    /// What it is booked with if no more than this is seen of it.
+    pub(super) fn forecast(&self, observed: &Observed) -> Settlement {
+        self.ticket.opening().settle(observed)
     }
 
     /// What is left of the rates that the request was counted on.

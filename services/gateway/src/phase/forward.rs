@@ -52,8 +52,9 @@ pub(super) async fn forward(
 async fn ask(site: &Site, job: &mut Job) -> Result<Response<AnswerBody>, Setback> {
     let route = &mut job.route;
     let request = std::mem::take(&mut route.request);
-    let (pass, clock) = (&route.pass, site.core.clock());
-    let begun_us = clock.boot_us();
+    let clock = site.core.clock();
+    route.begin(clock.boot_ms());
+    let (pass, begun_us) = (&route.pass, clock.boot_us());
     match pass.remote().send(&job.admitted, &route.path, request, route.bounds).await {
         Ok(answer) if !is_refusal(answer.status()) => {
             pass.succeeded(clock.boot_us().saturating_sub(begun_us));

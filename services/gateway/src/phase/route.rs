@@ -12,6 +12,7 @@ use turnpike_domain::state::ProviderKind;
 use turnpike_runtime::entropy;
 
 use super::Site;
+use crate::body::Waits;
 use crate::core::{Denied, ProviderCredential};
 use crate::dialect::Call;
 use crate::headers;
@@ -24,7 +25,10 @@ pub(super) struct Route {
     /// The provider, and the right to call it.
     pub(super) pass: Pass,
     pub(super) bounds: Bounds,
-    pub(super) idle_timeout_ms: u64,
+    /// How long the answer may take.
+    pub(super) waits: Waits,
+    /// From sending to the end of the answer; 0: for ever.
+    total_timeout_ms: u64,
     /// The path and query at the provider.
     pub(super) path: Cow<'static, str>,
     pub(super) request: Request<Bytes>,
@@ -51,6 +55,14 @@ pub(super) struct Parcel<'a> {
     pub(super) read: &'a Peek<'a>,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a Bytes,
+}
+
+impl Route {
+    /// The request goes to the provider now: the time for all of its answer runs.
+    pub(super) fn begin(&mut self, now_ms: u64) {
+        let total_ms = Some(self.total_timeout_ms).filter(|total_ms| *total_ms > 0);
+        self.waits.until_ms = total_ms.map(|total_ms| now_ms.saturating_add(total_ms));
+    }
 }
 
 impl NoWay {
@@ -114,7 +126,8 @@ impl Parcel<'_> {
             provider: way.provider_id,
             pass,
             bounds: Bounds::from(spec),
-            idle_timeout_ms: spec.idle_timeout_ms,
+            waits: Waits { idle_timeout_ms: spec.idle_timeout_ms, until_ms: None },
+            total_timeout_ms: spec.total_timeout_ms,
             path: self.call.upstream_path(way.upstream_model.unwrap_or(&self.read.model)),
             request,
         }

@@ -1,6 +1,7 @@
 //! Books how a request went, once, with what was seen of it.
 
 use turnpike_domain::admit::Denial;
+use turnpike_domain::money::NanoUsd;
 use turnpike_domain::settle::{Observed, Settlement};
 
 use super::admit::Admitted;
@@ -19,6 +20,12 @@ pub(super) fn settle(admitted: Admitted, report: Report, status: u16, refused: b
 /// Books a request that no provider's answer was found for. `refused`: none can have worked on it.
 pub(super) fn fail(admitted: Admitted, denied: &Denied, refused: bool) {
     book(admitted, Report::default(), (denied.status(), Some(denied.denial)), refused);
+}
+
+/// What a request costs if nothing is seen of its usage. `refused`: the provider refuses it.
+pub(super) fn forecast(admitted: &Admitted, refused: bool) -> NanoUsd {
+    let observed = Observed { sent: true, refused, ..Observed::default() };
+    admitted.forecast(&observed).cost
 }
 
 fn book(

@@ -57,11 +57,11 @@ impl Job {
         }
         let held = ticket.opening().reservation;
         let bound = reservation(offer.spec, choice.way.prices, tariff.multiplier, demand);
-        let bound = Reservation { cost: bound.cost, ..held };
+        let bound = Reservation { input: held.input, output: held.output, ..bound };
         let more = NanoUsd(bound.cost.0.saturating_sub(held.cost.0));
         let mut grip = None;
         if more > NanoUsd::ZERO {
-            let more = Reservation { input: 0, output: 0, cost: more };
+            let more = Reservation { cost: more, ..Reservation::default() };
             let taken = site.leases.reserve(&self.arrival.entry, &more, now).await;
             grip = match (ticket.lease(), taken) {
                 // No cap stands on its path.

@@ -62,8 +62,19 @@ pub(crate) enum Model {
 }
 
 /// What a way to a model may cost otherwise than the model.
-const PRICES: [&str; 6] =
-    ["input", "output", "cached_input", "cache_write", "reasoning", "request_fee"];
+const PRICES: [&str; 11] = [
+    "input",
+    "output",
+    "cached_input",
+    "cache_write",
+    "reasoning",
+    "audio_input",
+    "audio_output",
+    "image_input",
+    "image_output",
+    "request_fee",
+    "audio_second",
+];
 
 /// Shown below the help of `model create`.
 const EXAMPLE: &str = "\
@@ -96,12 +107,28 @@ pub(crate) struct Terms {
     /// USD per million tokens of reasoning
     #[arg(long, value_name = "USD", value_parser = usd)]
     reasoning: Option<Value>,
+    /// USD per million tokens of sound in the input
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    audio_input: Option<Value>,
+    /// USD per million tokens of sound in the output
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    audio_output: Option<Value>,
+    /// USD per million tokens of images in the input
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    image_input: Option<Value>,
+    /// USD per million tokens of images in the output
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    image_output: Option<Value>,
     /// USD once per request
     #[arg(long, value_name = "USD", value_parser = usd)]
     request_fee: Option<Value>,
+    /// USD per second of a recording, of providers that tell seconds instead of tokens
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    audio_second: Option<Value>,
     /// Take the prices away: the model is refused wherever a USD cap stands
     #[arg(long, conflicts_with_all = ["input", "output", "cached_input", "cache_write",
-          "reasoning", "request_fee"])]
+          "reasoning", "audio_input", "audio_output", "image_input", "image_output", "request_fee",
+          "audio_second"])]
     unpriced: bool,
     /// Where it is served, PROVIDER[,model=NAME][,weight=NUMBER][,input=USD,output=USD…] with the
     /// prices there if they are others; may be repeated, the best first
@@ -148,7 +175,12 @@ impl Terms {
             ("cached_input", self.cached_input),
             ("cache_write", self.cache_write),
             ("reasoning", self.reasoning),
+            ("audio_input", self.audio_input),
+            ("audio_output", self.audio_output),
+            ("image_input", self.image_input),
+            ("image_output", self.image_output),
             ("request_fee", self.request_fee),
+            ("audio_second", self.audio_second),
         ]);
         some([
             ("context_window", self.context_window.map(Value::from)),

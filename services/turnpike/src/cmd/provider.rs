@@ -127,6 +127,9 @@ pub(crate) struct Terms {
     /// The most milliseconds between two pieces of a stream
     #[arg(long, value_name = "MS")]
     idle_timeout_ms: Option<u64>,
+    /// The most milliseconds from sending a request to the end of its answer; 0 for no limit
+    #[arg(long, value_name = "MS")]
+    total_timeout_ms: Option<u64>,
     /// The most requests at a time from one gateway; 0 for no limit
     #[arg(long, value_name = "NUMBER")]
     max_concurrency: Option<u32>,
@@ -223,6 +226,7 @@ impl Terms {
             ("connect_timeout_ms", self.connect_timeout_ms.map(Value::from)),
             ("answer_timeout_ms", self.answer_timeout_ms.map(Value::from)),
             ("idle_timeout_ms", self.idle_timeout_ms.map(Value::from)),
+            ("total_timeout_ms", self.total_timeout_ms.map(Value::from)),
             ("max_concurrency", self.max_concurrency.map(Value::from)),
             ("max_failures", self.max_failures.map(Value::from)),
             ("tls_roots", if self.no_tls_roots { Some(Value::Null) } else { roots }),

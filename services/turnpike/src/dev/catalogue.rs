@@ -7,7 +7,7 @@ use turnpike_domain::event::ModelSpec;
 use turnpike_domain::id::ProviderId;
 use turnpike_domain::meter;
 use turnpike_domain::state::{Platform, ProviderKind, ProviderSpec, Route};
-use turnpike_domain::time::{MINUTE_MS, SECOND_MS};
+use turnpike_domain::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
 use turnpike_runtime::entropy;
 
 use super::DevFailure;
@@ -30,6 +30,8 @@ const CONNECT_TIMEOUT_MS: u64 = SECOND_MS;
 const ANSWER_TIMEOUT_MS: u64 = 10 * MINUTE_MS;
 /// Between two words of `echo-slow` lie 50 ms.
 const IDLE_TIMEOUT_MS: u64 = MINUTE_MS;
+/// As of every provider that names none; `echo-slow` says 72,000 words in it.
+const TOTAL_TIMEOUT_MS: u64 = HOUR_MS;
 
 /// Makes the platform offer `echo` at `base_url`. What stands already, with whatever prices and
 /// routes people gave it, stays; only the address follows `echo`, whose port may be another one
@@ -69,6 +71,7 @@ fn provider(name: &str, kind: ProviderKind) -> ProviderSpec {
         connect_timeout_ms: CONNECT_TIMEOUT_MS,
         answer_timeout_ms: ANSWER_TIMEOUT_MS,
         idle_timeout_ms: IDLE_TIMEOUT_MS,
+        total_timeout_ms: TOTAL_TIMEOUT_MS,
         max_concurrency: 0,
         disabled: false,
         tls_roots: None,

@@ -1,5 +1,7 @@
 //! OpenAI's images, speech, transcriptions and moderations.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -7,9 +9,10 @@ use super::ask::{self, Ask, Parts};
 use super::form::Form;
 use super::model::Model;
 use super::refusal::Refusal;
-use super::reply::{Answer, Content, Request, number, with_usage};
+use super::reply::{Answer, Content, Frames, Request, number, typed_event, with_usage};
 use super::script::Figures;
 use super::served::Bill;
+use super::words::Text;
 
 /// A PNG of one transparent pixel.
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwA\
@@ -37,16 +40,24 @@ pub(super) fn images(request: &Request<'_>) -> Result<Answer, Refusal> {
     Ok(Answer::json(&whole, bill))
 }
 
-/// Answers `POST /v1/audio/speech` with a moment of silence. The input is billed; the answer is
-/// binary and has no place for usage.
+/// Answers `POST /v1/audio/speech` with a moment of silence. The input is billed; an answer of
+/// sound alone has no place for usage, a stream of events has.
 ///
 /// # Errors
 /// Where the body is not such a request.
 pub(super) fn speech(request: &Request<'_>) -> Result<Answer, Refusal> {
     let body = ask::json(request.body)?;
+    let bill = input_only(ask::model(&body)?, &body["input"]);
+    if body["stream_format"] == "sse" {
+        let sound = json!({"type": "speech.audio.delta", "audio": STANDARD.encode(SILENCE)});
+        let done = json!({"type": "speech.audio.done"});
+        let done = with_usage(done, "usage", request.report.figures(bill), usage);
+        let events = [sound, done].into_iter().map(|data| typed_event(&data, 0));
+        return Ok(Answer::events(Box::new(events), bill));
+    }
     Ok(Answer {
         content_type: "audio/wav",
-        bill: Some(input_only(ask::model(&body)?, &body["input"])),
+        bill: Some(bill),
         content: Content::Whole(Bytes::from_static(SILENCE)),
     })
 }
@@ -73,15 +84,30 @@ pub(super) fn transcriptions(request: &Request<'_>) -> Result<Answer, Refusal> {
             content: Content::Whole(Bytes::from(format!("{}\n", parts.last_user))),
         });
     }
+    let figures = request.report.figures(bill);
+    if form.text("stream") == Some("true") {
+        return Ok(Answer::events(transcript(ask, &parts.last_user, figures), bill));
+    }
     let whole = json!({"text": parts.last_user});
-    let whole = with_usage(whole, "usage", request.report.figures(bill), |figures| {
-        let mut usage = usage(figures);
-        usage["type"] = Value::from("tokens");
-        usage["input_token_details"] =
-            json!({"text_tokens": number(figures.input), "audio_tokens": 0});
-        usage
+    Ok(Answer::json(&with_usage(whole, "usage", figures, transcript_usage), bill))
+}
+
+/// A transcription, word by word.
+fn transcript(ask: Ask, text: &str, figures: Option<Figures>) -> Frames {
+    let done = json!({"type": "transcript.text.done", "text": text});
+    let done = with_usage(done, "usage", figures, transcript_usage);
+    let pieces = ask.choices.into_iter().flat_map(Text::into_pieces).map(|(piece, words)| {
+        (json!({"type": "transcript.text.delta", "delta": piece, "logprobs": []}), words)
     });
-    Ok(Answer::json(&whole, bill))
+    let events = pieces.chain([(done, 0)]);
+    Box::new(events.map(|(data, words)| typed_event(&data, words)))
+}
+
+fn transcript_usage(figures: Figures) -> Value {
+    let mut usage = usage(figures);
+    usage["type"] = Value::from("tokens");
+    usage["input_token_details"] = json!({"text_tokens": number(figures.input), "audio_tokens": 0});
+    usage
 }
 
 /// Answers `POST /v1/moderations`: nothing is ever flagged. The usage is an addition to OpenAI's

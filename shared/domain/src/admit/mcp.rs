@@ -48,8 +48,8 @@ pub fn call_prices(server: &McpServerSpec) -> Prices {
 /// What a tool call is reserved with, which is what it costs: the fee at the key's multiplier.
 #[must_use]
 pub fn call_reservation(server: &McpServerSpec, multiplier: Multiplier) -> Reservation {
-    let cost = upper_bound(0, 0, &call_prices(server), multiplier);
-    Reservation { input: 0, output: 0, cost }
+    let cost = upper_bound((0, 0, 0), &call_prices(server), multiplier);
+    Reservation { cost, ..Reservation::default() }
 }
 
 /// The factor of the key's plan on every price; one where the plan is not known.

@@ -14,6 +14,8 @@ use crate::text::slug_problem;
 const MAX_PRICE: Price = Price(1_000_000 * NANO_PER_USD);
 /// The dearest fee of one request.
 const MAX_FEE: NanoUsd = NanoUsd(1_000 * NANO_PER_USD);
+/// The dearest second of a recording.
+const MAX_SECOND: NanoUsd = NanoUsd(NANO_PER_USD);
 /// The most ways to one model: they are tried one after the other while a caller waits.
 const MAX_ROUTES: usize = 32;
 /// The most bytes of a model's name at its provider; some are long paths.
@@ -77,6 +79,9 @@ fn check_prices(prices: &Prices, pointer: &str, mistakes: &mut Mistakes) {
     }
     let fee = (NanoUsd::ZERO..=MAX_FEE).contains(&prices.request_fee);
     mistakes.unless(fee, format!("{pointer}/request_fee"), "must be from 0 to 1,000 USD");
+    let second = prices.audio_second.unwrap_or_default();
+    let second = (NanoUsd::ZERO..=MAX_SECOND).contains(&second);
+    mistakes.unless(second, format!("{pointer}/audio_second"), "must be from 0 to 1 USD");
 }
 
 fn check_route(state: &Platform, route: &Route, pointer: &str, mistakes: &mut Mistakes) {

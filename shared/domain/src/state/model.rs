@@ -35,6 +35,8 @@ pub struct ProviderSpec {
     pub answer_timeout_ms: u64,
     /// The most milliseconds between two pieces of a stream.
     pub idle_timeout_ms: u64,
+    /// The most milliseconds from sending a request to the end of its answer; 0: no limit.
+    pub total_timeout_ms: u64,
     /// The most requests at a time from one gateway; 0: no limit.
     pub max_concurrency: u32,
     /// Switched off: no request is routed here.

@@ -298,6 +298,7 @@ pub(crate) fn provider(name: &str) -> ProviderSpec {
         connect_timeout_ms: 1_000,
         answer_timeout_ms: 60_000,
         idle_timeout_ms: 60_000,
+        total_timeout_ms: 0,
         max_concurrency: 0,
         disabled: false,
         tls_roots: None,

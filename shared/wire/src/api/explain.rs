@@ -76,6 +76,8 @@ pub struct Bound {
     pub input_tokens: u64,
     /// Output tokens, after `fit: clamp` has lowered them.
     pub output_tokens: u64,
+    /// Seconds of a recording, where the model is charged by them.
+    pub audio_seconds: u64,
     /// The cost; null for a model without a price.
     pub cost_usd: Option<Usd>,
     /// Whether `fit: clamp` has lowered the output maximum.

@@ -47,6 +47,9 @@ shape! {
         image_output: Option<PriceText>,
         /// USD once per request; absent: "0.00".
         request_fee: Option<Usd>,
+        /// USD per second of a recording, of providers that tell seconds instead of tokens;
+        /// absent: what they tell is no figure, and the reservation is booked.
+        audio_second: Option<Usd>,
     }
 }
 
@@ -96,6 +99,7 @@ impl From<&PricesForm> for Prices {
             image_input: price(form.image_input),
             image_output: price(form.image_output),
             request_fee: form.request_fee.map_or(NanoUsd::ZERO, |fee| fee.0),
+            audio_second: form.audio_second.map(|price| price.0),
         }
     }
 }
@@ -114,6 +118,7 @@ impl From<&Prices> for PricesForm {
             image_input: text(prices.image_input),
             image_output: text(prices.image_output),
             request_fee: Some(Text(prices.request_fee)),
+            audio_second: prices.audio_second.map(Text),
         }
     }
 }

@@ -30,6 +30,9 @@ shape! {
         answer_timeout_ms: Option<u64>,
         /// The most milliseconds between two pieces of a stream; absent: 300,000.
         idle_timeout_ms: Option<u64>,
+        /// The most milliseconds from sending a request to the end of its answer, streamed or not;
+        /// 0: no limit; absent: 3,600,000.
+        total_timeout_ms: Option<u64>,
         /// The most requests at a time from one gateway; absent or 0: no limit.
         max_concurrency: Option<u32>,
         /// Switched off: no request is routed here.
@@ -66,6 +69,8 @@ pub struct Provider {
     pub answer_timeout_ms: u64,
     /// The most milliseconds between two pieces of a stream.
     pub idle_timeout_ms: u64,
+    /// The most milliseconds from sending a request to the end of its answer; 0: no limit.
+    pub total_timeout_ms: u64,
     /// The most requests at a time from one gateway; 0: no limit.
     pub max_concurrency: u32,
     /// Switched off.

@@ -133,29 +133,74 @@ form!(EphemeralGrant {
 form!(PlanSpec { 1 name "name", 2 models "models", 3 multiplier "multiplier" });
 
 form!(Prices {
-    1 input "input",
-    2 output "output",
-    3 cached_input "cached_input",
-    4 cache_write "cache_write",
-    5 reasoning "reasoning",
-    6 audio_input "audio_input",
-    7 audio_output "audio_output",
-    8 image_input "image_input",
-    9 image_output "image_output",
-    10 request_fee [default] "request_fee",
+    1 input,
+    2 output,
+    3 cached_input,
+    4 cache_write,
+    5 reasoning,
+    6 audio_input,
+    7 audio_output,
+    8 image_input,
+    9 image_output,
+    10 request_fee [default],
+    11 audio_second,
 });
 
+/// What was added later is shown where it is set.
+impl Json for Prices {
+    fn json(&self) -> Value {
+        let mut shown = json!({
+            "input": self.input.json(),
+            "output": self.output.json(),
+            "cached_input": self.cached_input.json(),
+            "cache_write": self.cache_write.json(),
+            "reasoning": self.reasoning.json(),
+            "audio_input": self.audio_input.json(),
+            "audio_output": self.audio_output.json(),
+            "image_input": self.image_input.json(),
+            "image_output": self.image_output.json(),
+            "request_fee": self.request_fee.json(),
+        });
+        if let Some(price) = &self.audio_second {
+            shown["audio_second"] = price.json();
+        }
+        shown
+    }
+}
+
 form!(Usage {
-    1 input [default] "input",
-    2 output [default] "output",
-    3 cached_input [default] "cached_input",
-    4 cache_write [default] "cache_write",
-    5 reasoning [default] "reasoning",
-    6 audio_input [default] "audio_input",
-    7 audio_output [default] "audio_output",
-    8 image_input [default] "image_input",
-    9 image_output [default] "image_output",
+    1 input [default],
+    2 output [default],
+    3 cached_input [default],
+    4 cache_write [default],
+    5 reasoning [default],
+    6 audio_input [default],
+    7 audio_output [default],
+    8 image_input [default],
+    9 image_output [default],
+    10 audio_seconds [default],
 });
+
+/// What was added later is shown where it is set.
+impl Json for Usage {
+    fn json(&self) -> Value {
+        let mut shown = json!({
+            "input": self.input,
+            "output": self.output,
+            "cached_input": self.cached_input,
+            "cache_write": self.cache_write,
+            "reasoning": self.reasoning,
+            "audio_input": self.audio_input,
+            "audio_output": self.audio_output,
+            "image_input": self.image_input,
+            "image_output": self.image_output,
+        });
+        if self.audio_seconds > 0 {
+            shown["audio_seconds"] = Value::from(self.audio_seconds);
+        }
+        shown
+    }
+}
 
 form!(Route { 1 provider, 2 upstream_model, 3 weight, 4 prices });
 
@@ -195,6 +240,7 @@ form!(ProviderSpec {
     11 disabled,
     12 tls_roots,
     13 max_failures [default],
+    14 total_timeout_ms [default],
 });
 
 /// Headers are an object, as in the management API; the credential stays sealed. What was added
@@ -220,6 +266,9 @@ impl Json for ProviderSpec {
         }
         if self.max_failures > 0 {
             shown["max_failures"] = self.max_failures.json();
+        }
+        if self.total_timeout_ms > 0 {
+            shown["total_timeout_ms"] = self.total_timeout_ms.json();
         }
         shown
     }

@@ -7,7 +7,7 @@ mod ways;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use turnpike_domain::admit::{Demand, Denial, key_works};
+use turnpike_domain::admit::{Demand, Denial, LEAST_BYTES_PER_SECOND, key_works};
 use turnpike_domain::ephemeral::Ended;
 use turnpike_domain::id::{EphemeralId, KeyId};
 use turnpike_domain::state::{Key as Known, Organisation, Platform, ProviderKind};
@@ -37,6 +37,7 @@ const REQUEST: &[Param] = &[
     Param::number("input_tokens", "Tokens of its input; 0 if absent."),
     Param::number("max_output_tokens", "The output maximum that it sets; none if absent."),
     Param::number("choices", "How many answers it asks for; 1 if absent."),
+    Param::number("audio_seconds", "Seconds of the recording that it uploads; 0 if absent."),
     Param::text("ip", "The client's address; if absent the key's list is not checked."),
     Param::text("dialect", "openai, anthropic or gemini; if absent every provider will do."),
     Param::text("token", "An ephemeral token of the key that it comes with; none if absent."),
@@ -159,12 +160,14 @@ impl Hypothesis {
         };
         let address = ask.query("ip").map(str::parse::<IpAddr>).transpose();
         let address = address.map_err(|_| Problem::field("?ip", "must be an IP address"))?;
+        let audio_seconds = ask.number("audio_seconds", 0, u64::MAX)?.unwrap_or(0);
         let demand = Demand {
             body_bytes: ask.number("input_tokens", 0, u64::MAX)?.unwrap_or(0),
             external_content: false,
             max_output: ask.number("max_output_tokens", 0, u64::MAX)?,
             choices: ask.number("choices", 1, u64::MAX)?.unwrap_or(1),
             prompts: 1,
+            recording_bytes: audio_seconds.saturating_mul(LEAST_BYTES_PER_SECOND),
             no_output: false,
             free: false,
         };

@@ -50,6 +50,7 @@ impl Told {
             connect_timeout_ms: spec.connect_timeout_ms,
             answer_timeout_ms: spec.answer_timeout_ms,
             idle_timeout_ms: spec.idle_timeout_ms,
+            total_timeout_ms: spec.total_timeout_ms,
             max_concurrency: spec.max_concurrency,
             disabled: spec.disabled,
             tls_roots: spec.tls_roots.as_deref().map(Into::into),

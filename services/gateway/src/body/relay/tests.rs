@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use tokio::io::AsyncWriteExt;
 use tokio::join;
 use tokio::sync::oneshot;
 use turnpike_runtime::clock::system;
@@ -9,13 +10,15 @@ use turnpike_runtime::clock::system;
 use super::*;
 use crate::testing::{BOUNDS, Connection, Provider, TestCore, Told, on_a_core, post};
 
-const LIMITS: Limits =
-    Limits { idle_timeout_ms: 10_000, drain_timeout_ms: 10_000, drain_bytes: 1_000_000 };
+const WAITS: Waits = Waits { idle_timeout_ms: 10_000, until_ms: None };
+const LIMITS: Limits = Limits { waits: WAITS, drain_timeout_ms: 10_000, drain_bytes: 1_000_000 };
 
 /// Writes down what happens to it; its end is told through a channel.
 struct Witness {
     told: Told,
     changes: bool,
+    /// What it says last when the answer is cut.
+    last_word: &'static str,
     ended: Option<oneshot::Sender<()>>,
 }
 
@@ -42,8 +45,11 @@ impl Tap for Witness {
         }
     }
 
-    fn cut(&mut self, how: &Cut) {
+    fn cut(&mut self, how: &Cut, out: &mut VecDeque<Bytes>) {
         self.tell(how.to_string());
+        if !self.last_word.is_empty() {
+            out.push_back(Bytes::from_static(self.last_word.as_bytes()));
+        }
     }
 
     fn caller_gone(&mut self) {
@@ -66,6 +72,16 @@ async fn relay<F: Future<Output = ()>>(
     changes: bool,
     answer: impl FnOnce(Connection) -> F,
 ) -> (Relay<Witness>, Told, oneshot::Receiver<()>) {
+    relay_with((core, provider), limits, (changes, ""), answer).await
+}
+
+/// The same, with the tap's last word when the answer is cut.
+async fn relay_with<F: Future<Output = ()>>(
+    (core, provider): (&TestCore, &Provider),
+    limits: Limits,
+    (changes, last_word): (bool, &'static str),
+    answer: impl FnOnce(Connection) -> F,
+) -> (Relay<Witness>, Told, oneshot::Receiver<()>) {
     let remote = provider.remote(&core.pool);
     let serve = async {
         let mut connection = provider.connection().await;
@@ -76,7 +92,7 @@ async fn relay<F: Future<Output = ()>>(
     let ask = async { remote.send(&admitted, "/", post("a"), BOUNDS).await.unwrap().into_body() };
     let ((), body) = join!(serve, ask);
     let (told, (ended, ends)) = (Told::default(), oneshot::channel());
-    let witness = Witness { told: Rc::clone(&told), changes, ended: Some(ended) };
+    let witness = Witness { told: Rc::clone(&told), changes, last_word, ended: Some(ended) };
     let means = Means { clock: system(), tasks: core.tasks.clone() };
     (Relay::new(body, witness, limits, means), told, ends)
 }
@@ -197,7 +213,7 @@ fn draining_has_a_limit_of_time_and_of_bytes() {
 fn silence_and_a_broken_stream_are_cuts() {
     on_a_core(|core| async move {
         let provider = Provider::new();
-        let silent = Limits { idle_timeout_ms: 20, ..LIMITS };
+        let silent = Limits { waits: Waits { idle_timeout_ms: 20, ..WAITS }, ..LIMITS };
         let mut open = None;
         let (mut relay_silent, told, _ends) =
             relay(&core, &provider, silent, true, |mut connection| {
@@ -224,5 +240,31 @@ fn silence_and_a_broken_stream_are_cuts() {
         assert!(matches!(broken.frame().await, Some(Err(Cut::Broken(_)))));
         drop(broken);
         assert_eq!(*told.borrow(), ["a", "the provider broke off", "dropped"]);
+    });
+}
+
+#[test]
+fn a_trickle_without_an_end_is_cut_in_time_and_the_tap_has_the_last_word() {
+    on_a_core(|core| async move {
+        let provider = Provider::new();
+        let until_ms = system().boot_ms() + 100;
+        let limits = Limits { waits: Waits { until_ms: Some(until_ms), ..WAITS }, ..LIMITS };
+        let tasks = core.tasks.clone();
+        let trickle = |mut connection: Connection| async move {
+            connection.begin_stream().await;
+            tasks.spawn_local("trickle", async move {
+                let piece = b"1\r\n.\r\n";
+                while connection.stream.write_all(piece).await.is_ok() {
+                    system().sleep(5).await;
+                }
+            });
+        };
+        let witness = (true, "the end");
+        let (relay, told, _ends) = relay_with((&core, &provider), limits, witness, trickle).await;
+        let came = relay.collect().await.unwrap().to_bytes();
+        assert!(came.ends_with(b".the end"), "{came:?}");
+        assert!(system().boot_ms() >= until_ms);
+        let told = told.borrow();
+        assert!(told.contains(&"the provider did not come to an end in time".to_owned()));
     });
 }

@@ -79,6 +79,7 @@ pub(super) fn read(raw: &[u8]) -> Report {
             image_input: input.image.saturating_sub(cached.image),
             audio_output: output.audio,
             image_output: output.image,
+            audio_seconds: 0,
         })
     });
     Report { usage, malformed: malformed || usage.is_none(), counted_output: None }

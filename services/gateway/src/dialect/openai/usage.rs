@@ -6,7 +6,7 @@ use turnpike_domain::meter::Usage;
 
 use super::Endpoint;
 use crate::dialect::Report;
-use crate::dialect::figures::{count, object};
+use crate::dialect::figures::{count, object, seconds};
 
 /// The object, in the forms of chat completions (`prompt_tokens`), of responses and images
 /// (`input_tokens`) and of transcriptions (`input_token_details`).
@@ -39,17 +39,21 @@ struct Details<'a> {
 struct Duration<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
+    #[serde(borrow, default)]
+    seconds: Option<&'a RawValue>,
 }
 
 /// Reads a raw usage object.
 ///
-/// One that tells seconds tells no tokens, and makes sense all the same. Otherwise input and
-/// output must both be there where the endpoint makes output; else the report counts as malformed
-/// and says nothing. A bad finer figure is taken as 0, which charges its tokens at the plain rate.
+/// One that tells seconds tells no tokens. Otherwise input and output must both be there where the
+/// endpoint makes output; else the report counts as malformed and says nothing. A bad finer figure
+/// is taken as 0, which charges its tokens at the plain rate.
 pub(super) fn read(endpoint: Endpoint, raw: &[u8]) -> Report {
-    let is_duration = |kind: &Duration<'_>| kind.kind == "duration";
-    if endpoint == Endpoint::Transcriptions && object(raw).as_ref().is_some_and(is_duration) {
-        return Report::default();
+    let duration = object(raw).filter(|told: &Duration<'_>| told.kind == "duration");
+    if let Some(told) = duration.filter(|_| endpoint == Endpoint::Transcriptions) {
+        let seconds = told.seconds.and_then(seconds);
+        let usage = seconds.map(|audio_seconds| Usage { audio_seconds, ..Usage::default() });
+        return Report { usage, malformed: usage.is_none(), counted_output: None };
     }
     let mut malformed = false;
     let usage = object::<Fields<'_>>(raw).and_then(|fields| {
@@ -92,6 +96,7 @@ pub(super) fn read(endpoint: Endpoint, raw: &[u8]) -> Report {
             audio_output,
             image_input,
             image_output,
+            audio_seconds: 0,
         })
     });
     Report { usage, malformed: malformed || usage.is_none(), counted_output: None }
@@ -132,12 +137,30 @@ mod tests {
             "input_token_details":{"text_tokens":0,"audio_tokens":14}}"#;
         let usage = Usage { input: 14, output: 4, audio_input: 14, ..Usage::default() };
         assert_eq!(read(Endpoint::Transcriptions, sound).usage, Some(usage));
-        let seconds = br#"{"type":"duration","seconds":27}"#;
-        assert_eq!(read(Endpoint::Transcriptions, seconds), Report::default());
 
         let report = read(Endpoint::Embeddings, br#"{"prompt_tokens":8,"total_tokens":8}"#);
         assert_eq!(report.usage, Some(Usage { input: 8, ..Usage::default() }));
         assert!(!report.malformed);
+    }
+
+    #[test]
+    fn seconds_are_whole_and_a_begun_one_counts() {
+        let told = |seconds: &str| {
+            let raw = format!(r#"{{"type":"duration","seconds":{seconds}}}"#);
+            let report = read(Endpoint::Transcriptions, raw.as_bytes());
+            assert_eq!(report.malformed, report.usage.is_none(), "{seconds}");
+            report.usage.map(|usage| usage.audio_seconds)
+        };
+        for (text, seconds) in [("27", 27), ("27.0", 27), ("27.01", 28), ("0", 0), ("0.4", 1)] {
+            assert_eq!(told(text), Some(seconds), "{text}");
+        }
+        for nonsense in ["-1", "1e3", "\"27\"", "null", "{}", "1.5e9"] {
+            assert_eq!(told(nonsense), None, "{nonsense}");
+        }
+        let missing = read(Endpoint::Transcriptions, br#"{"type":"duration"}"#);
+        assert_eq!((missing.usage, missing.malformed), (None, true));
+        let elsewhere = chat(r#"{"type":"duration","seconds":27}"#);
+        assert_eq!((elsewhere.usage, elsewhere.malformed), (None, true));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::passage::Passage;
 use super::request::{Upward, upward};
 use super::session::{self, Owner};
 use super::watch::{Kind, Watch};
-use crate::body::{Cut, Limits, Means, Relay, next_piece};
+use crate::body::{Limits, Means, Relay, Waits, next_piece};
 use crate::core::Denied;
 use crate::dialect::Dialect;
 use crate::dialect::mcp::filtered;
@@ -111,7 +111,7 @@ async fn deliver(
         (true, true) => Kind::Filtered(Events::default()),
     };
     let limits = Limits {
-        idle_timeout_ms: spec.idle_timeout_ms,
+        waits: waits(asked),
         // Nothing is learnt from the rest of an answer that nobody waits for.
         drain_timeout_ms: 0,
         drain_bytes: 0,
@@ -120,6 +120,11 @@ async fn deliver(
     let watch = Watch::new(site, arrival, &spec.name, (passage, head.status), kind);
     let relay = Relay::new(body, watch, limits, means);
     Ok(Response::from_parts(head, Outgoing::mcp(relay)))
+}
+
+/// A server's stream may last as long as its session.
+const fn waits(asked: &Asked<'_>) -> Waits {
+    Waits { idle_timeout_ms: asked.server.spec.idle_timeout_ms, until_ms: None }
 }
 
 /// Holds an answer that may list tools until it is whole, and takes out what may not be seen.
@@ -133,11 +138,10 @@ async fn held(
     let mut whole = BytesMut::new();
     loop {
         let clock = &**site.core.clock();
-        match next_piece(body, clock, asked.server.spec.idle_timeout_ms).await {
+        match next_piece(body, clock, waits(asked)).await {
             Ok(Some(piece)) => whole.extend_from_slice(&piece),
             Ok(None) => break,
-            Err(Cut::Silent) => return Err(Denial::ProviderTimeout),
-            Err(Cut::Broken(_)) => return Err(Denial::ProviderError),
+            Err(cut) => return Err(cut.denial()),
         }
         if whole.len() > MAX_LIST_BYTES {
             tracing::warn!(server = %asked.server.spec.name, "an answer is too long for a filter");

@@ -92,6 +92,8 @@ fn described(spec: &McpServerSpec, base_url: &str) -> ProviderSpec {
         connect_timeout_ms: spec.connect_timeout_ms,
         answer_timeout_ms: spec.answer_timeout_ms,
         idle_timeout_ms: spec.idle_timeout_ms,
+        // A stream of a session lasts as long as the session.
+        total_timeout_ms: 0,
         max_concurrency: MAX_RUNNING,
         disabled: false,
         tls_roots: None,

@@ -98,7 +98,7 @@ impl Tap for Watch {
         self.over
     }
 
-    fn cut(&mut self, how: &Cut) {
+    fn cut(&mut self, how: &Cut, _: &mut Pieces) {
         self.passage.broken();
         tracing::info!(server = %self.server, %how, "an MCP server's answer was cut");
     }

@@ -66,6 +66,9 @@ pub(crate) struct Explain {
     /// How many answers it asks for
     #[arg(long, value_name = "NUMBER")]
     choices: Option<u64>,
+    /// Seconds of the recording that it uploads
+    #[arg(long, value_name = "NUMBER")]
+    audio_seconds: Option<u64>,
     /// The dialect that it is written in: openai, anthropic or gemini
     #[arg(long, value_parser = ["openai", "anthropic", "gemini"])]
     dialect: Option<String>,
@@ -88,6 +91,7 @@ impl Explain {
             .with_some("input_tokens", self.input_tokens)
             .with_some("max_output_tokens", self.max_output_tokens)
             .with_some("choices", self.choices)
+            .with_some("audio_seconds", self.audio_seconds)
             .with_some("ip", self.ip)
             .with_some("dialect", self.dialect)
             .with_some("token", self.ephemeral_token);

@@ -7,7 +7,7 @@ use crate::decide::scopes::slugs;
 use crate::refusal::Refusal;
 use crate::state::ProviderSpec;
 use crate::text::{MAX_LIST_ENTRIES, slug_problem};
-use crate::time::{HOUR_MS, MINUTE_MS};
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 /// The most bytes of a base URL.
 const MAX_URL_BYTES: usize = 2_048;
@@ -23,6 +23,8 @@ const MAX_HEADER_BYTES: usize = 1_024;
 /// The longest waits that a caller is made to bear.
 const MAX_CONNECT_MS: u64 = MINUTE_MS;
 const MAX_ANSWER_MS: u64 = HOUR_MS;
+/// The longest that a whole answer may be let take: it holds a budget all the time.
+const MAX_TOTAL_MS: u64 = DAY_MS;
 /// Headers that the gateway sets itself, or that carry credentials, which belong in `credential`.
 const RESERVED: [&str; 14] = [
     "authorization",
@@ -54,6 +56,8 @@ pub(super) fn check(spec: &ProviderSpec) -> Result<(), Refusal> {
     slugs(spec.serves.iter().map(|model| &**model), "/serves", &mut mistakes);
     let waits = [spec.connect_timeout_ms, spec.answer_timeout_ms, spec.idle_timeout_ms];
     check_waits(waits, &mut mistakes);
+    let total = spec.total_timeout_ms <= MAX_TOTAL_MS;
+    mistakes.unless(total, "/total_timeout_ms", "must be at most one day; 0 for no limit");
     mistakes.finish()
 }
 

@@ -30,6 +30,7 @@ fn prices() -> impl Strategy<Value = Prices> {
         audio_output: output.2,
         image_output: output.3,
         request_fee: NanoUsd(fee),
+        audio_second: Some(NanoUsd(fee)).filter(|_| fee % 2 == 0),
     })
 }
 
@@ -50,11 +51,12 @@ fn usage() -> impl Strategy<Value = Usage> {
             reasoning: output.1,
             audio_output: output.2,
             image_output: output.3,
+            audio_seconds: input.1,
         })
 }
 
 fn hostile() -> impl Strategy<Value = Usage> {
-    any::<[u64; 9]>().prop_map(|all| Usage {
+    any::<[u64; 10]>().prop_map(|all| Usage {
         input: all[0],
         output: all[1],
         cached_input: all[2],
@@ -64,6 +66,7 @@ fn hostile() -> impl Strategy<Value = Usage> {
         audio_output: all[6],
         image_input: all[7],
         image_output: all[8],
+        audio_seconds: all[9],
     })
 }
 
@@ -83,7 +86,8 @@ proptest! {
         prop_assert!(usage.adds_up());
         let cost = cost(&usage, &prices, multiplier);
         prop_assert!(cost >= NanoUsd::ZERO);
-        prop_assert!(cost <= upper_bound(usage.input, usage.output, &prices, multiplier));
+        let most = (usage.input, usage.output, usage.audio_seconds);
+        prop_assert!(cost <= upper_bound(most, &prices, multiplier));
     }
 
     #[test]
@@ -115,10 +119,13 @@ proptest! {
             max_output: 4_096,
             routes: Vec::new(),
         };
-        let demand = Demand { body_bytes, max_output, choices, ..Demand::default() };
+        let recording_bytes = body_bytes;
+        let demand =
+            Demand { body_bytes, max_output, choices, recording_bytes, ..Demand::default() };
         let held = reservation(&spec, Some(&prices), multiplier, &demand);
         let (input, output) = (held.input * shares.0 / 100, held.output * shares.1 / 100);
-        let reported = Some(Usage { input, output, ..Usage::default() });
+        let audio_seconds = held.audio_seconds * shares.0 / 100;
+        let reported = Some(Usage { input, output, audio_seconds, ..Usage::default() });
         let observed = Observed { reported, sent: true, ..Observed::default() };
         let settled = settle(&held, &observed, Some(&prices), multiplier);
         prop_assert!(settled.cost <= held.cost);
@@ -132,7 +139,8 @@ proptest! {
         prices in option::of(prices()),
         multiplier in any::<u32>().prop_map(Multiplier),
     ) {
-        let held = Reservation { input: 10, output: 10, cost: NanoUsd(10) };
+        let held =
+            Reservation { input: 10, output: 10, audio_seconds: 10, cost: NanoUsd(10) };
         let [malformed, sent, refused] = flags;
         let observed = Observed { reported, malformed, counted_output, sent, refused };
         let settled = settle(&held, &observed, prices.as_ref(), multiplier);

@@ -237,7 +237,7 @@ fn a_reservation_bounds_what_a_request_can_cost() {
     ];
     for (demand, (input, output)) in cases {
         let held = admit::reservation(&spec, None, Multiplier::default(), &demand);
-        assert_eq!(held, Reservation { input, output, cost: NanoUsd::ZERO }, "{demand:?}");
+        assert_eq!(held, Reservation { input, output, ..Reservation::default() }, "{demand:?}");
     }
     let prices = Prices {
         input: Price(1_000_000),
@@ -249,6 +249,10 @@ fn a_reservation_bounds_what_a_request_can_cost() {
     };
     let held = admit::reservation(&spec, Some(&prices), Multiplier(2_000_000), &full);
     assert_eq!(held.cost, NanoUsd(2 * (300 * 3 + 100 * 2 + 10)), "at the dearest rates");
+    let by_time = Prices { audio_second: Some(NanoUsd(100)), ..Prices::default() };
+    let recording = Demand { recording_bytes: 1_001, ..full };
+    let held = admit::reservation(&spec, Some(&by_time), Multiplier::default(), &recording);
+    assert_eq!((held.audio_seconds, held.cost), (3, NanoUsd(300)));
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn models_have_sane_figures_and_routes_that_lead_somewhere() {
         input: Price(-1),
         cached_input: Some(Price(i64::MAX)),
         request_fee: NanoUsd(-1),
+        audio_second: Some(NanoUsd(-1)),
         ..Prices::default()
     };
     let route = |provider: &str, upstream: Option<&str>| Route {
@@ -68,7 +69,7 @@ fn models_have_sane_figures_and_routes_that_lead_somewhere() {
         (price("echo-2", Some(ModelSpec { max_output: u64::MAX, ..model() })), "/max_output"),
         (
             price("echo-2", Some(ModelSpec { prices: Some(absurd), ..model() })),
-            "/prices/input /prices/cached_input /prices/request_fee",
+            "/prices/input /prices/cached_input /prices/request_fee /prices/audio_second",
         ),
         (
             price("echo-2", Some(ModelSpec { routes: lost, ..model() })),
@@ -77,7 +78,7 @@ fn models_have_sane_figures_and_routes_that_lead_somewhere() {
         (
             price("echo-2", Some(ModelSpec { routes: vec![dear, route("echo", None)], ..model() })),
             "/routes/0/prices/input /routes/0/prices/cached_input /routes/0/prices/request_fee \
-             /routes/1/provider",
+             /routes/0/prices/audio_second /routes/1/provider",
         ),
         (price("echo-2", Some(ModelSpec { routes: Vec::new(), ..model() })), "ModelPriced"),
         (price("echo-1", None), "ModelPriced"),

@@ -129,6 +129,7 @@ fn sizes_and_times_are_bounded() {
         connect_timeout_ms: 0,
         answer_timeout_ms: u64::MAX,
         idle_timeout_ms: 0,
+        total_timeout_ms: u64::MAX,
         tls_roots: Some("x".repeat(32_769).into()),
         ..provider("own")
     };
@@ -136,7 +137,7 @@ fn sizes_and_times_are_bounded() {
         admin(),
         change(spec),
         "/name /credential /tls_roots /headers /serves/1 /connect_timeout_ms /answer_timeout_ms \
-         /idle_timeout_ms",
+         /idle_timeout_ms /total_timeout_ms",
     )]);
 }
 

@@ -5,7 +5,8 @@ use turnpike_domain::money::{Multiplier, NanoUsd, Price};
 use turnpike_domain::settle::{MAX_BELIEVED_TOKENS, Observed, Reservation, settle};
 use turnpike_domain::spend::Source;
 
-const RESERVED: Reservation = Reservation { input: 100, output: 50, cost: NanoUsd(999) };
+const RESERVED: Reservation =
+    Reservation { input: 100, output: 50, audio_seconds: 40, cost: NanoUsd(999) };
 const ONE: Multiplier = Multiplier(1_000_000);
 
 /// One nano-USD an input token, two an output token.
@@ -66,7 +67,7 @@ fn the_upper_bound_takes_the_dearest_kinds() {
     assert_eq!(fine().dearest_input(), Price(10_000_000));
     assert_eq!(fine().dearest_output(), Price(40_000_000));
     assert_eq!(plain().dearest_input(), plain().input);
-    assert_eq!(upper_bound(100, 50, &fine(), ONE), NanoUsd(100 * 10 + 50 * 40 + 7));
+    assert_eq!(upper_bound((100, 50, 9), &fine(), ONE), NanoUsd(100 * 10 + 50 * 40 + 7));
 }
 
 #[test]
@@ -145,6 +146,31 @@ fn a_report_without_sense_is_bounded_or_replaced_and_flagged() {
         ],
         true,
     );
+}
+
+#[test]
+fn seconds_of_a_recording_are_charged_where_they_have_a_price() {
+    let by_time = Prices { audio_second: Some(NanoUsd(100)), ..Prices::default() };
+    let seconds = |audio_seconds| Some(Usage { audio_seconds, ..Usage::default() });
+    let cases = [
+        (seconds(27), Some(by_time), (2_700, Source::Provider)),
+        (
+            seconds(27),
+            Some(Prices { request_fee: NanoUsd(7), ..by_time }),
+            (2_707, Source::Provider),
+        ),
+        // Without a price they say nothing of what they cost, and are no nonsense either.
+        (seconds(27), Some(plain()), (100 + 2 * 9, Source::Counted)),
+        (seconds(27), None, (0, Source::Counted)),
+        (None, Some(by_time), (4_000, Source::Counted)),
+    ];
+    for (reported, prices, booked) in cases {
+        let observed = Observed { reported, counted_output: Some(9), ..SENT };
+        let settled = settle(&RESERVED, &observed, prices.as_ref(), ONE);
+        assert_eq!((settled.cost.0, settled.source), booked, "{reported:?} {prices:?}");
+        assert!(!settled.suspect);
+    }
+    assert_eq!(settle(&RESERVED, &SENT, Some(&by_time), ONE).usage.audio_seconds, 40);
 }
 
 #[test]

@@ -85,6 +85,7 @@ impl Bounded {
         Bound {
             input_tokens: self.reservation.input,
             output_tokens: self.reservation.output,
+            audio_seconds: self.reservation.audio_seconds,
             cost_usd: self.is_priced.then_some(Text(self.reservation.cost)),
             clamped: self.clamped,
             price_version: if self.is_priced { self.price_version } else { 0 },
