@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use turnpike_domain::command::{Command, KeyDraft, PlatformCommand};
+use turnpike_domain::command::{Command, KeyDraft, PlanChoice, PlatformCommand};
 use turnpike_domain::event::PlanSpec;
 use turnpike_domain::id::{OrgId, ProjectId, TokenId};
 use turnpike_domain::money::Multiplier;
@@ -139,7 +139,7 @@ async fn found(house: &Rc<House>, sent: &Rc<RefCell<Vec<Sent>>>) {
     let plans = [(STANDARD, "standard", Allow::All), (NARROW, "narrow", Allow::All)];
     for (plan, name, models) in plans {
         let multiplier = Multiplier::default();
-        let spec = Some(PlanSpec { name: name.into(), models, multiplier });
+        let spec = PlanSpec { name: name.into(), models, multiplier };
         wishes.push(PlatformCommand::ChangePlan { plan, spec });
     }
     for (name, id) in PROVIDERS {
@@ -185,9 +185,11 @@ async fn found_organisation(
     let prepaid = house.dice.happens(4_000);
     let wallet = if prepaid { WalletMode::Prepaid } else { WalletMode::Off };
     let settings = Settings { max_staleness_ms, wallet, ..Settings::default() };
+    let none = PlanChoice::default();
+    let standard = PlanChoice { allowed: None, default: Some(STANDARD) };
     let mut wishes = vec![
-        Command::CreateOrg { name: "Organisation".into(), settings },
-        Command::AssignPlans { allowed: None, default: Some(STANDARD) },
+        Command::CreateOrg { name: "Organisation".into(), settings, plans: Some(none) },
+        Command::ChangeOrg { name: None, settings: None, plans: Some(standard) },
     ]
     .into_iter()
     .map(|command| Wish::Plain { org, command: Box::new(command) })

@@ -70,7 +70,8 @@ pub(crate) fn turn_wallet(settings: Settings) -> Command {
         WalletMode::Off => WalletMode::Prepaid,
         WalletMode::Prepaid => WalletMode::Off,
     };
-    Command::ChangeOrg { name: None, settings: Some(Settings { wallet, ..settings }) }
+    let settings = Some(Settings { wallet, ..settings });
+    Command::ChangeOrg { name: None, settings, plans: None }
 }
 
 fn limits(dice: &Dice, of: [u64; 2]) -> Limits {

@@ -185,11 +185,11 @@ fn first_word(text: &str) -> String {
 fn platform_wish(dice: &Dice) -> PlatformCommand {
     match dice.below(4) {
         0 => {
-            let spec = Some(PlanSpec {
+            let spec = PlanSpec {
                 name: "narrow".into(),
                 models: some_of(dice, MODELS),
                 multiplier: Multiplier(u32::try_from(dice.between(500_000, 2_000_000)).unwrap()),
-            });
+            };
             PlatformCommand::ChangePlan { plan: NARROW, spec }
         }
         1 => {
@@ -209,7 +209,7 @@ fn change_settings(dice: &Dice, before: Settings) -> Command {
     let bound = [Some(SHORT_STALENESS_MS), Some(600_000), None];
     let max_staleness_ms = *dice.pick(&bound).unwrap();
     let settings = Some(Settings { max_staleness_ms, ..before });
-    Command::ChangeOrg { name: None, settings }
+    Command::ChangeOrg { name: None, settings, plans: None }
 }
 
 fn draft(dice: &Dice, now: Timestamp, project: Option<ProjectId>) -> KeyDraft {

@@ -4,7 +4,7 @@
 //! finished by the next one. What is shown once is handed over before it is stored: nobody is left
 //! with a token that exists and is not known.
 
-use turnpike_domain::command::{Command, PlatformCommand};
+use turnpike_domain::command::{Command, PlanChoice, PlatformCommand};
 use turnpike_domain::event::PlanSpec;
 use turnpike_domain::id::{MemberId, OrgId, PlanId, TokenId};
 use turnpike_domain::money::Multiplier;
@@ -100,7 +100,7 @@ async fn plan(app: &App) -> Result<PlanId, BootstrapError> {
     }
     let plan = PlanId(entropy::id(app.clock.now()));
     let (name, multiplier) = ("standard".into(), Multiplier::default());
-    let spec = Some(PlanSpec { name, models: Allow::All, multiplier });
+    let spec = PlanSpec { name, models: Allow::All, multiplier };
     order::platform(app, PlatformCommand::ChangePlan { plan, spec }).await?;
     Ok(plan)
 }
@@ -115,14 +115,16 @@ async fn organisation(
         None => {
             let org = OrgId(entropy::id(app.clock.now()));
             let name = wanted.organisation.as_str().into();
-            let command = Command::CreateOrg { name, settings: Settings::default() };
+            let settings = Settings::default();
+            let command = Command::CreateOrg { name, settings, plans: None };
             order::organisation(app, org, command).await?;
             org
         }
     };
     let default = app.streams().organisation(org, |state| state.default_plan).await?;
     if default.is_none() {
-        let command = Command::AssignPlans { allowed: None, default: Some(plan) };
+        let plans = Some(PlanChoice { allowed: None, default: Some(plan) });
+        let command = Command::ChangeOrg { name: None, settings: None, plans };
         order::organisation(app, org, command).await?;
     }
     Ok(org)

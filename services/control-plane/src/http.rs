@@ -17,6 +17,7 @@ mod members;
 mod models;
 mod notices;
 mod orgs;
+mod peppers;
 mod plans;
 mod projects;
 mod providers;
@@ -120,6 +121,7 @@ pub(crate) fn routes() -> Vec<Route> {
         usage::routes(),
         plans::routes(),
         models::routes(),
+        peppers::routes(),
     ];
     resources.into_iter().flatten().collect()
 }

@@ -210,6 +210,7 @@ impl Options for Config {
                 mistakes.add("provider_sealing", &what);
             }
         });
+        mistakes.within("log", |mistakes| self.log.check(mistakes));
     }
 }
 

@@ -21,10 +21,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Command {
     #[command(flatten)]
     arguments: Arguments,
+    /// `nats://HOST:PORT`, without a password: everybody on this machine can read command lines
+    #[arg(long)]
+    bus: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
-    let arguments = Command::parse().arguments;
+    let Command { mut arguments, bus } = Command::parse();
+    arguments.set.extend(bus.map(|value| format!("bus={value}")));
     let loaded = load::<Config>(&arguments)?;
     if arguments.check_config {
         return Ok(print(&loaded.options)?);

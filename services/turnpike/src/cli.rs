@@ -64,9 +64,11 @@ enum Command {
     /// Budget alerts and alarms
     Notices(Verb<cmd::notices::Notices>),
     /// The request log
-    Requests(Noun<cmd::requests::Requests>),
+    Requests(Verb<cmd::requests::Requests>),
     /// What was used
     Usage(Verb<cmd::usage::Usage>),
+    /// How many secrets need each version of the pepper (operator)
+    Peppers(Verb<cmd::peppers::Peppers>),
     /// Who the token acts for
     Me(Verb<cmd::me::Me>),
     /// Print what a shell needs to complete command lines
@@ -97,8 +99,9 @@ impl Cli {
             Command::Audit(noun) => Box::pin(noun.run()).await,
             Command::Decision(noun) => Box::pin(noun.run()).await,
             Command::Notices(verb) => Box::pin(verb.run()).await,
-            Command::Requests(noun) => Box::pin(noun.run()).await,
+            Command::Requests(verb) => Box::pin(verb.run()).await,
             Command::Usage(verb) => Box::pin(verb.run()).await,
+            Command::Peppers(verb) => Box::pin(verb.run()).await,
             Command::Me(verb) => Box::pin(verb.run()).await,
             Command::Completions(completions) => completions.run(),
         }
@@ -143,6 +146,7 @@ mod tests {
             "turnpike gateway token create dc-1 --all-organisations",
             "turnpike usage --by key,day --from 30d --url http://x --token-file y --org org_1",
             "turnpike requests show req_1",
+            "turnpike requests --key ci --json",
             "turnpike requests list --status 4xx --code rate_limited --provider echo",
             "turnpike decision show dec_1",
             "turnpike notices --limit 5 --json",

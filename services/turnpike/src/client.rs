@@ -31,7 +31,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:7070";
 const MAX_TRIES: u32 = 5;
 /// The wait before the second try; it doubles with each.
 const FIRST_WAIT_MS: u64 = 100;
-/// The longest wait for a proof of propagation is 30 s; the answer needs a moment more.
+/// How long a call may take, beside what it waits for gateways.
 const CALL_TIMEOUT_MS: u64 = 40 * SECOND_MS;
 /// The largest answer that is read: a page of a thousand keys is a few megabytes.
 pub(crate) const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -137,7 +137,8 @@ impl Client {
     /// # Errors
     /// What the control plane refused, or why it was not reached.
     pub(crate) async fn send(&self, call: &Call) -> Result<Value, Failure> {
-        let answer = self.open(call, CALL_TIMEOUT_MS).await?;
+        let timeout_ms = CALL_TIMEOUT_MS.saturating_add(call.waits_ms);
+        let answer = self.open(call, timeout_ms).await?;
         let body = read(answer).await.map_err(|source| self.unreachable(source))?;
         let body = body.ok_or_else(|| self.strange("more than can be read"))?;
         serde_json::from_slice(&body).map_err(|_| self.strange("without JSON"))

@@ -14,6 +14,7 @@ pub(crate) mod model;
 pub(crate) mod notices;
 pub(crate) mod org;
 pub(crate) mod page;
+pub(crate) mod peppers;
 pub(crate) mod plan;
 pub(crate) mod project;
 pub(crate) mod provider;

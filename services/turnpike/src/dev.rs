@@ -6,7 +6,7 @@ mod first_start;
 mod folder;
 mod house;
 mod keys;
-mod ports;
+pub(crate) mod ports;
 mod probe;
 
 use std::io;

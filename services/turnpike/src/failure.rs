@@ -114,14 +114,17 @@ impl Failure {
         }
     }
 
-    /// What failed, and the causes below it, each after a colon.
+    /// What failed, and the causes below it, each after a colon unless it was told already.
     #[must_use]
     pub fn told(&self) -> String {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(below) = cause {
-            // Writing to a text cannot fail.
-            let _ = write!(text, ": {below}");
+            let below_text = below.to_string();
+            if !text.ends_with(&below_text) {
+                // Writing to a text cannot fail.
+                let _ = write!(text, ": {below_text}");
+            }
             cause = below.source();
         }
         text
@@ -198,6 +201,17 @@ mod tests {
             "  /unheard/of: must be more",
         ];
         assert_eq!(problem(422).to_string(), lines.join("\n"));
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let source = || io::Error::new(io::ErrorKind::AddrInUse, "taken");
+        let echo = Failure::from(EchoFailure::Listen { address, source: source() });
+        assert_eq!(echo.told(), "echo cannot listen on 127.0.0.1:1: taken");
+        let listen = turnpike_control_plane::run::StartError::Listen { address, source: source() };
+        let told = Failure::from(DevFailure::from(listen)).told();
+        assert_eq!(told.matches("taken").count(), 1, "{told}");
     }
 
     #[test]

@@ -69,11 +69,17 @@ const SOURCES: &[(&str, &str)] = &[
     ("/prices/cached_input", "--cached-input"),
     ("/prices/cache_write", "--cache-write"),
     ("/prices/reasoning", "--reasoning"),
+    ("/prices/audio_input", "--audio-input"),
+    ("/prices/audio_output", "--audio-output"),
+    ("/prices/image_input", "--image-input"),
+    ("/prices/image_output", "--image-output"),
     ("/prices/request_fee", "--request-fee"),
+    ("/prices/audio_second", "--audio-second"),
     ("/context_window", "--context-window"),
     ("/max_output", "--max-output"),
     ("/routes", "--route"),
     ("?group_by", "--by"),
+    ("?timeout_ms", "--wait-timeout-ms"),
 ];
 
 /// The flag that a JSON pointer, or a query parameter `?name`, comes from; the place itself where
@@ -104,6 +110,7 @@ mod tests {
             ("/names", "/names"),
             ("?status", "--status"),
             ("?group_by", "--by"),
+            ("?timeout_ms", "--wait-timeout-ms"),
             ("", ""),
         ] {
             assert_eq!(of(pointer), flag, "{pointer}");

@@ -5,7 +5,9 @@
 
 mod draft;
 
-pub use draft::{EphemeralDraft, FreshSecret, ImportedKey, KeyDraft, KeyPatch};
+pub use draft::{
+    EphemeralDraft, FreshSecret, ImportedKey, KeyDraft, KeyPatch, PlanChoice, PlanUsers,
+};
 
 use crate::authority::Requester;
 use crate::event::{ModelSpec, PlanSpec};
@@ -46,20 +48,17 @@ pub enum Command {
         name: Box<str>,
         /// Its settings.
         settings: Settings,
+        /// Its plans. `None`: all, and the platform's oldest is the default.
+        plans: Option<PlanChoice>,
     },
-    /// Change name or settings (owner).
+    /// Change name or settings (owner), or plans (operator).
     ChangeOrg {
         /// Another name.
         name: Option<Box<str>>,
         /// Other settings, as a whole.
         settings: Option<Settings>,
-    },
-    /// Choose the plans that the organisation may use (operator).
-    AssignPlans {
-        /// `None`: all.
-        allowed: Option<Vec<PlanId>>,
-        /// The plan of keys that name none.
-        default: Option<PlanId>,
+        /// Other plans, as a whole.
+        plans: Option<PlanChoice>,
     },
     /// Invite a person (owner; nobody gives a role above the own).
     InviteMember {
@@ -336,12 +335,19 @@ impl Command {
 /// A command to the platform; all of them are the operator's but the gateways' own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlatformCommand {
-    /// Add or change (`Some`) or remove (`None`) a plan.
+    /// Add or change a plan.
     ChangePlan {
         /// Which.
         plan: PlanId,
         /// All of it.
-        spec: Option<PlanSpec>,
+        spec: PlanSpec,
+    },
+    /// Remove a plan that nobody uses.
+    DeletePlan {
+        /// Which.
+        plan: PlanId,
+        /// Who uses it, as the shell has found it in the organisations' own streams.
+        used_by: PlanUsers,
     },
     /// Add, change or price (`Some`) or remove (`None`) a model.
     PriceModel {

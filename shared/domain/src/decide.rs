@@ -56,12 +56,11 @@ pub fn organisation(world: World<'_>, order: &Order<Command>) -> Decision {
         return Err(Refusal::NotFound { noun: "organisation" });
     }
     match &order.command {
-        Command::CreateOrg { name, settings } => organisation::create(world, by, name, settings),
-        Command::ChangeOrg { name, settings } => {
-            organisation::change(world, by, name.as_deref(), settings.as_ref())
+        Command::CreateOrg { name, settings, plans } => {
+            organisation::create(world, by, name, settings, plans.as_ref())
         }
-        Command::AssignPlans { allowed, default } => {
-            organisation::assign_plans(world, by, allowed.as_deref(), *default)
+        Command::ChangeOrg { name, settings, plans } => {
+            organisation::change(world, by, name.as_deref(), settings.as_ref(), plans.as_ref())
         }
         Command::InviteMember { .. } => member::invite(world, by, &order.command),
         Command::JoinMember { member, password } => member::join(world, by, *member, password),
@@ -141,7 +140,8 @@ pub fn imports(
 pub fn platform(state: &Platform, order: &Order<PlatformCommand>) -> Decision {
     let by = By::new(order);
     match &order.command {
-        PlatformCommand::ChangePlan { plan, spec } => plan::change(state, by, *plan, spec.as_ref()),
+        PlatformCommand::ChangePlan { plan, spec } => plan::change(state, by, *plan, spec),
+        PlatformCommand::DeletePlan { plan, used_by } => plan::delete(state, by, *plan, *used_by),
         PlatformCommand::PriceModel { model, spec } => {
             model::price(state, by, model, spec.as_deref())
         }

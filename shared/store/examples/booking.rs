@@ -99,9 +99,10 @@ async fn book(booker: &mut Booker, clock: &SharedClock, org: OrgId) -> Result<()
 async fn furnish(executor: &Executor, org: OrgId) -> Result<(), ExecuteError> {
     let name = "measured".into();
     let spec = PlanSpec { name, models: Allow::All, multiplier: Multiplier::default() };
-    let plan = PlatformCommand::ChangePlan { plan: PlanId(1), spec: Some(spec) };
+    let plan = PlatformCommand::ChangePlan { plan: PlanId(1), spec };
     executor.platform(&order(1, plan), ATTEMPT).await?;
-    let create = Command::CreateOrg { name: "measured".into(), settings: Settings::default() };
+    let create =
+        Command::CreateOrg { name: "measured".into(), settings: Settings::default(), plans: None };
     executor.organisation(org, &order(1, create), ATTEMPT).await?;
     for key in 0..KEYS {
         let limits = Limits { cost: Some(NanoUsd(i64::MAX)), ..Limits::default() };

@@ -1,7 +1,7 @@
 //! Orders that tests execute, the smallest that there are.
 
 use turnpike_domain::authority::Requester;
-use turnpike_domain::command::{Command, Order, PlatformCommand};
+use turnpike_domain::command::{Command, Order, PlanChoice, PlatformCommand};
 use turnpike_domain::event::{Actor, PlanSpec, Who};
 use turnpike_domain::id::{CommandId, PlanId};
 use turnpike_domain::money::Multiplier;
@@ -18,20 +18,21 @@ pub(crate) fn order<C>(id: u64, command: C) -> Order<C> {
     Order { id: CommandId(id.into()), requester, now: Timestamp(id), expected: None, command }
 }
 
-/// Makes the organisation.
+/// Makes the organisation, which is one event without a plan.
 pub(crate) fn create(id: u64) -> Order<Command> {
-    order(id, Command::CreateOrg { name: name(id), settings: Settings::default() })
+    let (settings, plans) = (Settings::default(), Some(PlanChoice::default()));
+    order(id, Command::CreateOrg { name: name(id), settings, plans })
 }
 
 /// Renames the organisation to `to`, which is one event if it is a new name.
 pub(crate) fn rename(id: u64, to: u64) -> Order<Command> {
-    order(id, Command::ChangeOrg { name: Some(name(to)), settings: None })
+    order(id, Command::ChangeOrg { name: Some(name(to)), settings: None, plans: None })
 }
 
 /// Makes or changes a plan.
 pub(crate) fn plan(id: u64) -> Order<PlatformCommand> {
     let spec = PlanSpec { name: name(id), models: Allow::All, multiplier: Multiplier::default() };
-    order(id, PlatformCommand::ChangePlan { plan: PlanId(1), spec: Some(spec) })
+    order(id, PlatformCommand::ChangePlan { plan: PlanId(1), spec })
 }
 
 /// The request `maker` with this body.

@@ -179,9 +179,9 @@ mod tests {
     async fn rename(executor: &Executor, id: u64, day: u64) -> Result<(), ExecuteError> {
         let name: Box<str> = format!("day {day}").into();
         let command = if id == 0 {
-            Command::CreateOrg { name, settings: Settings::default() }
+            Command::CreateOrg { name, settings: Settings::default(), plans: None }
         } else {
-            Command::ChangeOrg { name: Some(name), settings: None }
+            Command::ChangeOrg { name: Some(name), settings: None, plans: None }
         };
         let actor = Actor { who: Who::System, address: None };
         let requester = Requester { actor, role: Role::Operator, member: None };

@@ -1,20 +1,19 @@
 //! Reading what was booked: totals by hour, key and model, places.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use turnpike_domain::id::{EphemeralId, EpochId, GatewayId, KeyId, OrgId};
 use turnpike_domain::time::Timestamp;
 
 use crate::error::StoreError;
 use crate::keyspace;
-use crate::kv::{Entry, Scan, Snapshot};
+use crate::kv::{Entry, Kv, ReadError, Scan, Snapshot};
 use crate::paging;
 use crate::rows::{Place, Total};
 
 /// Rows read at once.
 const PAGE: usize = 1_000;
-/// The most rows that one question may walk: the answer would be too large to use.
-const MAX_ROWS: usize = 200_000;
 
 /// What one key used of one model in one hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +39,41 @@ pub struct EpochPlace {
     pub place: Place,
 }
 
-/// The totals of an organisation with `from` ≤ hour < `until`, by hour, key and model.
+/// Gives `each` of the totals of an organisation with `from` ≤ hour < `until`, by hour, key and
+/// model, until it says to stop. There may be more of them than fit into memory, and reading them
+/// may take longer than one moment of the store lasts: then the rest is read at a later one.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be read.
+pub async fn each_hour(
+    kv: &dyn Kv,
+    org: OrgId,
+    from: Timestamp,
+    until: Timestamp,
+    mut each: impl FnMut(HourTotal) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let mut snapshot = kv.snapshot().await?;
+    let mut next = Some(keyspace::totals(org, from, until, PAGE));
+    while let Some(scan) = next {
+        let entries = match snapshot.scan(scan.clone()).await {
+            Err(ReadError::TooOld) => {
+                snapshot = kv.snapshot().await?;
+                next = Some(scan);
+                continue;
+            }
+            read => read?,
+        };
+        for entry in &entries {
+            if each(hour(entry)?).is_break() {
+                return Ok(());
+            }
+        }
+        next = following(&scan, &entries);
+    }
+    Ok(())
+}
+
+/// All of them, where they are known to be few.
 ///
 /// # Errors
 /// [`StoreError`] if they cannot be read.
@@ -50,13 +83,7 @@ pub async fn hours(
     from: Timestamp,
     until: Timestamp,
 ) -> Result<Vec<HourTotal>, StoreError> {
-    let entries = walk(snapshot, keyspace::totals(org, from, until, PAGE)).await?;
-    let read = |(key, value): &Entry| {
-        let (hour, id, model) =
-            keyspace::read_total(key).ok_or_else(|| StoreError::row("total", "a key's shape"))?;
-        Ok(HourTotal { hour, key: id, model: model.into(), total: Total::read(value)? })
-    };
-    entries.iter().map(read).collect()
+    walk(snapshot, keyspace::totals(org, from, until, PAGE)).await?.iter().map(hour).collect()
 }
 
 /// The totals of all time of every key that was ever used.
@@ -126,17 +153,24 @@ pub async fn put_aside(
     Ok(counts)
 }
 
+fn hour((key, value): &Entry) -> Result<HourTotal, StoreError> {
+    let (hour, id, model) =
+        keyspace::read_total(key).ok_or_else(|| StoreError::row("total", "a key's shape"))?;
+    Ok(HourTotal { hour, key: id, model: model.into(), total: Total::read(value)? })
+}
+
 async fn walk(snapshot: &dyn Snapshot, first: Scan) -> Result<Vec<Entry>, StoreError> {
-    let mut all = Vec::new();
-    let mut scan = first;
-    loop {
+    let (mut all, mut next) = (Vec::new(), Some(first));
+    while let Some(scan) = next {
         let entries = snapshot.scan(scan.clone()).await?;
-        let full = entries.len() == scan.limit;
-        let next = entries.last().map(|(key, _)| paging::beyond(&scan, key));
+        next = following(&scan, &entries);
         all.extend(entries);
-        match next {
-            Some(next) if full && all.len() < MAX_ROWS => scan = next,
-            Some(_) | None => return Ok(all),
-        }
     }
+    Ok(all)
+}
+
+/// The scan behind a page, if the page was full.
+fn following(scan: &Scan, page: &[Entry]) -> Option<Scan> {
+    let last = page.last().filter(|_| page.len() == scan.limit);
+    last.map(|(key, _)| paging::beyond(scan, key))
 }

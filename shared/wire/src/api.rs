@@ -14,6 +14,7 @@ pub mod model;
 pub mod notice;
 pub mod org;
 pub mod page;
+pub mod pepper;
 pub mod plan;
 pub mod problem;
 pub mod project;

@@ -34,13 +34,13 @@ use crate::problem::{Code, Problem};
 const BODY_MS: u64 = 30_000;
 /// Parameters of lists.
 pub(crate) const PAGE: &[Param] = &[
-    Param::number("limit", "Things on a page, 1 to 500; 50 if absent."),
+    Param::number("limit", "Things on a page, 1 to 1000; 50 if absent."),
     Param::text("cursor", "The `next_cursor` of the page before."),
 ];
 /// Parameters of writes.
 pub(crate) const WAIT: &[Param] = &[
     Param::text("wait", "`applied`: answer when every online gateway has applied it."),
-    Param::number("timeout_ms", "How long to wait, at most 30000; 5000 if absent."),
+    Param::number("timeout_ms", "How long to wait, at most 300000; 5000 if absent."),
 ];
 /// Parameters of spans of time.
 pub(crate) const SPAN: &[Param] = &[

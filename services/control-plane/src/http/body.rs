@@ -71,7 +71,7 @@ impl Ask {
     }
 
     /// The body as JSON; none is an empty object.
-    fn value(&self) -> Result<Value, Problem> {
+    pub(crate) fn value(&self) -> Result<Value, Problem> {
         if self.body.is_empty() {
             return Ok(Value::Object(Map::new()));
         }

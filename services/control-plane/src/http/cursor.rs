@@ -9,8 +9,8 @@ use crate::problem::Problem;
 
 /// Things on a page, if the caller does not say.
 pub(crate) const DEFAULT_LIMIT: usize = 50;
-/// The most things on a page: an answer stays well under a megabyte.
-pub(crate) const MAX_LIMIT: usize = 500;
+/// The most things on a page: an answer stays about a megabyte.
+pub(crate) const MAX_LIMIT: usize = 1_000;
 /// The most characters of a cursor: a name of 100 characters and an id.
 const MAX_CURSOR_CHARS: usize = 2_048;
 

@@ -22,7 +22,7 @@ use crate::problem::{Code, Problem};
 /// How long `?wait=applied` waits if the caller does not say, in milliseconds.
 const WAIT_MS: u64 = 5_000;
 /// How long it waits at most.
-const MAX_WAIT_MS: u64 = 30_000;
+const MAX_WAIT_MS: u64 = 300_000;
 /// The most characters of an Idempotency-Key.
 const MAX_KEY_CHARS: usize = 255;
 /// Tries of a partial change that others come before: each of them got something done.
@@ -295,7 +295,10 @@ impl Done {
         secret: Option<&str>,
     ) -> Result<Reply, Problem> {
         let secret = secret.filter(|_| !self.executed.replayed).map(Into::into);
-        Reply::json(&Written { thing, secret, propagation: self.propagation })
+        let reply = Reply::json(&Written { thing, secret, propagation: self.propagation })?;
+        // What has no version of its own, because it never changes, has that of its event.
+        let last = self.executed.records.last().map(|record| record.seq);
+        Ok(last.into_iter().fold(reply, Reply::version))
     }
 
     /// That a thing is gone.

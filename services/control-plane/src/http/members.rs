@@ -83,10 +83,11 @@ async fn list(ask: Ask, _: Caller) -> Answer {
 async fn invite(mut ask: Ask, caller: Caller) -> Answer {
     let form: InviteForm = ask.shape()?;
     let (plain, invitation) = secrets::mint(&ask, SecretKind::Invitation);
+    let name = form.name.unwrap_or_else(|| form.email.clone()).into();
     let command = Command::InviteMember {
         member: MemberId(entropy::id(ask.now)),
         email: form.email.into(),
-        name: form.name.into(),
+        name,
         role: form.role.0,
         invitation,
     };
@@ -143,7 +144,8 @@ async fn get(ask: Ask, _: Caller) -> Answer {
 
 async fn change(mut ask: Ask, caller: Caller) -> Answer {
     let member = ask.id("member", "member")?;
-    let form: MemberForm = ask.shape()?;
+    let (now, _) = stand(&ask, member).await?;
+    let form: MemberForm = ask.merged(serde_json::json!({ "role": now.role }))?;
     let done = ask.execute(&caller, Command::ChangeRole { member, role: form.role.0 }).await?;
     let (thing, seq) = stand(&ask, member).await?;
     Ok(done.reply(thing)?.version(seq))

@@ -1,6 +1,6 @@
 //! `/orgs`: organisations and their settings.
 
-use turnpike_domain::command::Command;
+use turnpike_domain::command::{Command, PlanChoice};
 use turnpike_domain::id::OrgId;
 use turnpike_domain::state::Role;
 use turnpike_wire::api::org::{Org, OrgForm};
@@ -53,9 +53,13 @@ async fn list(ask: Ask, caller: Caller) -> Answer {
 async fn create(mut ask: Ask, caller: Caller) -> Answer {
     let form: OrgForm = ask.shape()?;
     let org = ask.new_org(&caller)?;
-    refuse_plans(&mut ask, &form);
-    let command = Command::CreateOrg { name: form.name.as_str().into(), settings: form.settings() };
+    let (name, settings) = (form.name.as_str().into(), form.settings());
+    // Of the plans that it may use the oldest is the default, unless one is named.
+    let oldest = form.allowed_plans.iter().flatten().min().copied();
+    let named = OrgForm { default_plan: form.default_plan.or(oldest), ..form };
+    let plans = Some(plans(&named)).filter(|plans| *plans != PlanChoice::default());
     ask.org = org;
+    let command = Command::CreateOrg { name, settings, plans };
     let done = ask.execute(&caller, command).await?;
     let (thing, seq) = stand(&ask).await?;
     Ok(done.reply(thing)?.created(&location(org)).version(seq))
@@ -73,7 +77,11 @@ async fn change(mut ask: Ask, caller: Caller) -> Answer {
         let standing = serde_json::to_value(OrgForm::of(&now));
         let standing = standing.map_err(|error| Problem::internal(&error))?;
         let form: OrgForm = ask.merged(standing)?;
-        let command = command(&form, &now)?;
+        let (name, settings) = (Some(form.name.as_str().into()), Some(form.settings()));
+        let other =
+            (&form.allowed_plans, form.default_plan) != (&now.allowed_plans, now.default_plan);
+        let plans = other.then(|| plans(&form));
+        let command = Command::ChangeOrg { name, settings, plans };
         let wanted = Wanted::Organisation(ask.org, command);
         if let Some(done) = ask.change(&caller, wanted, seq, &mut tries).await? {
             break done;
@@ -83,38 +91,11 @@ async fn change(mut ask: Ask, caller: Caller) -> Answer {
     Ok(done.reply(thing)?.version(seq))
 }
 
-/// Plans are the operator's and settings the owner's: they are two commands, and one request does
-/// one of them, so that nothing is ever half done.
-fn command(form: &OrgForm, now: &Org) -> Result<Command, Problem> {
-    let plans = (&form.allowed_plans, form.default_plan);
-    if plans == (&now.allowed_plans, now.default_plan) {
-        let (name, settings) = (Some(form.name.as_str().into()), Some(form.settings()));
-        return Ok(Command::ChangeOrg { name, settings });
-    }
-    let plans_only = OrgForm {
-        allowed_plans: now.allowed_plans.clone(),
-        default_plan: now.default_plan,
-        ..form.clone()
-    };
-    if plans_only != OrgForm::of(now) {
-        let message = "must be changed in a request of its own";
-        return Err(Problem::field("/allowed_plans", message));
-    }
+fn plans(form: &OrgForm) -> PlanChoice {
     let allowed = form.allowed_plans.as_ref();
-    Ok(Command::AssignPlans {
+    PlanChoice {
         allowed: allowed.map(|plans| plans.iter().map(|plan| plan.0).collect()),
         default: form.default_plan.map(|plan| plan.0),
-    })
-}
-
-fn refuse_plans(ask: &mut Ask, form: &OrgForm) {
-    let given = [
-        ("/allowed_plans", form.allowed_plans.is_some()),
-        ("/default_plan", form.default_plan.is_some()),
-    ];
-    for (pointer, _) in given.into_iter().filter(|(_, given)| *given) {
-        let message = "is set with a PATCH, once the organisation is there";
-        turnpike_wire::api::input::mistake(&mut ask.mistakes, pointer, message);
     }
 }
 

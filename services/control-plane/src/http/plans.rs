@@ -1,9 +1,9 @@
 //! `/plans`: pricing groups, made by the operator, read by everybody.
 
-use turnpike_domain::command::PlatformCommand;
+use turnpike_domain::command::{PlanUsers, PlatformCommand};
 use turnpike_domain::event::{Event, PlanSpec};
 use turnpike_domain::id::PlanId;
-use turnpike_domain::state::Plan as Known;
+use turnpike_domain::state::{Organisation, Plan as Known, Role};
 use turnpike_runtime::entropy;
 use turnpike_wire::api::key::{allow, list as names};
 use turnpike_wire::api::plan::{Plan, PlanForm};
@@ -39,7 +39,7 @@ pub(super) fn routes() -> Vec<Route> {
             .takes::<PlanForm>()
             .gives(written(false)),
         Route::new(Verb::Delete, "/plans/{plan}", "deletePlan", delete)
-            .about("Removes a plan (operator); its keys can call nothing until given another.")
+            .about("Removes a plan that no key and no organisation uses (operator).")
             .query(&[WAIT])
             .gives(Gives::Written { thing: shape::<Deleted>(), created: false, secret: false }),
     ]
@@ -54,7 +54,7 @@ async fn list(ask: Ask, _: Caller) -> Answer {
 
 async fn create(mut ask: Ask, caller: Caller) -> Answer {
     let form: PlanForm = ask.shape()?;
-    let (plan, spec) = (PlanId(entropy::id(ask.now)), Some(spec(&form)));
+    let (plan, spec) = (PlanId(entropy::id(ask.now)), spec(&form));
     let command = PlatformCommand::ChangePlan { plan, spec };
     let done = ask.execute_platform(&caller, command).await?;
     let made = done.made(|event| {
@@ -79,7 +79,7 @@ async fn change(mut ask: Ask, caller: Caller) -> Answer {
             PlanForm { name: now.name, models: now.models, multiplier: Some(now.multiplier) };
         let standing = serde_json::to_value(standing).map_err(|error| Problem::internal(&error))?;
         let form: PlanForm = ask.merged(standing)?;
-        let spec = Some(spec(&form));
+        let spec = spec(&form);
         let wanted = Wanted::Platform(PlatformCommand::ChangePlan { plan, spec });
         if let Some(done) = ask.change(&caller, wanted, seq, &mut tries).await? {
             break done;
@@ -91,8 +91,26 @@ async fn change(mut ask: Ask, caller: Caller) -> Answer {
 
 async fn delete(ask: Ask, caller: Caller) -> Answer {
     let plan: PlanId = ask.id("plan", "plan")?;
-    let command = PlatformCommand::ChangePlan { plan, spec: None };
+    caller.requester.at_least(Role::Operator)?;
+    let used_by = users(&ask, plan).await?;
+    let command = PlatformCommand::DeletePlan { plan, used_by };
     ask.execute_platform(&caller, command).await?.deleted(plan)
+}
+
+/// Who uses a plan, over all organisations.
+async fn users(ask: &Ask, plan: PlanId) -> Result<PlanUsers, Problem> {
+    let mut users = PlanUsers::default();
+    for org in ask.app().directory.organisations() {
+        let of_one = |state: &Organisation| {
+            let keys = state.keys.values().filter(|key| key.profile.plan == plan).count();
+            let chosen = state.default_plan.iter().chain(state.allowed_plans.iter().flatten());
+            (keys, usize::from(chosen.into_iter().any(|chosen| *chosen == plan)))
+        };
+        let (keys, organisations) = ask.app().streams().organisation(org, of_one).await?;
+        users.keys = users.keys.saturating_add(keys);
+        users.organisations = users.organisations.saturating_add(organisations);
+    }
+    Ok(users)
 }
 
 async fn stand(ask: &Ask, id: PlanId) -> Result<(Plan, u64), Problem> {

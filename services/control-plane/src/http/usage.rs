@@ -1,6 +1,7 @@
 //! `/orgs/{org}/usage`: what was used, by key, project, model, hour or day.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use turnpike_domain::id::{KeyId, ProjectId};
 use turnpike_domain::state::Organisation;
@@ -21,6 +22,8 @@ use crate::problem::Problem;
 const USUAL_MS: u64 = 30 * DAY_MS;
 /// The longest span: a year and a day of leap.
 const MAX_MS: u64 = 367 * DAY_MS;
+/// The most hourly figures that one answer adds up: some seconds of reading.
+const MAX_WALK: usize = 2_000_000;
 /// The most groups of one answer.
 const MAX_ROWS: usize = 10_000;
 
@@ -92,26 +95,31 @@ async fn answer(
 ) -> Answer {
     let (from, until) = span(ask)?;
     let by = By::read(ask.query("group_by").unwrap_or("day"))?;
-    let rows = usage::hours(&*ask.snapshot().await?, ask.org, from, until).await?;
-    let sums = |state: &Organisation| {
-        let mut sums: BTreeMap<Group, Figures> = BTreeMap::new();
-        for row in &rows {
-            let known = state.keys.get(&row.key);
-            let own = known.map_or(caller.reads_all().is_ok(), |key| caller.requester.may_see(key));
-            let of = known.and_then(|key| key.profile.project);
-            let wanted = key.is_none_or(|key| key == row.key)
-                && project.is_none_or(|project| of == Some(project))
-                && ask.query("model").is_none_or(|model| *row.model == *model);
-            if own && wanted {
-                add(sums.entry(by.group(row, of)).or_default(), &row.total);
-            }
+    let seen = ask.read(|state| seen(state, caller)).await?;
+    let mut sums: BTreeMap<Group, Figures> = BTreeMap::new();
+    let mut walked = 0_usize;
+    let each = |row: usage::HourTotal| {
+        walked = walked.saturating_add(1);
+        let known = seen.get(&row.key);
+        let own = known.is_some() || caller.reads_all().is_ok();
+        let of = known.copied().flatten();
+        let wanted = key.is_none_or(|key| key == row.key)
+            && project.is_none_or(|project| of == Some(project))
+            && ask.query("model").is_none_or(|model| *row.model == *model);
+        if own && wanted {
+            add(sums.entry(by.group(&row, of)).or_default(), &row.total);
         }
-        sums
+        let fits = sums.len() <= MAX_ROWS && walked <= MAX_WALK;
+        if fits { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    let sums = ask.read(sums).await?;
+    usage::each_hour(&**ask.app().streams().kv(), ask.org, from, until, each).await?;
     if sums.len() > MAX_ROWS {
         let message = "gives more than 10,000 rows: ask for a shorter span or fewer groups";
         return Err(Problem::field("?group_by", message));
+    }
+    if walked > MAX_WALK {
+        let message = "leaves more than 2,000,000 hourly figures to add up: ask for a shorter span";
+        return Err(Problem::field("?from", message));
     }
     let mut total = Figures::default();
     sums.values().for_each(|figures| plus(&mut total, figures));
@@ -125,6 +133,12 @@ async fn answer(
     let complete_up_to = complete_up_to(ask).await?.map(Text);
     let (from, until) = (Text(from), Text(until));
     Reply::json(&Usage { from, until, data: data.collect(), total, complete_up_to })
+}
+
+/// The keys that the caller may see, with their projects.
+fn seen(state: &Organisation, caller: &Caller) -> BTreeMap<KeyId, Option<ProjectId>> {
+    let keys = state.keys.values().filter(|key| caller.requester.may_see(key));
+    keys.map(|key| (key.id, key.profile.project)).collect()
 }
 
 /// The span in full hours: that is how totals are kept.

@@ -1,6 +1,7 @@
 //! `/orgs/{org}/wallet`: balance, top-ups, ledger.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use turnpike_domain::command::Command;
 use turnpike_domain::event::Event;
@@ -103,12 +104,14 @@ async fn ledger(ask: Ask, caller: Caller) -> Answer {
     let span = ask.span(true)?;
     let today = ask.now.0 / DAY_MS;
     let from = Timestamp(today.saturating_sub(LEDGER_DAYS) * DAY_MS);
-    let snapshot = ask.snapshot().await?;
     let mut days: BTreeMap<u64, NanoUsd> = BTreeMap::new();
-    for row in usage::hours(&*snapshot, ask.org, from, ask.now.plus_ms(DAY_MS)).await? {
+    let add = |row: usage::HourTotal| {
         let day = days.entry(row.hour.0 / DAY_MS * DAY_MS).or_default();
         *day = day.plus(row.total.cost);
-    }
+        ControlFlow::Continue(())
+    };
+    let (kv, until) = (ask.app().streams().kv(), ask.now.plus_ms(DAY_MS));
+    usage::each_hour(&**kv, ask.org, from, until, add).await?;
     let spend = days.into_iter().map(|(day, cost)| LedgerLine {
         kind: "spend".into(),
         at: Text(Timestamp(day)),

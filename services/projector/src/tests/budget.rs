@@ -82,10 +82,11 @@ impl House {
     pub(super) async fn found(&self, wallet: WalletMode, limits: Limits) {
         let multiplier = Multiplier::default();
         let spec = PlanSpec { name: "plan".into(), models: Allow::All, multiplier };
-        let plan = PlatformCommand::ChangePlan { plan: PLAN, spec: Some(spec) };
+        let plan = PlatformCommand::ChangePlan { plan: PLAN, spec };
         self.executor().platform(&order(self, plan), attempt()).await.unwrap();
         let settings = Settings { wallet, ..Settings::default() };
-        self.command(Command::CreateOrg { name: "Example".into(), settings }).await;
+        let name = "Example".into();
+        self.command(Command::CreateOrg { name, settings, plans: None }).await;
         let draft =
             KeyDraft { name: "key".into(), plan: Some(PLAN), limits, ..KeyDraft::default() };
         let stored = StoredSecret {

@@ -21,6 +21,8 @@ pub(crate) struct Call {
     pub(crate) is_open: bool,
     /// The media type that is asked for, if not JSON.
     pub(crate) accept: Option<&'static str>,
+    /// How long the control plane is asked to wait before it answers.
+    pub(crate) waits_ms: u64,
     path: Vec<String>,
     query: Vec<(&'static str, String)>,
 }
@@ -95,6 +97,7 @@ impl Call {
             file: None,
             is_open: false,
             accept: None,
+            waits_ms: 0,
             path,
             query: Vec::new(),
         }

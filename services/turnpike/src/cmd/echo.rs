@@ -6,6 +6,7 @@ use serde_json::json;
 use turnpike_runtime::telemetry::TelemetryOptions;
 use turnpike_runtime::{clock, signals, telemetry};
 
+use crate::dev::ports::beside;
 use crate::echo::{self, EchoOptions};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -16,9 +17,9 @@ pub(crate) struct Echo {
     /// Where the models answer; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7082")]
     listen: SocketAddr,
-    /// Where GET /served answers; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7083")]
-    served: SocketAddr,
+    /// Where GET /served answers too, for itself [default: the next port, or a free one]
+    #[arg(long, value_name = "ADDRESS")]
+    served: Option<SocketAddr>,
     /// Obey scripts that tests send
     #[arg(long)]
     scripted: bool,
@@ -37,7 +38,7 @@ impl Echo {
         let stop = signals::watch().map_err(Failure::io("signals cannot be watched"))?;
         let options = EchoOptions {
             listen: self.listen,
-            served: self.served,
+            served: self.served.unwrap_or_else(|| beside(self.listen, 1)),
             scripted: self.scripted,
             clock: clock::system(),
         };

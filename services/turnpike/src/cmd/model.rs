@@ -126,9 +126,7 @@ pub(crate) struct Terms {
     #[arg(long, value_name = "USD", value_parser = usd)]
     audio_second: Option<Value>,
     /// Take the prices away: the model is refused wherever a USD cap stands
-    #[arg(long, conflicts_with_all = ["input", "output", "cached_input", "cache_write",
-          "reasoning", "audio_input", "audio_output", "image_input", "image_output", "request_fee",
-          "audio_second"])]
+    #[arg(long, conflicts_with_all = PRICES)]
     unpriced: bool,
     /// Where it is served, PROVIDER[,model=NAME][,weight=NUMBER][,input=USD,output=USD…] with the
     /// prices there if they are others; may be repeated, the best first

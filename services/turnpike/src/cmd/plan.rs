@@ -45,7 +45,7 @@ pub(crate) enum Plan {
         #[command(flatten)]
         terms: Terms,
     },
-    /// Delete a plan (operator); its keys can call no model until they get another
+    /// Delete a plan that no key and no organisation uses (operator)
     Delete {
         /// Id or name of the plan
         plan: String,
@@ -93,7 +93,7 @@ impl Run for Plan {
                 session.changed(&answer, &format!("changed {}", called("plan", &answer)))
             }
             Self::Delete { plan, confirm, wait } => {
-                confirm.ask(&format!("Delete the plan {plan}? Its keys can call no model."))?;
+                confirm.ask(&format!("Delete the plan {plan}?"))?;
                 let id = client.id_of(Kind::PLAN, &plan).await?;
                 let answer = client.send(&wait.on(Call::delete([list, &id]))).await?;
                 session.changed(&answer, &format!("deleted plan {plan}"))

@@ -59,9 +59,18 @@ const DETAILS: &[Column] = &[
     Column::plain("number", "/number"),
 ];
 
-/// What can be asked of the request log.
+/// What can be asked of the request log; without a subcommand it is listed.
+#[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Requests {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    list: List,
+}
+
 #[derive(Clone, Debug, clap::Subcommand)]
-pub(crate) enum Requests {
+enum Verb {
     /// List requests, newest first, the refused ones too
     List(List),
     /// Write all requests that fit to standard output, newest first
@@ -120,17 +129,22 @@ struct Which {
 
 impl Run for Requests {
     async fn run(self, session: &Session) -> Result<(), Failure> {
-        match self {
-            Self::List(list) => {
-                list.page.show(session, list.which.call(session).await?, COLUMNS).await
-            }
-            Self::Export(export) => export.run(session).await,
-            Self::Show { request } => {
+        match self.verb {
+            None => self.list.run(session).await,
+            Some(Verb::List(list)) => list.run(session).await,
+            Some(Verb::Export(export)) => export.run(session).await,
+            Some(Verb::Show { request }) => {
                 let client = &session.client;
                 let call = Call::get(client.in_org(&["requests", &request]).await?);
                 session.output.thing(&client.send(&call).await?, DETAILS)
             }
         }
+    }
+}
+
+impl List {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        self.page.show(session, self.which.call(session).await?, COLUMNS).await
     }
 }
 
@@ -152,7 +166,13 @@ impl Which {
         let client = &session.client;
         let now = client.clock().now();
         let key = client.id_if(Kind::KEY, self.key.as_deref()).await?;
-        let provider = client.id_if(Kind::PROVIDER, self.provider.as_deref()).await?;
+        // The organisation's own come first: they are asked first too.
+        let provider = match client.id_if(Kind::PROVIDER, self.provider.as_deref()).await {
+            Err(Failure::NotFound(_)) => {
+                client.id_if(Kind::PLATFORM_PROVIDER, self.provider.as_deref()).await?
+            }
+            found => found?,
+        };
         Ok(Call::get(client.in_org(&["requests"]).await?)
             .with_some("key", key)
             .with_some("model", self.model)

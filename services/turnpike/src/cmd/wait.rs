@@ -30,7 +30,8 @@ pub(crate) struct Applied {
 impl Wait {
     /// The call that also waits.
     pub(crate) fn on(self, call: Call) -> Call {
-        let call = call.with_some("wait", self.wait.then_some("applied"));
+        let mut call = call.with_some("wait", self.wait.then_some("applied"));
+        call.waits_ms = self.wait_timeout_ms.unwrap_or_default();
         call.with_some("timeout_ms", self.wait_timeout_ms)
     }
 }

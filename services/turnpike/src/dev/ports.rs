@@ -36,7 +36,7 @@ impl Ports {
         let mut beside = |address: SocketAddr, steps: u16| {
             let found = next(address, steps)
                 .filter(|found| !taken.contains(found) && is_free(*found))
-                .unwrap_or(SocketAddr::new(address.ip(), 0));
+                .unwrap_or(any(address));
             taken.push(found);
             found
         };
@@ -49,6 +49,15 @@ impl Ports {
             served: beside(gateway, 3),
         }
     }
+}
+
+/// The address some ports further if nobody listens there, else one with any port.
+pub(crate) fn beside(address: SocketAddr, steps: u16) -> SocketAddr {
+    next(address, steps).filter(|found| is_free(*found)).unwrap_or(any(address))
+}
+
+const fn any(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), 0)
 }
 
 /// The address some ports further; none beyond the last port, or where any port will do.

@@ -45,7 +45,10 @@ impl BusOptions {
     /// stands beside them as `bus`.
     pub fn check(&self, bus: &BusAddress, mistakes: &mut Mistakes) {
         let in_url = match bus {
-            BusAddress::Local => false,
+            BusAddress::Local => {
+                mistakes.add("bus", "must be a NATS server: local exists only in turnpike dev");
+                false
+            }
             BusAddress::Nats { credentials, .. } => !matches!(credentials, Credentials::Anonymous),
         };
         let ways = self.ways();
@@ -169,7 +172,8 @@ mod tests {
         assert_eq!(told("nats://a", &options), [""; 0]);
         assert!(matches!(options.credentials(), Credentials::User { .. }));
         let options = BusOptions { token: secret("hunter2"), ..BusOptions::default() };
-        assert_eq!(told("local", &options), [""; 0]);
+        assert_eq!(told("nats://a", &options), [""; 0]);
+        assert!(told("local", &options)[0].starts_with("bus must be a NATS server"));
         assert!(matches!(options.credentials(), Credentials::Token(_)));
         let seed = format!("SU{}", "A".repeat(56));
         let options = BusOptions { nkey_seed: secret(&seed), ..BusOptions::default() };

@@ -1,4 +1,4 @@
-//! What a key is to be: the input of making and changing one.
+//! What is to be: the parts of commands that stand for more than one word.
 
 use crate::event::KeyProfile;
 use crate::id::{KeyId, MemberId, PlanId, ProjectId};
@@ -16,6 +16,24 @@ pub struct FreshSecret {
     pub stored: StoredSecret,
     /// The secret itself, sealed.
     pub recoverable: Sealed,
+}
+
+/// The plans of an organisation.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct PlanChoice {
+    /// Those that it may use; `None`: all.
+    pub allowed: Option<Vec<PlanId>>,
+    /// The plan of keys that name none.
+    pub default: Option<PlanId>,
+}
+
+/// How many use a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PlanUsers {
+    /// Keys that are on it.
+    pub keys: usize,
+    /// Organisations that have it as their default, or among those that they may use.
+    pub organisations: usize,
 }
 
 /// What a new key is to be; what is `None` takes the organisation's default.

@@ -1,7 +1,10 @@
 //! The organisation: made by the operator, set up by its owner.
 
+use std::iter;
+
 use super::mistakes::Mistakes;
 use super::{By, Decision, World, conflict};
+use crate::command::PlanChoice;
 use crate::event::Event;
 use crate::id::PlanId;
 use crate::limit::{Account, Unit};
@@ -14,7 +17,15 @@ const MIN_STALENESS_MS: u64 = SECOND_MS;
 /// The greatest staleness bound; beyond it "unbounded" is the honest setting.
 const MAX_STALENESS_MS: u64 = 30 * DAY_MS;
 
-pub(super) fn create(world: World<'_>, by: By<'_>, name: &str, settings: &Settings) -> Decision {
+/// Keys need a plan: an organisation that is given none has the platform's first, as soon as there
+/// is one.
+pub(super) fn create(
+    world: World<'_>,
+    by: By<'_>,
+    name: &str,
+    settings: &Settings,
+    plans: Option<&PlanChoice>,
+) -> Decision {
     by.requester.at_least(Role::Operator)?;
     if world.organisation.head.seq > 0 {
         return Err(conflict("an organisation with this id exists"));
@@ -22,8 +33,13 @@ pub(super) fn create(world: World<'_>, by: By<'_>, name: &str, settings: &Settin
     let mut mistakes = Mistakes::default();
     mistakes.name(name);
     check(settings, &mut mistakes);
+    // Ids begin with the time at which they were made.
+    let first = || world.platform.plans.keys().next().copied();
+    let usual = || PlanChoice { allowed: None, default: first() };
+    let chosen = plans.map_or_else(usual, |plans| checked(world, plans, &mut mistakes));
     mistakes.finish()?;
-    Ok(vec![Event::OrgCreated { name: name.into(), settings: *settings }])
+    let made = Event::OrgCreated { name: name.into(), settings: *settings };
+    Ok(iter::once(made).chain(assigned(world, chosen)).collect())
 }
 
 pub(super) fn change(
@@ -31,42 +47,38 @@ pub(super) fn change(
     by: By<'_>,
     name: Option<&str>,
     settings: Option<&Settings>,
+    plans: Option<&PlanChoice>,
 ) -> Decision {
     let state = world.organisation;
     by.requester.at_least(Role::Owner)?;
     by.has_seen(state.settings_seq)?;
     let name = name.unwrap_or(&state.name);
     let settings = *settings.unwrap_or(&state.settings);
-    if settings.wallet != state.settings.wallet {
+    let mut mistakes = Mistakes::default();
+    let plans = plans.map(|plans| checked(world, plans, &mut mistakes));
+    let plans: Vec<Event> = plans.into_iter().flat_map(|plans| assigned(world, plans)).collect();
+    if settings.wallet != state.settings.wallet || !plans.is_empty() {
         by.requester.at_least(Role::Operator)?;
     }
-    if (name, settings) == (&*state.name, state.settings) {
-        return Ok(Vec::new());
+    let mut events = Vec::new();
+    if (name, settings) != (&*state.name, state.settings) {
+        mistakes.name(name);
+        check(&settings, &mut mistakes);
+        events.push(Event::OrgSettingsChanged { name: name.into(), settings });
+        if settings.wallet == WalletMode::Off && state.wallet.exhausted {
+            let cap = state.caps.get(&(Account::Wallet, Unit::Usd)).copied().unwrap_or_default();
+            events.push(Event::WalletRestored { revision: cap.revision.saturating_add(1) });
+        }
     }
-    let mut mistakes = Mistakes::default();
-    mistakes.name(name);
-    check(&settings, &mut mistakes);
     mistakes.finish()?;
-    let mut events = vec![Event::OrgSettingsChanged { name: name.into(), settings }];
-    if settings.wallet == WalletMode::Off && state.wallet.exhausted {
-        let cap = state.caps.get(&(Account::Wallet, Unit::Usd)).copied().unwrap_or_default();
-        events.push(Event::WalletRestored { revision: cap.revision.saturating_add(1) });
-    }
+    events.extend(plans);
     Ok(events)
 }
 
-pub(super) fn assign_plans(
-    world: World<'_>,
-    by: By<'_>,
-    allowed: Option<&[PlanId]>,
-    default: Option<PlanId>,
-) -> Decision {
-    let state = world.organisation;
-    by.requester.at_least(Role::Operator)?;
-    by.has_seen(state.settings_seq)?;
-    let mut mistakes = Mistakes::default();
+/// The choice, each plan once, if all of it is there.
+fn checked(world: World<'_>, plans: &PlanChoice, mistakes: &mut Mistakes) -> PlanChoice {
     let exists = |plan: &PlanId| world.platform.plans.contains_key(plan);
-    let allowed = allowed.map(|plans| {
+    let allowed = plans.allowed.as_deref().map(|plans| {
         if plans.is_empty() {
             mistakes.add("/allowed_plans", "must not be empty: use null for all plans");
         }
@@ -79,16 +91,20 @@ pub(super) fn assign_plans(
         plans.dedup();
         plans
     });
-    if let Some(plan) = default {
+    if let Some(plan) = plans.default {
         mistakes.unless(exists(&plan), "/default_plan", "must be a plan of the platform");
         let chosen = allowed.as_ref().is_none_or(|plans| plans.contains(&plan));
         mistakes.unless(chosen, "/default_plan", "must be one of the allowed plans");
     }
-    mistakes.finish()?;
-    if (&allowed, default) == (&state.allowed_plans, state.default_plan) {
-        return Ok(Vec::new());
-    }
-    Ok(vec![Event::PlanAssigned { allowed, default }])
+    PlanChoice { allowed, default: plans.default }
+}
+
+/// The event of a choice that is not in force yet.
+fn assigned(world: World<'_>, plans: PlanChoice) -> Option<Event> {
+    let PlanChoice { allowed, default } = plans;
+    let state = world.organisation;
+    let stands = (&allowed, default) == (&state.allowed_plans, state.default_plan);
+    (!stands).then_some(Event::PlanAssigned { allowed, default })
 }
 
 fn check(settings: &Settings, mistakes: &mut Mistakes) {

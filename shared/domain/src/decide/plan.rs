@@ -1,7 +1,8 @@
 //! Plans: pricing groups, made by the operator.
 
 use super::mistakes::Mistakes;
-use super::{By, Decision, name_taken, scopes};
+use super::{By, Decision, conflict, name_taken, scopes};
+use crate::command::PlanUsers;
 use crate::event::{Event, PlanSpec};
 use crate::id::PlanId;
 use crate::money::{Multiplier, PARTS_PER_ONE};
@@ -11,20 +12,10 @@ use crate::state::{Platform, Role};
 /// The greatest factor on prices: above it a slip of the decimal point is likelier than a plan.
 const MAX_MULTIPLIER: Multiplier = Multiplier(100 * PARTS_PER_ONE);
 
-/// A plan may go while keys are on it: they can call nothing until they are given another.
-pub(super) fn change(
-    state: &Platform,
-    by: By<'_>,
-    id: PlanId,
-    spec: Option<&PlanSpec>,
-) -> Decision {
+pub(super) fn change(state: &Platform, by: By<'_>, id: PlanId, spec: &PlanSpec) -> Decision {
     by.requester.at_least(Role::Operator)?;
     let known = state.plans.get(&id);
     by.has_seen(known.map_or(0, |plan| plan.seq))?;
-    let Some(spec) = spec else {
-        known.ok_or(Refusal::NotFound { noun: "plan" })?;
-        return Ok(vec![Event::PlanChanged { plan: id, spec: None }]);
-    };
     if known.is_some_and(|plan| plan.spec == *spec) {
         return Ok(Vec::new());
     }
@@ -38,4 +29,20 @@ pub(super) fn change(
         return Err(name_taken("plan", &spec.name));
     }
     Ok(vec![Event::PlanChanged { plan: id, spec: Some(spec.clone()) }])
+}
+
+/// A key that comes to the plan between the count and this keeps it: it can call nothing until it is
+/// given another.
+pub(super) fn delete(state: &Platform, by: By<'_>, id: PlanId, used_by: PlanUsers) -> Decision {
+    by.requester.at_least(Role::Operator)?;
+    let known = state.plans.get(&id).ok_or(Refusal::NotFound { noun: "plan" })?;
+    by.has_seen(known.seq)?;
+    let PlanUsers { keys, organisations } = used_by;
+    if used_by != PlanUsers::default() {
+        return Err(conflict(&format!(
+            "the plan is in use (keys: {keys}, organisations: {organisations}): give them another \
+             first"
+        )));
+    }
+    Ok(vec![Event::PlanChanged { plan: id, spec: None }])
 }

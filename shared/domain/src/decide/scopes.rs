@@ -6,6 +6,10 @@ use super::mistakes::{EMPTY_LIST, Mistakes, step};
 use crate::scope::{Allow, McpMode, McpScope, Scopes};
 use crate::text::{MAX_LIST_ENTRIES, slug_problem, tool_name_problem};
 
+/// What a list mode without a list is answered with.
+const NO_SERVERS: &str = "must name at least one server in the modes allow_list and deny_list: use \
+                          allow_all or deny_all without a list";
+
 pub(super) fn check(scopes: &Scopes, mistakes: &mut Mistakes) {
     allow(&scopes.models, "/scopes/models", mistakes);
     allow(&scopes.providers, "/scopes/providers", mistakes);
@@ -52,7 +56,10 @@ fn mcp(scope: &McpScope, mistakes: &mut Mistakes) {
     const SERVERS: &str = "/scopes/mcp/servers";
     const TOOLS: &str = "/scopes/mcp/tools";
     match scope.mode {
-        McpMode::AllowList | McpMode::DenyList => size(scope.servers.len(), SERVERS, mistakes),
+        McpMode::AllowList | McpMode::DenyList if scope.servers.is_empty() => {
+            mistakes.add(SERVERS, NO_SERVERS);
+        }
+        McpMode::AllowList | McpMode::DenyList => {}
         McpMode::AllowAll | McpMode::DenyAll => {}
     }
     mistakes.unless(scope.servers.len() <= MAX_LIST_ENTRIES, SERVERS, "has too many entries");

@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use turnpike_domain::authority::Requester;
-use turnpike_domain::command::{Command, KeyDraft, KeyPatch};
+use turnpike_domain::command::{Command, KeyDraft, KeyPatch, PlanChoice};
 use turnpike_domain::event::{Event, KeyProfile};
 use turnpike_domain::id::{
     EphemeralId, GatewayId, KeyId, McpServerId, MemberId, PlanId, ProjectId, ProviderId, TokenId,
@@ -301,12 +301,18 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
     prop_oneof![people_command(), of_keys, money_command(), other_command()]
 }
 
+fn plans() -> impl Strategy<Value = PlanChoice> {
+    let plan = || id().prop_map(PlanId);
+    (option::of(vec(plan(), 0..3)), option::of(plan()))
+        .prop_map(|(allowed, default)| PlanChoice { allowed, default })
+}
+
 fn people_command() -> impl Strategy<Value = Command> {
     let member = || (1_u128..8).prop_map(MemberId);
     let project = || id().prop_map(ProjectId);
     prop_oneof![
-        (option::of(name()), option::of(settings()))
-            .prop_map(|(name, settings)| Command::ChangeOrg { name, settings }),
+        (option::of(name()), option::of(settings()), option::of(plans()))
+            .prop_map(|(name, settings, plans)| Command::ChangeOrg { name, settings, plans }),
         (member(), name(), role()).prop_map(|(member, name, role)| invitation(member, &name, role)),
         member().prop_map(|member| Command::JoinMember { member, password: Sealed([1].into()) }),
         (member(), role()).prop_map(|(member, role)| Command::ChangeRole { member, role }),
@@ -401,9 +407,6 @@ fn other_command() -> impl Strategy<Value = Command> {
             expires_at: None,
         }),
         token().prop_map(|token| Command::DeleteToken { token }),
-        (option::of(vec(id().prop_map(PlanId), 0..3)), option::of(id())).prop_map(
-            |(allowed, default)| Command::AssignPlans { allowed, default: default.map(PlanId) }
-        ),
         (gateway(), name(), token()).prop_map(|(gateway, name, token)| Command::JoinGateway {
             gateway,
             name,

@@ -60,11 +60,11 @@ impl House {
     pub(crate) fn furnished() -> Self {
         let mut house = Self::empty();
         for (plan, name) in [(STANDARD, "standard"), (GOLD, "gold")] {
-            let spec = Some(PlanSpec {
+            let spec = PlanSpec {
                 name: name.into(),
                 models: Allow::All,
                 multiplier: Multiplier::default(),
-            });
+            };
             house.run(operator(), PlatformCommand::ChangePlan { plan, spec });
         }
         let spec = Some(Box::new(provider("echo")));
@@ -72,8 +72,7 @@ impl House {
         let (model, spec) = ("echo-1".into(), Some(Box::new(model())));
         house.run(operator(), PlatformCommand::PriceModel { model, spec });
         let (name, settings) = ("acme".into(), Settings::default());
-        house.done(operator(), Command::CreateOrg { name, settings });
-        house.done(operator(), Command::AssignPlans { allowed: None, default: Some(STANDARD) });
+        house.done(operator(), Command::CreateOrg { name, settings, plans: None });
         let people = [
             (OWNER, "olga", Role::Owner),
             (ADMIN, "adam", Role::Admin),

@@ -138,8 +138,9 @@ pub struct Key {
     /// Yours.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
-    /// What its credential is.
-    pub kind: KindName,
+    /// `ephemeral`: its only credential is a token. Absent of every other key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<KindName>,
     /// Imported from elsewhere, and not yet a full key.
     pub legacy: bool,
     /// When it was made.

@@ -11,8 +11,8 @@ shape! {
     InviteForm {
         /// The address, which is also the login name.
         email: String,
-        /// A name for people.
-        name: String,
+        /// A name for people; absent: the address.
+        name: Option<String>,
         /// The role from the day of joining; never above your own.
         role: RoleName,
     }

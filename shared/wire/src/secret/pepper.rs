@@ -83,6 +83,13 @@ impl Peppers {
         Ok(Self { newest, older: peppers })
     }
 
+    /// The versions in use, the newest first.
+    #[must_use]
+    pub fn versions(&self) -> Vec<PepperVersion> {
+        let older = self.older.iter().rev().map(|pepper| pepper.version);
+        std::iter::once(self.newest.version).chain(older).collect()
+    }
+
     /// What is stored of a secret.
     #[must_use]
     pub fn stored(&self, secret: &PlainSecret) -> StoredSecret {

@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 use turnpike_domain::state::Role;
 use turnpike_runtime::clock::deadline;
-use turnpike_wire::api::import::split::{Format, Raw, Splitter};
+use turnpike_wire::api::import::split::{Format, MAX_ROW_BYTES, Raw, Splitter};
 use turnpike_wire::api::import::table::Columns;
 use turnpike_wire::api::import::{ImportReport, ImportRow};
 
 use self::run::Run;
 use crate::auth::Caller;
 use crate::http::ask::{Ask, WAIT};
-use crate::http::reply::Reply;
+use crate::http::reply::{JSON, Reply};
 use crate::http::route::{Answer, Gives, Param, Route, Verb, shape};
 use crate::problem::{Code, Problem};
 
@@ -52,17 +52,17 @@ pub(super) fn routes() -> Vec<Route> {
         Route::streaming(Verb::Post, "/orgs/{org}/keys/import", "importKeys", import)
             .about(
                 "Makes keys of secrets that their callers have already, given as text or as \
-                    SHA-256, in CSV or JSON Lines.",
+                    SHA-256, in CSV, in JSON Lines, or as one JSON list of rows.",
             )
             .query(&[WAIT, DRY_RUN])
             .takes::<ImportRow>()
-            .streams(&[LINES, CSV])
+            .streams(&[LINES, CSV, JSON])
             .gives(Gives::Thing(shape::<ImportReport>()))
             .also(&[LINES]),
     ]
 }
 
-async fn import(ask: Ask, caller: Caller, incoming: Body) -> Answer {
+async fn import(mut ask: Ask, caller: Caller, incoming: Body) -> Answer {
     caller.requester.at_least(Role::Admin)?;
     let dry_run = ask.flag("dry_run")?.unwrap_or(false);
     ask.wait()?;
@@ -72,9 +72,17 @@ async fn import(ask: Ask, caller: Caller, incoming: Body) -> Answer {
         let full = Problem::new(Code::RateLimited, "too many imports run at this moment");
         Problem { retry_after: Some(RETRY_S), ..full }
     })?;
+    let (incoming, list) = match format {
+        Some(_) => (incoming, Vec::new()),
+        None => {
+            ask.receive(incoming).await?;
+            (Body::empty(), rows(&ask)?)
+        }
+    };
     let tells = ask.header(header::ACCEPT.as_str()).is_some_and(|accept| accept.contains(LINES));
     let run = Run::new(ask, caller, dry_run)?;
-    let mut file = File::new(run, incoming, format, place);
+    let mut file = File::new(run, incoming, format.unwrap_or(Format::Lines), place);
+    file.waiting.extend(list);
     // What is wrong with the file as a whole shows in its first chunk, and has a status.
     let mut more = file.step().await?;
     if tells {
@@ -86,19 +94,36 @@ async fn import(ask: Ask, caller: Caller, incoming: Body) -> Answer {
     Reply::json(&file.run.finish().await?)
 }
 
-/// The format that the caller says.
-fn format(ask: &Ask) -> Result<Format, Problem> {
+/// The format that the caller says; `None` is one JSON list.
+fn format(ask: &Ask) -> Result<Option<Format>, Problem> {
     let given = ask.header(header::CONTENT_TYPE.as_str()).unwrap_or_default();
     let given = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match given.as_str() {
-        CSV => Ok(Format::Csv),
-        LINES => Ok(Format::Lines),
+        CSV => Ok(Some(Format::Csv)),
+        LINES => Ok(Some(Format::Lines)),
+        JSON => Ok(None),
         _ => {
-            let detail = "the body must be text/csv or application/x-ndjson, and its Content-Type \
-                          must say so";
+            let detail = "the body must be text/csv, application/x-ndjson or application/json, \
+                          and its Content-Type must say so";
             Err(Problem::new(Code::UnsupportedMediaType, detail))
         }
     }
+}
+
+/// The rows of a JSON list, or the one row that stands in its place. They count as its lines.
+fn rows(ask: &Ask) -> Result<Vec<Raw>, Problem> {
+    let rows = match ask.value()? {
+        Value::Array(rows) => rows,
+        row @ Value::Object(_) => vec![row],
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            return Err(Problem::field("", "must be a list of rows"));
+        }
+    };
+    let raw = |(line, row): (u64, Value)| {
+        let text = Some(row.to_string().into_bytes()).filter(|text| text.len() <= MAX_ROW_BYTES);
+        Raw { line, text }
+    };
+    Ok((1..).zip(rows).map(raw).collect())
 }
 
 /// A file that is being imported.

@@ -122,5 +122,5 @@ impl Filter {
 }
 
 fn requests(figures: &Figures, key: KeyId) -> u64 {
-    figures.key(key).total.requests
+    figures.total(key).requests
 }

@@ -38,7 +38,7 @@ pub(super) fn shown(
     now: Timestamp,
 ) -> Key {
     let (profile, status) = (&key.profile, key.status(now, exhausted));
-    let used = figures.key(key.id);
+    let used = figures.total(key.id);
     let metadata = profile.metadata.as_deref();
     Key {
         id: Text(key.id),
@@ -53,12 +53,12 @@ pub(super) fn shown(
         limits: LimitsForm::from(&profile.limits),
         scopes: ScopesForm::from(&profile.scopes),
         metadata: metadata.and_then(|text| serde_json::from_str(text).ok()),
-        kind: Text(if key.ephemeral { KeyKind::Ephemeral } else { KeyKind::Model }),
+        kind: key.ephemeral.then_some(Text(KeyKind::Ephemeral)),
         legacy: key.is_legacy(now),
         created_at: Text(key.created_at),
         rotated_at: key.rotated_at.map(Text),
-        last_used_at: (used.total.requests > 0).then_some(Text(used.total.used_at())),
-        requests: used.total.requests,
+        last_used_at: (used.requests > 0).then_some(Text(used.used_at())),
+        requests: used.requests,
         traffic_share: figures.share(key.id),
         usage: balance.usage(figures.complete_up_to),
     }

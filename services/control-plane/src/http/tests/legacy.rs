@@ -201,8 +201,8 @@ async fn only_admins_import_and_only_what_can_be_read() {
     let send = |query: &'static str, kind: &'static str, file: &'static str| {
         house.send(upload(&house, &house.operator, query, kind, file))
     };
-    let json = send("", "application/json", "{}").await;
-    json.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type");
+    let xml = send("", "application/xml", "{}").await;
+    xml.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type");
     assert_eq!(send("?dry_run=yes", CSV, "").await.pointers(), ["?dry_run"]);
     assert_eq!(send("", CSV, "name,secrets\n").await.pointers(), ["/secrets"]);
     assert_eq!(send("", CSV, "name,name\n").await.pointers(), ["/name"]);
@@ -257,4 +257,27 @@ async fn a_legacy_key_becomes_a_full_one() {
     let types = house.get("/audit?limit=4").await;
     let types: Vec<_> = types["data"].as_array().unwrap().iter().map(|it| &it["type"]).collect();
     assert_eq!(types[..3], ["KeyImported", "KeyMigrated", "KeyMigrated"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_json_list_or_one_row_becomes_keys_too() {
+    const JSON: &str = "application/json";
+    let house = House::new().await;
+    let row = |name: &str, secret: &str| json!({ "name": name, "secret": secret });
+    let list = json!([row("a", "acme-list-0001"), 7, row("b", "acme-list-0001"), {}]);
+    let report = import(&house, "", JSON, &list.to_string()).await;
+    assert_eq!(figures(&report), [4, 1, 3]);
+    let errors = report["errors"].as_array().unwrap().iter();
+    let lines: Vec<u64> = errors.map(|error| error["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, [2, 3, 4, 4]);
+    let one = import(&house, "", JSON, &row("c", "acme-one-0001").to_string()).await;
+    assert_eq!(figures(&one), [1, 1, 0]);
+    assert_eq!(figures(&import(&house, "", JSON, "[]").await), [0, 0, 0]);
+    for (body, status, code) in [
+        ("[", StatusCode::BAD_REQUEST, "invalid_json"),
+        ("7", StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
+    ] {
+        let got = house.send(upload(&house, &house.operator, "", JSON, body)).await;
+        got.problem(status, code);
+    }
 }

@@ -135,3 +135,21 @@ async fn tokens_end_when_they_expire_or_are_deleted() {
     assert_eq!(names, ["first start", "t"]);
     assert!(listed["data"][0].get("secret").is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn operators_see_which_peppers_are_needed() {
+    let house = House::new().await;
+    let (_, owner) = house.person("olga", "owner").await;
+    let before = house.call(&house.operator, "GET /peppers", None).await.json();
+    house.key("k").await;
+    let body = json!({ "email": "new@acme.example", "name": "new", "role": "member" });
+    assert_eq!(house.post("/members", body).await.status, 201);
+    let after = house.call(&house.operator, "GET /peppers", None).await.json();
+    let [before, after] = [before, after].map(|page| page["data"][0].clone());
+    assert_eq!((&after["version"], &after["newest"]), (&json!(1), &json!(true)));
+    assert_eq!(after["configured"], true);
+    let more = |field: &str| after[field].as_u64().unwrap() - before[field].as_u64().unwrap();
+    assert_eq!(["keys", "tokens", "invitations"].map(more), [1, 0, 1]);
+    let refused = house.call(&owner, "GET /peppers", None).await;
+    refused.problem(StatusCode::FORBIDDEN, "forbidden");
+}

@@ -38,8 +38,8 @@ async fn settings_are_the_owners_and_plans_the_operators() {
     }
     let org = house.get("").await;
     assert_eq!((&org["limit_status"], &org["allowed_plans"]), (&json!(429), &json!([plan])));
-    let mixed = house.patch("", json!({ "allowed_plans": null, "name": "x" })).await;
-    assert_eq!(mixed.pointers(), ["/allowed_plans"]);
+    let mixed = house.patch("", json!({ "allowed_plans": null, "name": "x" })).await.json();
+    assert_eq!((&mixed["allowed_plans"], &mixed["name"]), (&Value::Null, &json!("x")));
     for (patch, pointer) in [
         (json!({ "limit_status": 500 }), "/limit_status"),
         (json!({ "max_staleness_seconds": 0 }), "/max_staleness_seconds"),
@@ -195,4 +195,50 @@ async fn join_tokens_are_for_one_organisation_or_all() {
         let line = format!("DELETE {}", house.path(&rest));
         assert_eq!(house.call(&house.operator, &line, None).await.status, 200);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_organisation_has_a_plan_and_its_keys_need_only_a_name() {
+    let house = House::new().await;
+    let call = async |line: &str, body: Value| house.call(&house.operator, line, Some(body)).await;
+    let (first, dear) = (house.first.plan.to_string(), json!({ "name": "dear" }));
+    let dear = call("POST /plans", dear).await.json()["id"].clone();
+    for (body, allowed, default) in [
+        (json!({ "name": "a" }), Value::Null, json!(first)),
+        (json!({ "name": "b", "default_plan": dear }), Value::Null, dear.clone()),
+        (json!({ "name": "c", "allowed_plans": [dear] }), json!([dear]), dear.clone()),
+    ] {
+        let made = call("POST /orgs", body).await;
+        let org = made.json();
+        assert_eq!(made.status, 201, "{}", made.text);
+        assert_eq!((&org["allowed_plans"], &org["default_plan"]), (&allowed, &default));
+        let line = format!("POST /orgs/{}/keys", org["id"].as_str().unwrap());
+        let key = call(&line, json!({ "name": "only a name" })).await;
+        assert_eq!((key.status, &key.json()["plan_id"]), (201, &default), "{}", key.text);
+    }
+    let other = json!({ "name": "d", "allowed_plans": [dear], "default_plan": first });
+    assert_eq!(call("POST /orgs", other).await.pointers(), ["/default_plan"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_is_used_stays() {
+    let house = House::new().await;
+    let call = async |line: &str, body: Value| house.call(&house.operator, line, Some(body)).await;
+    let plan = call("POST /plans", json!({ "name": "gold" })).await.json()["id"].clone();
+    let key = house.post("/keys", json!({ "name": "k", "plan_id": plan })).await.json();
+    let delete = async |plan: &str| {
+        house.call(&house.operator, &format!("DELETE /plans/{plan}"), None).await
+    };
+    let gold = plan.as_str().unwrap();
+    for (plan, says) in [
+        (gold, "keys: 1, organisations: 0"),
+        (&*house.first.plan.to_string(), "keys: 0, organisations: 1"),
+    ] {
+        let told = delete(plan).await.problem(StatusCode::CONFLICT, "state_conflict");
+        assert!(told["detail"].as_str().unwrap().contains(says), "{told}");
+    }
+    let line = format!("DELETE {}", house.path(&format!("/keys/{}", key["id"].as_str().unwrap())));
+    assert_eq!(house.call(&house.operator, &line, None).await.status, 200);
+    assert_eq!(delete(gold).await.status, 200);
+    delete(gold).await.problem(StatusCode::NOT_FOUND, "not_found");
 }

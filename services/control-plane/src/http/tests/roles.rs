@@ -32,7 +32,8 @@ fn least(id: &str) -> Option<&'static str> {
         | "changeModel"
         | "deleteModel"
         | "topUp"
-        | "fenceGateway" => "operator",
+        | "fenceGateway"
+        | "listPeppers" => "operator",
         "changeOrg" | "inviteMember" | "changeMember" | "removeMember" => "owner",
         "releaseLostHolds" | "createProject" | "changeProject" | "deleteProject" | "importKeys"
         | "createProvider" | "changeProvider" | "deleteProvider" | "createJoinToken"

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use turnpike_domain::admit::{self, Demand, Denial, Obstacle};
-use turnpike_domain::command::{Command, KeyPatch, PlatformCommand};
+use turnpike_domain::command::{Command, KeyPatch, PlanUsers, PlatformCommand};
 use turnpike_domain::event::{ModelSpec, PlanSpec};
 use turnpike_domain::id::ProviderId;
 use turnpike_domain::limit::{Fit, Limits, Unit};
@@ -98,7 +98,7 @@ fn a_plan_bounds_its_keys() {
     let mut house = House::furnished();
     let plan = |models, parts| PlatformCommand::ChangePlan {
         plan: STANDARD,
-        spec: Some(PlanSpec { name: "standard".into(), models, multiplier: Multiplier(parts) }),
+        spec: PlanSpec { name: "standard".into(), models, multiplier: Multiplier(parts) },
     };
     house.run(operator(), plan(Allow::All, 1_500_000));
     let key = &house.org.keys[&KEY];
@@ -106,7 +106,8 @@ fn a_plan_bounds_its_keys() {
     let key = key.clone();
     house.run(operator(), plan(only(&["echo-2"]), 1));
     assert_eq!(admit::may_call(&house.platform, &key, "echo-1"), None);
-    house.run(operator(), PlatformCommand::ChangePlan { plan: STANDARD, spec: None });
+    let used_by = PlanUsers::default();
+    house.run(operator(), PlatformCommand::DeletePlan { plan: STANDARD, used_by });
     assert_eq!(ways(&house, "echo-1"), Err(Denial::ModelNotAllowed));
 }
 
@@ -121,7 +122,8 @@ fn what_has_no_price_is_refused_where_money_is_capped() {
     assert_eq!(ways(&house, "echo-1"), Err(Denial::ModelNotAllowed));
     limited(&mut house, Limits::default());
     let settings = Settings { wallet: WalletMode::Prepaid, ..Settings::default() };
-    house.done(operator(), Command::ChangeOrg { name: None, settings: Some(settings) });
+    house
+        .done(operator(), Command::ChangeOrg { name: None, settings: Some(settings), plans: None });
     assert_eq!(ways(&house, "echo-1"), Err(Denial::ModelNotAllowed));
     price(&mut house, model());
     assert_eq!(ways(&house, "echo-1"), Ok(vec![ECHO]));

@@ -177,7 +177,7 @@ fn a_key_that_was_made_for_a_token_has_no_other_credential() {
     let mut house = House::furnished();
     let settings = Settings { secret_reveal: SecretReveal::Recoverable, ..Settings::default() };
     let settings = Some(settings);
-    house.done(owner(), Command::ChangeOrg { name: None, settings });
+    house.done(owner(), Command::ChangeOrg { name: None, settings, plans: None });
     house.done(member(), alone(Some(HOUR_MS)));
     let key = KeyId(50);
     let made = &house.org.keys[&key];

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use turnpike_domain::command::{Command, KeyDraft, KeyPatch, MAX_OVERLAP_MS};
+use turnpike_domain::command::{
+    Command, KeyDraft, KeyPatch, MAX_OVERLAP_MS, PlanChoice, PlanUsers, PlatformCommand,
+};
 use turnpike_domain::event::Event;
 use turnpike_domain::id::{KeyId, MemberId, PlanId, ProjectId};
 use turnpike_domain::limit::Limits;
@@ -75,8 +77,8 @@ fn a_key_takes_the_callers_name_and_the_default_plan() {
 #[test]
 fn plans_bind_admins_too() {
     let mut house = House::furnished();
-    let allowed = Some(vec![GOLD]);
-    house.done(operator(), Command::AssignPlans { allowed, default: None });
+    let plans = Some(PlanChoice { allowed: Some(vec![GOLD]), default: None });
+    house.done(operator(), Command::ChangeOrg { name: None, settings: None, plans });
     let planned = |plan| drafted(KeyDraft { plan, ..draft("second") });
     house.answers(vec![
         (admin(), planned(Some(GOLD)), "KeyCreated"),
@@ -158,7 +160,7 @@ fn what_is_not_changed_is_not_checked() {
     house.now = house.now.plus_ms(DAY_MS);
     house.run(
         operator(),
-        turnpike_domain::command::PlatformCommand::ChangePlan { plan: STANDARD, spec: None },
+        PlatformCommand::DeletePlan { plan: STANDARD, used_by: PlanUsers::default() },
     );
     let rename = KeyPatch { name: Some("new".into()), ..KeyPatch::default() };
     let same = KeyPatch { name: Some("first".into()), expires_at, ..KeyPatch::default() };
@@ -297,6 +299,7 @@ fn secrets_are_revealed_only_where_they_are_kept() {
     let set = |secret_reveal| Command::ChangeOrg {
         name: None,
         settings: Some(Settings { secret_reveal, ..Settings::default() }),
+        plans: None,
     };
     house.answers(vec![(member(), REVEAL, "state_conflict")]);
     house.done(owner(), set(SecretReveal::Recoverable));

@@ -194,7 +194,7 @@ fn an_activation_with_a_rotation_leaves_no_legacy_secret() {
 fn a_legacy_secret_is_never_kept_and_a_new_one_is_where_others_are() {
     let mut house = with_legacy();
     let settings = Settings { secret_reveal: SecretReveal::Recoverable, ..Settings::default() };
-    house.done(owner(), Command::ChangeOrg { name: None, settings: Some(settings) });
+    house.done(owner(), Command::ChangeOrg { name: None, settings: Some(settings), plans: None });
     let reveal = Command::RevealSecret { key: OLD };
     let refused = house.decide(admin(), reveal.clone()).unwrap_err();
     assert_eq!(refused.to_string(), "a legacy secret is not kept: migrate the key");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use turnpike_domain::command::PlatformCommand;
+use turnpike_domain::command::{PlanUsers, PlatformCommand};
 use turnpike_domain::event::{ModelSpec, PlanSpec};
 use turnpike_domain::id::PlanId;
 use turnpike_domain::meter::Prices;
@@ -12,12 +12,16 @@ use turnpike_domain::state::Route;
 
 use crate::house::{GOLD, House, STANDARD, model, operator, outcome, owner};
 
-fn plan(name: &str, models: Allow, parts: u32) -> Option<PlanSpec> {
-    Some(PlanSpec { name: name.into(), models, multiplier: Multiplier(parts) })
+fn plan(name: &str, models: Allow, parts: u32) -> PlanSpec {
+    PlanSpec { name: name.into(), models, multiplier: Multiplier(parts) }
 }
 
-fn change(plan: PlanId, spec: Option<PlanSpec>) -> PlatformCommand {
+fn change(plan: PlanId, spec: PlanSpec) -> PlatformCommand {
     PlatformCommand::ChangePlan { plan, spec }
+}
+
+fn delete(plan: PlanId, keys: usize, organisations: usize) -> PlatformCommand {
+    PlatformCommand::DeletePlan { plan, used_by: PlanUsers { keys, organisations } }
 }
 
 fn price(name: &str, spec: Option<ModelSpec>) -> PlatformCommand {
@@ -36,10 +40,12 @@ fn plans_have_names_models_and_a_sane_factor() {
         (change(PlanId(3), plan("gold", Allow::All, 1)), "name_taken"),
         (change(GOLD, plan("gold", Allow::All, 1_000_000)), "nothing"),
         (change(GOLD, plan("gold", Allow::All, 0)), "PlanChanged"),
-        (change(STANDARD, None), "PlanChanged"),
-        (change(PlanId(3), None), "not_found"),
+        (delete(STANDARD, 0, 0), "PlanChanged"),
+        (delete(STANDARD, 1, 0), "state_conflict"),
+        (delete(STANDARD, 0, 1), "state_conflict"),
+        (delete(PlanId(3), 0, 0), "not_found"),
     ]);
-    let by_owner = house.decide_platform(owner(), change(GOLD, None));
+    let by_owner = house.decide_platform(owner(), delete(GOLD, 0, 0));
     assert_eq!(outcome(by_owner), "needs operator");
 }
 

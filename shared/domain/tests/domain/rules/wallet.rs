@@ -18,7 +18,7 @@ fn top_up(id: u128, nano_usd: i64) -> Command {
 
 fn set(wallet: WalletMode) -> Command {
     let settings = Settings { wallet, ..Settings::default() };
-    Command::ChangeOrg { name: None, settings: Some(settings) }
+    Command::ChangeOrg { name: None, settings: Some(settings), plans: None }
 }
 
 fn close(revision: u64, settled: i64) -> Command {

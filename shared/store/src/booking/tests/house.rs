@@ -45,9 +45,15 @@ impl House {
         let executor = Executor::new(streams, Arc::new(clock.clone()));
         let house = Self { kv, clock, executor, next: AtomicU64::new(100) };
         house.executor.platform(&orders::plan(1), orders::attempt(1, 1)).await.unwrap();
-        house.done(Command::CreateOrg { name: "acme".into(), settings: Settings::default() }).await;
+        house
+            .done(Command::CreateOrg {
+                name: "acme".into(),
+                settings: Settings::default(),
+                plans: None,
+            })
+            .await;
         let settings = Settings { wallet: WalletMode::Prepaid, ..Settings::default() };
-        house.done(Command::ChangeOrg { name: None, settings: Some(settings) }).await;
+        house.done(Command::ChangeOrg { name: None, settings: Some(settings), plans: None }).await;
         house.top_up(1_000).await;
         let limits = capped(500);
         house.done(Command::CreateProject { project: PROJECT, name: "team".into(), limits }).await;
