@@ -91,6 +91,21 @@ async fn readers_and_publishers_go_on_after_kill_minus_nine() {
     }
 }
 
+#[tokio::test]
+async fn who_listens_to_everything_is_in_nobodys_way() {
+    let server = NatsServer::start().unwrap();
+    let everything = async_nats::connect(server.url()).await.unwrap();
+    let _heard = everything.subscribe(">").await.unwrap();
+    everything.flush().await.unwrap();
+    let house = house(&server).await;
+    let mut passing = house.second.read(Feed::Heartbeat(None), Start::Now).await.unwrap();
+    let mut kept = house.second.read(Feed::Events(Some(ORG)), Start::Now).await.unwrap();
+    house.first.publish(heartbeat()).await.unwrap();
+    house.first.publish(event(ORG, "1", "event")).await.unwrap();
+    assert_eq!(house.payload(&mut passing).await, "heartbeat");
+    assert_eq!(house.payload(&mut kept).await, "event");
+}
+
 fn heartbeat() -> Publish {
     publish(Topic::Heartbeat { org: ORG }, "", "heartbeat")
 }

@@ -7,13 +7,13 @@ use async_nats::client::RequestErrorKind;
 use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
-use async_nats::{Client, ClientError, Event, RequestError, ServerError, Subject, client};
+use async_nats::{Client, ClientError, Event, RequestError, ServerError, Subject};
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Mutex, watch};
 use tokio::task::coop::unconstrained;
 use turnpike_domain::time::SECOND_MS;
-use turnpike_runtime::clock::SharedClock;
+use turnpike_runtime::clock::{SharedClock, deadline};
 
 use super::options::{NatsOptions, OptionsError};
 use super::streams::{self, StreamLimits};
@@ -21,7 +21,7 @@ use super::unavailable;
 use crate::seam::BusError;
 
 /// How long the server may take to answer [`Link::sync`].
-const SYNC: Duration = Duration::from_millis(5 * SECOND_MS);
+const SYNC_MS: u64 = 5 * SECOND_MS;
 
 /// A connection that is shared by all users of one bus.
 #[derive(Clone)]
@@ -146,12 +146,14 @@ impl Link {
 
     /// Waits until the server has done all that was sent before on this connection.
     pub(super) async fn sync(&self) -> Result<(), BusError> {
-        // Nobody listens to a fresh inbox of ours: the server says so in its turn.
-        let request = client::Request::new().timeout(Some(SYNC));
-        match self.client.send_request(self.client.new_inbox(), request).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
-            Err(error) => Err(unavailable(error)),
+        // What we say to ourselves comes back in the server's turn. That nobody hears an inbox
+        // would come back too, but not where an operator listens to everything.
+        let inbox = Subject::from(self.client.new_inbox());
+        let mut echo = self.client.subscribe(inbox.clone()).await.map_err(unavailable)?;
+        self.client.publish(inbox, Bytes::new()).await.map_err(unavailable)?;
+        match deadline(&*self.clock, SYNC_MS, echo.next()).await {
+            Some(Some(_)) => Ok(()),
+            Some(None) | None => Err(unavailable("the server did not answer in time")),
         }
     }
 
