@@ -14,6 +14,7 @@ import requests
 
 import figures
 import raw
+from document import operations
 from house import House
 from spend import form
 
@@ -158,20 +159,6 @@ def test_t24_gateway(place):
     check_unharmed(house, [gateway], before)
     assert raw.statuses(raw.exchange(gateway.port, good, 1)) == [200]
     figures.tell("T24 gateway", **{f"status_{kind}xx": times for kind, times in sorted(counted.items())})
-
-
-def operations(house):
-    """Method, path and the properties of the body of every call that the document names."""
-    document = requests.get(f"{house.control_url}/api/openapi.json", timeout=30).json()
-    schemas = document["components"]["schemas"]
-    for path, item in document["paths"].items():
-        for method, operation in item.items():
-            if method not in ("get", "post", "patch", "put", "delete"):
-                continue
-            bodies = operation.get("requestBody", {}).get("content", {}).values()
-            schema = next(iter(bodies), {}).get("schema", {})
-            named = schemas.get(schema.get("$ref", "").rsplit("/", 1)[-1], schema)
-            yield method, path, list(named.get("properties", {}))
 
 
 def test_t24_management(place):

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use turnpike_bus::nats::{BusAddress, BusOptions};
 use turnpike_runtime::config::{Mistakes, Options, Secret};
@@ -34,6 +35,8 @@ pub struct ControlPlaneOptions {
     pub drain_ms: u64,
     /// Whether MCP servers that are asked for their tools may stand on private addresses.
     pub allow_private: bool,
+    /// Private networks that they may stand in nevertheless.
+    pub allowed_networks: Vec<IpNet>,
     /// What a control plane does on an empty store.
     pub first_start: FirstStartOptions,
     /// Keys.
@@ -113,6 +116,7 @@ impl Default for ControlPlaneOptions {
             max_body_bytes: 8 << 20,
             drain_ms: 10_000,
             allow_private: false,
+            allowed_networks: Vec::new(),
             first_start: FirstStartOptions::default(),
             keys: KeyOptions::default(),
             log: TelemetryOptions::default(),

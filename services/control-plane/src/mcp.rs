@@ -8,7 +8,9 @@ use turnpike_domain::state::{
 };
 use turnpike_domain::text::tool_name_problem;
 use turnpike_domain::time::Timestamp;
-use turnpike_runtime::connector::{ClientError, Connector, ConnectorOptions, HttpClient, TlsError};
+use turnpike_runtime::connector::{
+    self, ClientError, Connector, ConnectorOptions, HttpClient, TlsError,
+};
 
 use crate::app::App;
 
@@ -33,6 +35,9 @@ pub(crate) enum CannotAsk {
     /// There is nothing to call it with.
     #[error("the roots of TLS cannot be read")]
     Tls(#[from] TlsError),
+    /// Its name leads to where nobody may be called.
+    #[error("{0}")]
+    Walled(String),
     /// It did not answer, or broke off.
     #[error("it gave no answer")]
     Answer(#[from] reqwest::Error),
@@ -60,8 +65,11 @@ pub(crate) async fn catalogue(
     credential: Option<&[u8]>,
     at: Timestamp,
 ) -> Result<McpCatalogue, CannotAsk> {
-    let allow_private = app.options.allow_private;
-    let options = ConnectorOptions { allow_private, ..ConnectorOptions::default() };
+    let options = ConnectorOptions {
+        allow_private: app.options.allow_private,
+        allowed_networks: app.options.allowed_networks.clone(),
+        ..ConnectorOptions::default()
+    };
     let client = Connector::new(&options, app.clock.clone())?.client()?;
     let mut line = Line { client, url: &spec.url, headers: headers(spec, credential)? };
     let tools = match line.begin().await {
@@ -204,9 +212,16 @@ impl Line<'_> {
     async fn send(&self, message: &Value) -> Result<reqwest::Response, CannotAsk> {
         let request = self.client.request(reqwest::Method::POST, self.url)?;
         let request = request.headers(self.headers.clone()).body(message.to_string());
-        let answer = request.send().await?;
+        let answer = request.send().await.map_err(unanswered)?;
         let status = answer.status();
         if status.is_success() { Ok(answer) } else { Err(CannotAsk::Status(status.as_u16())) }
+    }
+}
+
+fn unanswered(error: reqwest::Error) -> CannotAsk {
+    match connector::refusal(&error) {
+        Some(refused) => CannotAsk::Walled(refused.to_string()),
+        None => CannotAsk::Answer(error),
     }
 }
 

@@ -76,6 +76,8 @@ pub struct ServeOptions {
     pub trusted_proxies: Vec<IpNet>,
     /// Providers may stand on private, loopback and link-local addresses.
     pub allow_private: bool,
+    /// Private networks that they may stand in nevertheless.
+    pub allowed_networks: Vec<IpNet>,
 }
 
 /// Where the control plane is found.
@@ -140,6 +142,7 @@ impl Default for ServeOptions {
             max_connections: 65_536,
             trusted_proxies: Vec::new(),
             allow_private: false,
+            allowed_networks: Vec::new(),
         }
     }
 }

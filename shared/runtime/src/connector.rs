@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ use crate::clock::{SharedClock, deadline};
 use crate::config::{Mistakes, Options};
 
 pub use address::is_public;
-pub use client::{ClientError, HttpClient};
+pub use client::{ClientError, HttpClient, refusal};
 pub use connection::Connection;
 pub use tls::TlsError;
 
@@ -39,6 +40,9 @@ pub struct ConnectorOptions {
     /// Lets providers, webhooks and MCP servers lie inside the walls: for `dev`, and for operators
     /// whose models run in their own network.
     pub allow_private: bool,
+    /// Networks inside the walls that may be reached nevertheless: for operators who have models in
+    /// one network and other things in the next.
+    pub allowed_networks: Vec<IpNet>,
     /// Milliseconds for one address, TLS included.
     pub connect_timeout_ms: u64,
     /// A PEM file of roots that are trusted besides the system's.
@@ -47,7 +51,12 @@ pub struct ConnectorOptions {
 
 impl Default for ConnectorOptions {
     fn default() -> Self {
-        Self { allow_private: false, connect_timeout_ms: 5 * SECOND_MS, extra_roots: None }
+        Self {
+            allow_private: false,
+            allowed_networks: Vec::new(),
+            connect_timeout_ms: 5 * SECOND_MS,
+            extra_roots: None,
+        }
     }
 }
 
@@ -122,7 +131,10 @@ impl Connector {
         let roots = Arc::new(tls::trusted(options.extra_roots.as_deref())?);
         let http1 = tls::client_config(Arc::clone(&roots))?;
         Ok(Self {
-            wall: Wall { allow_private: options.allow_private },
+            wall: Wall {
+                allow_private: options.allow_private,
+                allowed: options.allowed_networks.as_slice().into(),
+            },
             connect_timeout_ms: options.connect_timeout_ms,
             roots,
             http2: Arc::new(tls::with_http2(http1.clone())),
@@ -217,13 +229,14 @@ async fn open(
 }
 
 /// The rule about addresses.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Wall {
     allow_private: bool,
+    allowed: Arc<[IpNet]>,
 }
 
 impl Wall {
-    async fn resolve(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
         let unresolved = |source| ConnectError::Resolve { host: host.to_owned(), source };
         let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, port)],
@@ -237,16 +250,23 @@ impl Wall {
 
     /// Those of the addresses of `host` that may be reached.
     fn pass(
-        self,
+        &self,
         host: &str,
         addresses: impl IntoIterator<Item = SocketAddr>,
     ) -> Result<Vec<SocketAddr>, ConnectError> {
-        let may = |address: &SocketAddr| self.allow_private || is_public(address.ip());
-        let passed: Vec<SocketAddr> = addresses.into_iter().filter(may).collect();
+        let passed: Vec<SocketAddr> =
+            addresses.into_iter().filter(|address| self.lets(address.ip())).collect();
         if passed.is_empty() {
             return Err(ConnectError::Refused { host: host.to_owned() });
         }
         Ok(passed)
+    }
+
+    fn lets(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.allow_private
+            || is_public(address)
+            || self.allowed.iter().any(|network| network.contains(&address))
     }
 }
 

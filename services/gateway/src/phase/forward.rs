@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use http::{Response, StatusCode};
 use turnpike_domain::admit::Denial;
+use turnpike_runtime::connector::ConnectError;
 
 use super::admit::Job;
 use super::{Site, observe, settle};
@@ -17,6 +18,9 @@ const MAX_WAYS: usize = 3;
 /// When a provider that was busy for as long as a request may wait is worth another look, in
 /// milliseconds.
 const BUSY_MS: u64 = 1_000;
+/// What a caller is told where the operator keeps the gateway from an address.
+const WALLED: &str = "The provider was not called: its address is a private, loopback or otherwise \
+                      reserved one, where the gateway's operator allows none.";
 /// How long a provider is read for a caller who has gone, in milliseconds: longer than nearly all
 /// streams, shorter than a forgotten one.
 pub(super) const DRAIN_TIMEOUT_MS: u64 = 120_000;
@@ -120,6 +124,9 @@ impl From<&Failure> for Setback {
 
 /// The failure as a sentence. Its causes name addresses, which are not the caller's business.
 fn sentence(failure: &Failure) -> String {
+    if let Failure::Connect(ConnectError::Refused { .. }) = failure {
+        return WALLED.to_owned();
+    }
     let mut text = failure.to_string();
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();

@@ -28,7 +28,11 @@ pub async fn serve_core(parts: CoreParts) -> Result<(), TlsError> {
     let options = core.options().clone();
     let clock = core.clock().clone();
     let connector = Connector::new(
-        &ConnectorOptions { allow_private: options.allow_private, ..ConnectorOptions::default() },
+        &ConnectorOptions {
+            allow_private: options.allow_private,
+            allowed_networks: options.allowed_networks.clone(),
+            ..ConnectorOptions::default()
+        },
         clock.clone(),
     )?;
     let tasks = Tasks::new("requests");

@@ -1,5 +1,6 @@
 //! `reqwest` behind the connector's rule, for every HTTP call off the request path.
 
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ impl HttpClient {
         let connect_timeout = Duration::from_millis(connector.connect_timeout_ms);
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::with_http2((*connector.http1).clone()))
-            .dns_resolver(connector.wall)
+            .dns_resolver(connector.wall.clone())
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .referer(false)
@@ -47,7 +48,7 @@ impl HttpClient {
             .timeout(CALL_TIMEOUT)
             .user_agent(concat!("turnpike/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, wall: connector.wall })
+        Ok(Self { client, wall: connector.wall.clone() })
     }
 
     /// Begins a call. A name is checked when it is resolved; an address in the URL itself never
@@ -68,9 +69,22 @@ impl HttpClient {
     }
 }
 
+/// Why a call was kept from its address, if it was: a name is looked at when the call is made.
+#[must_use]
+pub fn refusal(failed: &reqwest::Error) -> Option<&ConnectError> {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(failed);
+    while let Some(error) = cause {
+        if let Some(refused @ ConnectError::Refused { .. }) = error.downcast_ref() {
+            return Some(refused);
+        }
+        cause = error.source();
+    }
+    None
+}
+
 impl Resolve for Wall {
     fn resolve(&self, name: Name) -> Resolving {
-        let wall = *self;
+        let wall = self.clone();
         Box::pin(async move {
             // Port 0 stands for the port of the URL.
             let addresses: Addrs = Box::new(wall.resolve(name.as_str(), 0).await?.into_iter());

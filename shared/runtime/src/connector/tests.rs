@@ -68,6 +68,31 @@ async fn nothing_inside_the_walls_is_reached() {
     }
 }
 
+/// The seam by which a name that leads elsewhere the second time gains nothing: what is connected
+/// to are the very addresses that passed, and there is no second look.
+#[tokio::test]
+async fn of_a_name_only_the_addresses_that_pass_are_connected_to() {
+    let (listener, port) = local();
+    let allowed_networks = vec!["127.0.0.9/32".parse().unwrap(), "10.2.0.0/16".parse().unwrap()];
+    let options = ConnectorOptions { allowed_networks, ..ConnectorOptions::default() };
+    let connector = Connector::new(&options, system()).unwrap();
+    let at = |text: &str| SocketAddr::new(text.parse().unwrap(), port);
+    let told = ["127.0.0.1", "10.2.3.4", "::1", "::ffff:10.2.0.1", "10.3.0.1", "8.8.8.8"].map(at);
+    let passed = connector.wall.pass("both.example", told).unwrap();
+    assert_eq!(passed, ["10.2.3.4", "::ffff:10.2.0.1", "8.8.8.8"].map(at));
+    for told in [vec![at("127.0.0.1"), at("169.254.169.254")], vec![at("::ffff:127.0.0.1")]] {
+        let refused = connector.wall.pass("inside.example", told);
+        assert!(matches!(refused, Err(ConnectError::Refused { .. })), "{refused:?}");
+    }
+    let refused = connector.connect("localhost", port, Transport::Plain).await;
+    assert!(matches!(refused, Err(ConnectError::Refused { .. })), "{refused:?}");
+    let own = TcpListener::bind(("127.0.0.9", 0)).await.unwrap();
+    let own_port = own.local_addr().unwrap().port();
+    connector.connect("127.0.0.9", own_port, Transport::Plain).await.unwrap();
+    own.accept().await.unwrap();
+    drop(listener);
+}
+
 #[tokio::test]
 async fn an_operator_can_open_the_walls() {
     let (listener, port) = local();
@@ -148,6 +173,9 @@ async fn the_http_client_keeps_the_same_walls() {
         cause = next;
     }
     assert!(cause.to_string().contains("localhost is a private"), "{cause}");
+    assert!(matches!(refusal(&error), Some(ConnectError::Refused { .. })));
+    let gone = connector(true, None).client().unwrap().request(Method::GET, "http://127.0.0.1:9/");
+    assert!(refusal(&gone.unwrap().send().await.unwrap_err()).is_none());
 }
 
 #[tokio::test]

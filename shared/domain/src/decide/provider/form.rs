@@ -1,6 +1,6 @@
 //! Whether a provider's properties are sound: its address, its headers, its times.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::decide::mistakes::Mistakes;
 use crate::decide::scopes::slugs;
@@ -131,6 +131,8 @@ pub(in crate::decide) fn url_problem(url: &str) -> Option<&'static str> {
         Some("must not hold a user name or password: give it as the credential")
     } else if !is_host_and_port(authority) {
         Some("must name a host, and a port from 1 to 65535 if any")
+    } else if is_odd_address(authority) {
+        Some("must have an address in its usual form: four numbers with dots, or IPv6 in brackets")
     } else {
         None
     }
@@ -145,6 +147,22 @@ fn is_host_and_port(authority: &str) -> bool {
         (is_host_name(host), port)
     };
     is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+/// Whether the host would be read as an IPv4 address, as resolvers and browsers read `2130706433`,
+/// `0x7f.1` and `127.1`, and is none in its usual form: nobody who reads it knows where it leads.
+///
+/// Source: WHATWG URL, "ends in a number".
+fn is_odd_address(authority: &str) -> bool {
+    let host = authority.split(':').next().unwrap_or_default();
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_number = match hexadecimal {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    is_number && host.parse::<Ipv4Addr>().is_err()
 }
 
 fn is_port(digits: &str) -> bool {

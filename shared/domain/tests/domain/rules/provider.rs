@@ -75,6 +75,17 @@ fn addresses_have_the_shape_of_a_base_url() {
         "http://[::1]8080",
         "http://[example.com]",
         "https://exämple.com",
+        "http://2130706433",
+        "http://127.1/v1",
+        "http://0x7f.0.0.1:80",
+        "http://0177.0.0.1",
+        "http://127.0.0.1.",
+        "http://127.0.0.01",
+        "http://1.2.3.4.5",
+        "http://127.0.0.0x1",
+        "http://0x",
+        "http://[fe80::1%25eth0]",
+        "http://127.0.0.1%2f@example.com",
     ];
     let house = House::furnished();
     for url in good {
