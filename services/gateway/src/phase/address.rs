@@ -32,12 +32,29 @@ pub(super) fn address(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) 
     address
 }
 
-/// An entry of `X-Forwarded-For`: an address, with a port where the proxy adds one.
+/// An entry of `X-Forwarded-For`: an address, IPv6 bare or in brackets, with a port where the proxy
+/// adds one. A zone means something on the proxy's machine alone, so that one is no address here.
 fn forwarded(entry: &[u8]) -> Option<IpAddr> {
     let entry = std::str::from_utf8(entry.trim_ascii()).ok()?;
-    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
-    let with_port = || entry.parse::<SocketAddr>().map(|address| address.ip());
-    bare.parse::<IpAddr>().or_else(|_| with_port()).ok().map(|address| address.to_canonical())
+    let address = if let Some(rest) = entry.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        let is_sound = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+        IpAddr::V6(address.parse().ok().filter(|_| is_sound)?)
+    } else {
+        match entry.split_once(':') {
+            // What stands before the first colon of IPv6 has no dot.
+            Some((address, port)) if address.contains('.') => {
+                IpAddr::V4(address.parse().ok().filter(|_| is_port(port))?)
+            }
+            Some(_) | None => entry.parse().ok()?,
+        }
+    };
+    Some(address.to_canonical())
+}
+
+fn is_port(digits: &str) -> bool {
+    let is_number = (1..=5).contains(&digits.len()) && digits.bytes().all(|it| it.is_ascii_digit());
+    is_number && digits.parse::<u16>().is_ok()
 }
 
 #[cfg(test)]
@@ -91,7 +108,7 @@ mod tests {
     ];
 
     /// Entries that are no address: what stands right of them is all that is known.
-    const NO_ADDRESSES: [&[u8]; 36] = [
+    const NO_ADDRESSES: [&[u8]; 42] = [
         b"",
         b" ",
         b"unknown",
@@ -122,6 +139,12 @@ mod tests {
         b"[2001:db8::1",
         b"2001:db8::1]",
         b"[2001:db8::1]:",
+        b"[2001:db8::1]:70000",
+        b"[2001:db8::1]80",
+        b"[198.51.100.1]",
+        b"[198.51.100.1]:80",
+        b"[fe80::1%1]:80",
+        b"198.51.100.1:000080",
         b"2001:db8::1%eth0",
         b"fe80::1%25eth0",
         b"2001:db8:::1",
