@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use turnpike_bus::seam::Bus;
 use turnpike_domain::id::{GatewayId, IncarnationId, OrgId};
-use turnpike_domain::secret::PublicId;
 use turnpike_domain::state::Platform;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_store::error::StoreError;
 use turnpike_store::execute::Executor;
 use turnpike_store::log;
 use turnpike_store::streams::Streams;
+use turnpike_wire::secret::Presented;
 
 use crate::config::{ControlPlaneOptions, Keys};
 use crate::directory::{Directory, Listed};
@@ -71,17 +71,28 @@ impl App {
         Ok(())
     }
 
-    /// The token of `public_id`. If it is not known, it may have been made a moment ago on
-    /// another replica: the answer waits until the tail has read the end of the store.
+    /// The token of a secret. If none is known that fits, it may have been made a moment ago on
+    /// another replica: the answer waits until the tail has read the end of the store, whether or
+    /// not its id is known, so that time does not tell which ids are.
     ///
     /// # Errors
     /// [`StoreError`] if the streams cannot be read.
-    pub async fn token(&self, public_id: PublicId) -> Result<Option<Arc<Listed>>, StoreError> {
-        if let Some(found) = self.directory.token(public_id) {
+    pub async fn token(
+        &self,
+        presented: &Presented<'_>,
+    ) -> Result<Option<Arc<Listed>>, StoreError> {
+        if let Some(found) = self.fitting(presented) {
             return Ok(Some(found));
         }
         self.tail.reach_end(self).await?;
-        Ok(self.directory.token(public_id))
+        Ok(self.fitting(presented))
+    }
+
+    fn fitting(&self, presented: &Presented<'_>) -> Option<Arc<Listed>> {
+        let listed = self.directory.token(presented.public_id);
+        let stored = listed.as_ref().map(|listed| &listed.token.secret);
+        let is_right = self.keys.peppers.verify(stored, presented);
+        listed.filter(|_| is_right)
     }
 
     /// Whether a gateway of this id has ever joined anywhere, on any replica.

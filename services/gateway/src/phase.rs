@@ -100,7 +100,7 @@ pub async fn answer(
     let version = head.version;
     let problem = strict::problem(version, &head.headers);
     let entry = match problem {
-        None => identify::identify(&site.core, dialect, sent),
+        None => identify::identify(&site.core, dialect, sent, started_us),
         Some(problem) => Err(site.core.denied(Denial::InvalidRequest).with_message(problem)),
     };
     let handled = match entry {
