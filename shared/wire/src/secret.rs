@@ -21,7 +21,7 @@ use thiserror::Error;
 use turnpike_domain::secret::{PublicId, SecretKind};
 use zeroize::Zeroizing;
 
-use crate::base62;
+use crate::{base62, ephemeral};
 
 /// Random bytes of one secret: 16 for the public id, 32 for the secret itself.
 pub const ENTROPY_BYTES: usize = PUBLIC_ENTROPY_BYTES + 32;
@@ -110,14 +110,18 @@ pub fn parse(text: &str) -> Result<Presented<'_>, NotASecret> {
     Ok(Presented { kind, public_id: PublicId(public_id), text })
 }
 
-/// A text that a caller wrote, to be kept: what is a secret of ours in it is left out, for people
-/// paste theirs into the wrong field.
+/// A text that a caller wrote, to be kept: what is a secret of ours in it, or the greater part of
+/// one, or an ephemeral token, is left out, for people paste theirs into the wrong field.
 #[must_use]
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
     let places = text.match_indices(MARK).filter_map(|(at, _)| {
         let start = at.checked_sub(KIND_CHARS)?;
-        let end = start.checked_add(TEXT_CHARS)?;
-        parse(text.get(start..end)?).ok().map(|_| (start, end))
+        let behind = text.get(start..)?.get(PREFIX_CHARS..)?;
+        let kind = text.get(start..start + PREFIX_CHARS)?;
+        let is_ours = kind == ephemeral::PREFIX || KINDS.iter().any(|known| kind == prefix(*known));
+        let run = behind.bytes().take_while(u8::is_ascii_alphanumeric).count();
+        // A public id alone is no secret.
+        (is_ours && run > PUBLIC_ID_CHARS).then_some((start, start + PREFIX_CHARS + run))
     });
     let (mut kept, mut from) = (String::new(), 0);
     for (start, end) in places {

@@ -8,7 +8,7 @@ use thiserror::Error;
 use turnpike_domain::secret::{Digest, PepperVersion, PublicId, StoredSecret};
 
 use super::{KINDS, Peppers, prefix};
-use crate::hex;
+use crate::{ephemeral, hex};
 
 /// The fewest bytes of a legacy secret: whoever has its digest finds a shorter one by trying.
 pub const MIN_LEGACY_BYTES: usize = 8;
@@ -16,8 +16,6 @@ pub const MIN_LEGACY_BYTES: usize = 8;
 /// for more.
 pub const MAX_LEGACY_BYTES: usize = 1_024;
 
-/// What ephemeral tokens begin with.
-const EPHEMERAL: &str = "ek-tp-";
 /// The most characters that a preview shows at each end.
 const PREVIEW_CHARS: usize = 4;
 /// A preview shows at most one character of so many.
@@ -63,7 +61,9 @@ impl<'a> Legacy<'a> {
     /// # Errors
     /// [`NotLegacy`].
     pub fn read(text: &'a str) -> Result<Self, NotLegacy> {
-        if text.starts_with(EPHEMERAL) || KINDS.iter().any(|kind| text.starts_with(prefix(*kind))) {
+        if text.starts_with(ephemeral::PREFIX)
+            || KINDS.iter().any(|kind| text.starts_with(prefix(*kind)))
+        {
             return Err(NotLegacy::Ours);
         }
         if !(MIN_LEGACY_BYTES..=MAX_LEGACY_BYTES).contains(&text.len()) {

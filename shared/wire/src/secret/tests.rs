@@ -104,12 +104,19 @@ fn secrets_are_left_out_of_a_text_and_nothing_else_is() {
         (format!("models/{one}:x{two}"), "models/(secret):x(secret)".to_owned()),
         (format!("\u{e9}{one}\u{e9}"), "\u{e9}(secret)\u{e9}".to_owned()),
         (format!("sk-tp-{one}"), "sk-tp-(secret)".to_owned()),
+        // Cut, mistyped, or a token.
+        (one[..TEXT_CHARS - 1].to_owned(), "(secret)".to_owned()),
+        (format!("{one}x {}", &two[..40]), "(secret) (secret)".to_owned()),
+        (format!("ek{}{}", &one[2..], "a".repeat(300)), "(secret)".to_owned()),
+        (format!("{}{two}", &one[..30]), "(secret)(secret)".to_owned()),
     ];
     for (text, wanted) in cases {
         assert_eq!(without_secrets(&text), wanted);
     }
-    let cut = &one[..TEXT_CHARS - 1];
-    for text in ["", "llama-70b-tp-8", "-tp-", "\u{e9}-tp-", cut] {
+    let public = &one[..22];
+    for text in
+        ["", "llama-70b-tp-8", "-tp-", "\u{e9}-tp-", "sk-tp-", "xx-tp-0123456789abcdefg", public]
+    {
         assert_eq!(without_secrets(text), text);
     }
 }

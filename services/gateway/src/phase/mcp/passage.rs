@@ -7,6 +7,7 @@ use turnpike_domain::money::NanoUsd;
 use turnpike_domain::settle::Settlement;
 use turnpike_domain::state::McpServer;
 use turnpike_runtime::clock::SharedClock;
+use turnpike_wire::secret::without_secrets;
 
 use super::super::admit::Admitted;
 use super::super::{Arrival, Site, settle};
@@ -73,7 +74,7 @@ impl Passage {
             legacy: entry.legacy,
             model: format!("mcp/{}", server.spec.name).into(),
             server: Some(server.spec.name.clone()),
-            tool: Some(tool.into()),
+            tool: Some(without_secrets(tool).into()),
             provider: None,
             price_version: server.seq,
             prices: Some(call_prices(&server.spec)),
