@@ -22,6 +22,8 @@ from house import House, wait_until
 from interposer import Interposer
 from spend import form
 
+pytestmark = pytest.mark.soak
+
 # As many characters of a secret in a row are a hit.
 HIT_CHARACTERS = 12
 # Any twelve characters hold one of these pieces whole: six that begin at every seventh place.
@@ -337,7 +339,6 @@ class Search:
             self.look(answer.content + str(answer.headers).encode(), answer.url, asked + answer.request.url.encode())
 
 
-@pytest.mark.soak
 def test_t23_no_twelve_characters_of_a_secret_are_left_anywhere():
     between = Interposer()
     with House(gateways=2, gateway_options={**TRACE, **between.environment}) as house:

@@ -11,12 +11,15 @@ import random
 import socket
 
 import pytest
+import requests
 
 import figures
 import raw
 from forwarded import TRUSTED, caller, drawn, entry, holds, ranges, table
 from house import House
 from spend import SOAK, form
+
+pytestmark = pytest.mark.soak
 
 SEED, BY_CHANCE = 28, form(300, 12_000)
 LISTS = {
@@ -121,7 +124,17 @@ def test_the_reference_reads_addresses_as_the_library_does():
     assert read > 10_000
 
 
-@pytest.mark.soak
+def test_a_key_tells_nothing_of_itself_where_it_may_not_be_used(street):
+    url = street.house.gateway_url(0)
+    for name, due in [("loopback", 200), ("documentation", 403)]:
+        bearer = {"Authorization": f"Bearer {street.secrets[name]}"}
+        for path in ("/v1/models", "/v1/models/echo-1", "/v1/key", "/v1beta/models"):
+            answer = requests.get(url + path, headers=bearer, timeout=30)
+            code = answer.headers.get("x-turnpike-error-code")
+            told = (200, None) if due == 200 else (403, "ip_not_allowed")
+            assert (answer.status_code, code) == told, (name, path, answer.text)
+
+
 def test_t28_the_allow_list_sees_what_the_book_says(street):
     chance, rows = random.Random(SEED), [(lines, ()) for lines in table()]
     rows += [(drawn(chance), ()) for _ in range(BY_CHANCE)]

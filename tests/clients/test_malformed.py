@@ -18,6 +18,8 @@ from document import operations
 from house import House
 from spend import form
 
+pytestmark = pytest.mark.soak
+
 SEED = 24
 OF_GATEWAY, OF_MANAGEMENT = form(100, 10_000), form(40, 1_000)
 # Calls that hash passwords take long by design.

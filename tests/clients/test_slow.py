@@ -20,6 +20,8 @@ import raw
 from house import House
 from spend import form
 
+pytestmark = pytest.mark.soak
+
 HEAD_TIMEOUT_MS, BODY_TIMEOUT_MS, MOST_BODY_BYTES = 3_000, 3_000, 1 << 20
 HEADS, BODIES, RESETS = form(300, 3_000), form(100, 1_000), form(2_000, 20_000)
 # A gateway at rest has some 30 MB; what the attackers hold open may add this much.

@@ -11,6 +11,8 @@ import frames
 import raw
 from house import House
 
+pytestmark = pytest.mark.soak
+
 
 @pytest.fixture(scope="module")
 def place():

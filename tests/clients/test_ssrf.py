@@ -25,6 +25,8 @@ from interposer import Interposer
 from places import NAMES, urls
 from spend import SOAK
 
+pytestmark = pytest.mark.soak
+
 OUTSIDE, INSIDES = "127.0.0.9", ["127.0.0.1", "127.0.0.2", "::1"]
 REDIRECTS = [300, 301, 302, 303, 307, 308]
 CHAT = {"model": "own", "messages": [{"role": "user", "content": "well?"}], "max_tokens": 5}
@@ -194,7 +196,6 @@ def test_what_is_outside_is_reached(town):
     town.check()
 
 
-@pytest.mark.soak
 def test_t27_nothing_inside_is_reached_whatever_it_is_called(town):
     corpus = urls(town.walls.port, SOAK)
     refused, walled, unreached = 0, 0, 0

@@ -147,7 +147,12 @@ async fn handle(
     }
     let refused = |denial| arrival.entry.denied(denial, core.now());
     let catalogue = || Catalogue { core, entry: &arrival.entry, address: arrival.address, dialect };
+    let is_here = arrival.entry.key.profile.scopes.address(arrival.address);
     match target {
+        // What a key is and may is told where it may be used.
+        Target::Models | Target::Model(_) | Target::OwnKey if !is_here => {
+            Err(refused(Denial::IpNotAllowed))
+        }
         Target::Models => Ok(note::answered(site, &arrival, catalogue().list(query))),
         Target::Model(name) => {
             let found = catalogue().one(&name).map_err(refused)?;
