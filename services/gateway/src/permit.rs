@@ -7,6 +7,7 @@
 
 mod agent;
 mod batch;
+mod look;
 mod quota;
 mod report;
 mod shelf;
@@ -30,6 +31,7 @@ use turnpike_runtime::metrics::Counter;
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::tasks::Tasks;
 
+pub use look::RateLeft;
 pub(crate) use quota::Quotas;
 
 use crate::core::{Core, Denied, Entry};

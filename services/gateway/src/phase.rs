@@ -159,7 +159,7 @@ async fn handle(
             Ok(note::answered(site, &arrival, found))
         }
         Target::OwnKey => {
-            let own = respond::own_key(core, &site.leases, &arrival.entry).await;
+            let own = respond::own_key(site, &arrival.entry).await;
             Ok(note::answered(site, &arrival, own))
         }
         Target::Mcp(server) => mcp::serve(site, arrival, server, head, body).await,

@@ -13,6 +13,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use turnpike_domain::admit::Figures;
 use turnpike_domain::id::RequestId;
+use turnpike_domain::time::Timestamp;
 use turnpike_wire::api::key::{LimitsForm, ScopesForm};
 use turnpike_wire::decision::amount;
 use turnpike_wire::time::rfc3339;
@@ -20,11 +21,12 @@ use turnpike_wire::time::rfc3339;
 pub use models::Catalogue;
 
 use crate::body::{Cut, Relay};
-use crate::core::{Core, Denied, Entry};
+use crate::core::{Denied, Entry};
 use crate::dialect::{Call, Dialect, Problem};
 use crate::headers;
-use crate::lease::{Leases, Left};
-use crate::phase::{Observer, Watch};
+use crate::lease::Left;
+use crate::permit::RateLeft;
+use crate::phase::{Observer, Site, Watch};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -171,8 +173,11 @@ fn metadata(denied: &Denied, decision: &str) -> Value {
 
 /// What the key is, what limits it and what is left.
 #[must_use]
-pub async fn own_key(core: &Core, leases: &Leases, entry: &Entry) -> Response<Outgoing> {
-    let [cost, tokens] = leases.look(entry, core.now()).await.map(|left| left.map(left_object));
+pub async fn own_key(site: &Site, entry: &Entry) -> Response<Outgoing> {
+    let (core, now) = (&site.core, site.core.now());
+    let [cost, tokens] = site.leases.look(entry, now).await.map(|left| left.map(left_object));
+    let rates = site.permits.look(entry).map(|left| left.map(|left| rate_object(left, now)));
+    let [requests_rate, tokens_rate] = rates;
     let (key, profile) = (&entry.key, &entry.key.profile);
     success(&json!({
         "id": key.id.to_string(),
@@ -184,7 +189,12 @@ pub async fn own_key(core: &Core, leases: &Leases, entry: &Entry) -> Response<Ou
         "expires_at": profile.expires_at.map(rfc3339),
         "limits": LimitsForm::from(&profile.limits),
         "scopes": ScopesForm::from(&profile.scopes),
-        "left": {"cost_usd": cost, "tokens": tokens},
+        "left": {
+            "cost_usd": cost,
+            "tokens": tokens,
+            "requests_per_minute": requests_rate,
+            "tokens_per_minute": tokens_rate,
+        },
     }))
 }
 
@@ -202,6 +212,19 @@ fn left_object(left: Left) -> Value {
         "held": told(|figures| figures.held),
         "left": left,
         "resets_at": figures.and_then(|figures| figures.resets_at).map(rfc3339),
+    })
+}
+
+/// What is left of the tightest rate of one kind; `null` while this gateway was not told.
+fn rate_object(rate: RateLeft, now: Timestamp) -> Value {
+    let RateLeft { source, limit, left, reset_ms } = rate;
+    let resets_at = (reset_ms > 0).then(|| rfc3339(now.plus_ms(reset_ms)));
+    json!({
+        "limit_source": source.name(),
+        "limit": limit,
+        "used": left.map(|left| limit.saturating_sub(left)),
+        "left": left,
+        "resets_at": resets_at,
     })
 }
 

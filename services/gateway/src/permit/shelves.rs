@@ -35,6 +35,11 @@ impl Shelves {
         }
     }
 
+    /// The shelf of an account, if something of it counts here.
+    pub(super) fn known(&self, account: Account) -> Option<Arc<Shelf>> {
+        self.shelves.pin().get(&account).map(Arc::clone)
+    }
+
     /// Takes a shelf out, if it is still the one of its account.
     pub(super) fn remove(&self, shelf: &Arc<Shelf>) {
         let shelves = self.shelves.pin();

@@ -312,7 +312,16 @@ async fn key_and_project_both_must_permit() {
     let house = House::new().await;
     let team = limits(Some(5), None);
     let entry = entry_of(limits(Some(100), None), team, RateFallback::Share);
-    assert_eq!(house.pass(&entry, 8).await, 5);
+    let looked = |house: &House| {
+        let [requests, tokens] = house.permits.look(&entry);
+        assert_eq!(tokens, None);
+        requests.map(|rate| (rate.source, rate.limit, rate.left))
+    };
+    let tightest = LimitSource::RequestRate(Account::Project(TEAM));
+    assert_eq!(looked(&house), Some((tightest, 5, None)), "nobody was asked yet");
+    assert_eq!(house.pass(&entry, 3).await, 3);
+    assert_eq!(looked(&house), Some((tightest, 5, Some(2))));
+    assert_eq!(house.pass(&entry, 5).await, 2);
     let denied = house.take(&entry, 10).await.unwrap_err();
     assert_eq!(denied.figures.unwrap().source, LimitSource::RequestRate(Account::Project(TEAM)));
     house.clock.sleep(3_000).await;
