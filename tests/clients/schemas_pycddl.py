@@ -26,6 +26,7 @@ MESSAGES = {
     "receipt.v1.cbor": "receipt",
     "receipt-spent.v1.cbor": "receipt",
     "receipt-providers.v1.cbor": "receipt",
+    "receipt-quarantine.v1.cbor": "receipt",
     "lease-call.v1.cbor": "lease-call",
     "lease-call-token.v1.cbor": "lease-call",
     "end-runs.v1.cbor": "end-runs",
@@ -39,6 +40,9 @@ MESSAGES = {
     "permit-answer-closed.v1.cbor": "permit-answer",
     "recent-call.v1.cbor": "recent-call",
     "recent-answer.v1.cbor": "recent-answer",
+    "rates-question.v1.cbor": "rates-question",
+    "rates-answer.v1.cbor": "rates-answer",
+    "rates-answer-gathering.v1.cbor": "rates-answer",
     "recall-rates.v1.cbor": "recall",
 }
 ENTITIES = [line.split()[0] for line in CDDL.splitlines() if line.startswith("entity-")]

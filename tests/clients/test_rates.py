@@ -1,5 +1,5 @@
-"""Rates as real processes, in some 20 s: 3 gateways, 600 and 60 requests a minute, one gateway cut
-off from NATS for 10 s; the provider counts what it served."""
+"""Rates as real processes, in some 40 s: 3 gateways, 600, 60 and 1 requests a minute, one gateway cut
+off from NATS for 10 s, the projector killed; the provider counts what it served."""
 
 import threading
 import time
@@ -119,6 +119,43 @@ def test_a_gateway_that_is_cut_off_has_its_share(house):
     assert 1 <= alone <= 60 // GATEWAYS, "its share"
     assert others <= 60
     assert alone + others + GATEWAYS + 1 <= 60 + 60 // GATEWAYS
+
+
+def explained(house, key):
+    query = {"model": "echo-1", "input_tokens": "2", "max_output_tokens": "2"}
+    return house.of_org("GET", f"/keys/{key['id']}/explain", params=query)
+
+
+def test_an_explanation_tells_what_the_owner_of_the_rates_counts(house):
+    limits = {"requests_per_minute": 3}
+    key = house.command("POST", "/keys", {"name": "explained", "limits": limits})
+    told = explained(house, key)
+    (rate,) = told["rates"]
+    assert (rate["used"], rate["left"], rate["fits"]) == (0, 3, True), rate
+    for gateway in range(GATEWAYS):
+        assert ask(house, gateway, key["secret"]).status_code == 200
+    told = explained(house, key)
+    (rate,) = told["rates"]
+    assert (rate["used"], rate["left"], rate["fits"]) == (3, 0, False), rate
+    assert (told["status"], told["code"], told["admitted"]) == (429, "rate_limited", False)
+    assert told["at"] < rate["next_at"] <= rate["resets_at"], told
+    assert rate["unknown"] is None
+    shown = house.cli("key", "explain", "explained", "--model", "echo-1").stdout
+    assert "rate_limited" in shown and "0 are left" in shown, shown
+    assert ask(house, 0, key["secret"]).status_code == 429, "it was told what is true"
+
+
+def test_a_slow_key_waits_for_a_new_owner_and_not_for_its_minute(house):
+    """Bounds: the projector killed and started again, 1 request a minute on 3 gateways of which none has
+    a share; its answer within 45 s, of which a successor waits 5."""
+    key = house.command("POST", "/keys", {"name": "slow", "limits": {"requests_per_minute": 1}})
+    house.projector.kill()
+    assert explained(house, key)["rates"][0]["unknown"] == "the rate owner did not answer"
+    house.projector.start()
+    began = time.monotonic()
+    passes = lambda: ask(house, 0, key["secret"]).status_code == 200
+    wait_until(passes, "the new owner permits", 45)
+    print(f"1/min: permitted {time.monotonic() - began:.1f} s after the projector was back")
 
 
 def test_tokens_a_minute_are_corrected_by_what_was_used(house):

@@ -17,21 +17,27 @@ CAP = "10.00"
 CLIENTS = 60
 # The midnights that are lived through: the end of a leap day and of its month, and its beginning.
 MIDNIGHTS = form(["2028-03-01"], ["2028-03-01", "2028-02-29"])
-# From the start of the processes: enough for them to stand and for budgets to be used up.
-UNTIL_MIDNIGHT_SECONDS = 45
+# From the start of the processes: enough for them to stand and for budgets to be used up. On a
+# machine that needs longer, another house begins its day earlier.
+UNTIL_MIDNIGHT_SECONDS = [45, 120, 300]
 # One gateway is ahead, another one behind.
 APART_MS = 5 * 60_000
-# What a gateway may take to hear of a window from the authority, once it was refused in the last.
-SOON_SECONDS = 5
-# The stream across midnight: 20 tokens a second.
-STREAM_WORDS = 120
+# What a gateway may take to hear of a window from the authority, once it was refused in the last:
+# moments, and here some seconds more for a machine that does other things too.
+SOON_SECONDS = 20
+# The stream across midnight: 20 tokens a second, begun some seconds before.
+STREAM_WORDS, BEFORE_SECONDS = 200, 4
 EXHAUSTED = (402, "api_key_quota_exceeded")
 
 
-def house_before(midnight):
-    """A house whose day ends soon."""
+class TooLate(Exception):
+    """The machine was not ready by midnight."""
+
+
+def house_before(midnight, seconds):
+    """A house whose day ends in so many seconds."""
     end = datetime.fromisoformat(midnight).replace(tzinfo=timezone.utc)
-    begins = end - timedelta(seconds=UNTIL_MIDNIGHT_SECONDS)
+    begins = end - timedelta(seconds=seconds)
     ahead_ms = int((begins.timestamp() - time.time()) * 1000)
     days = {"house": ahead_ms, "gateway-0": ahead_ms + APART_MS, "gateway-1": ahead_ms - APART_MS}
     house = House(gateways=5, scripted=True, days=days)
@@ -68,46 +74,61 @@ def stream(house, key):
 def test_t9_a_window_ends_with_requests_in_flight(midnight):
     """Bounds: a cap of USD 10 a day used up before and after 1 midnight of 2028, a stream across it, 5
     gateways of which one is 5 min ahead and one behind; in full, 2 midnights."""
-    with house_before(midnight) as house:
-        price_dear_models(house)
-        daily = capped_key(house, "daily", CAP, reset="daily")
-        monthly = capped_key(house, "monthly", CAP, reset="monthly")
-        across = capped_key(house, "across", CAP, reset="daily")
+    for seconds in UNTIL_MIDNIGHT_SECONDS:
+        try:
+            with house_before(midnight, seconds) as house:
+                return live_through(house, midnight)
+        except TooLate as late:
+            print(late)
+    raise AssertionError("the machine is too slow")
+
+
+def live_through(house, midnight):
+    price_dear_models(house)
+    daily = capped_key(house, "daily", CAP, reset="daily")
+    monthly = capped_key(house, "monthly", CAP, reset="monthly")
+    across = capped_key(house, "across", CAP, reset="daily")
+    last = house.midnight - BEFORE_SECONDS
+    try:
         before = used_up(house, daily, SEED)
         hit(house, daily, 1)
         spent = used_up(house, monthly, SEED + 1)
         hit(house, monthly, 1)
         assert answers_everywhere(house, [daily["secret"]], EXHAUSTED), "also where it is tomorrow"
-        left = house.midnight - time.time()
-        assert left > 3, f"the machine is too slow: {left:.1f} s are left of the day"
-        wait_until(lambda: time.time() > house.midnight - 2, "it is nearly midnight", left + 5)
-        running = stream(house, across)
-        wait_until(lambda: time.time() > house.midnight, "it is midnight", 10)
-        is_open = lambda: answers_everywhere(house, [daily["secret"]], (200, None))
-        wait_until(is_open, "the day's budget is whole again", SOON_SECONDS)
-        opened = time.time() - house.midnight
-        assert running.text.rstrip().splitlines()[-1].startswith(":"), "it was not cut"
-        rows = wait_until(lambda: all_requests(house, key=across["id"]), "the stream is booked", 15)
-        (row,) = rows.values()
-        assert nano(row["cost_usd"]) > 0 and row["source"] == "provider", row
-        found = usage(house, across)
-        spent_now = [nano(found[name]) for name in ("cost_usd", "held_cost_usd", "lost_cost_usd")]
-        assert spent_now == [0, 0, 0], "it was admitted in the window before"
-        is_new_month = midnight.endswith("-01")
-        expected = (200, None) if is_new_month else EXHAUSTED
-        assert answers_everywhere(house, [monthly["secret"]], expected)
-        if not is_new_month:
-            assert nano(usage(house, monthly)["cost_usd"]) == spent
-        with Crowd(house, [daily["secret"]], CLIENTS, SEED + 2) as crowd:
-            crowd.wait(60)
-        hit(house, daily, 2)
-        hits = events(house, "QuotaHit", key=daily["id"])
-        windows = [event["data"]["window"] for event in hits]
-        assert len(set(windows)) == 2, windows
-        tell(
-            f"T9 (midnight of {midnight})",
-            used_before=f"USD {before / 10**9:.4f} of {CAP}",
-            open_everywhere_after=f"{opened:.2f} s, by 5 calls",
-            stream_across="booked in the window before",
-            hits=len(hits),
-        )
+    finally:
+        left = last - time.time()
+        if left < 0:
+            raise TooLate(f"midnight was {-left:.1f} s too soon") from None
+    wait_until(lambda: time.time() > last, "it is nearly midnight", left + 5)
+    running = stream(house, across)
+    if time.time() > house.midnight:
+        raise TooLate("the stream may have begun after midnight")
+    wait_until(lambda: time.time() > house.midnight, "it is midnight", BEFORE_SECONDS + 5)
+    is_open = lambda: answers_everywhere(house, [daily["secret"]], (200, None))
+    wait_until(is_open, "the day's budget is whole again", SOON_SECONDS)
+    opened = time.time() - house.midnight
+    assert running.text.rstrip().splitlines()[-1].startswith(":"), "it was not cut"
+    rows = wait_until(lambda: all_requests(house, key=across["id"]), "the stream is booked")
+    (row,) = rows.values()
+    assert nano(row["cost_usd"]) > 0 and row["source"] == "provider", row
+    found = usage(house, across)
+    spent_now = [nano(found[name]) for name in ("cost_usd", "held_cost_usd", "lost_cost_usd")]
+    assert spent_now == [0, 0, 0], "it was admitted in the window before"
+    is_new_month = midnight.endswith("-01")
+    expected = (200, None) if is_new_month else EXHAUSTED
+    assert answers_everywhere(house, [monthly["secret"]], expected)
+    if not is_new_month:
+        assert nano(usage(house, monthly)["cost_usd"]) == spent
+    with Crowd(house, [daily["secret"]], CLIENTS, SEED + 2) as crowd:
+        crowd.wait(120)
+    hit(house, daily, 2)
+    hits = events(house, "QuotaHit", key=daily["id"])
+    windows = [event["data"]["window"] for event in hits]
+    assert len(set(windows)) == 2, windows
+    tell(
+        f"T9 (midnight of {midnight})",
+        used_before=f"USD {before / 10**9:.4f} of {CAP}",
+        open_everywhere_after=f"{opened:.2f} s, by 5 calls",
+        stream_across="booked in the window before",
+        hits=len(hits),
+    )

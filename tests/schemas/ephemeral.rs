@@ -35,16 +35,18 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
     vec![
         ("", issued(grant())),
         ("", Event::EphemeralRevoked { key: KEY, token: TOKEN }),
-        ("least", issued(least)),
+        ("least", issued(least.clone())),
+        ("tokens", issued(EphemeralGrant { token_cap: Some(9_000), ..least })),
     ]
 }
 
 /// The name of each golden and what it should hold.
 pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let key = SigningKey::from_seed(&[1; 32]);
-    let text = sign(&claims(), &key).unwrap();
+    let text = |claims| sign(&claims, &key).unwrap().expose().as_bytes().to_vec();
     vec![
-        ("ephemeral-token.v1.txt", text.expose().as_bytes().to_vec()),
+        ("ephemeral-token.v1.txt", text(claims())),
+        ("ephemeral-token-tokens.v1.txt", text(counted())),
         ("lease-call-token.v1.cbor", encode(&lease_call())),
     ]
 }
@@ -52,14 +54,17 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
 /// Checks what a golden of [`all`] means; false for any other.
 pub(crate) fn read(name: &str, bytes: &[u8]) -> bool {
     match name {
-        "ephemeral-token.v1.txt" => {
-            let signers = Signers::new([SigningKey::from_seed(&[1; 32]).verifying_key()]);
-            assert_eq!(verify(std::str::from_utf8(bytes).unwrap(), &signers), Ok(claims()));
-        }
+        "ephemeral-token.v1.txt" => assert_eq!(verified(bytes), claims()),
+        "ephemeral-token-tokens.v1.txt" => assert_eq!(verified(bytes), counted()),
         "lease-call-token.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_call())),
         _ => return false,
     }
     true
+}
+
+fn verified(text: &[u8]) -> Claims {
+    let signers = Signers::new([SigningKey::from_seed(&[1; 32]).verifying_key()]);
+    verify(std::str::from_utf8(text).unwrap(), &signers).unwrap()
 }
 
 /// An organisation's state with a token.
@@ -91,6 +96,7 @@ fn grant() -> EphemeralGrant {
         expires_at: END,
         attenuation: attenuation(),
         cost_cap: Some(NanoUsd(1_500_000_000)),
+        token_cap: None,
         alone: true,
     }
 }
@@ -106,7 +112,12 @@ fn claims() -> Claims {
         expires_at: END,
         attenuation: attenuation(),
         cost_cap: Some(NanoUsd(1_500_000_000)),
+        token_cap: None,
     }
+}
+
+fn counted() -> Claims {
+    Claims { token_cap: Some(9_000), ..claims() }
 }
 
 fn lease_call() -> Call {

@@ -22,7 +22,9 @@ use turnpike_domain::time::{Reset, Timestamp, Window};
 use turnpike_wire::authority::{Call, EndRuns, LeaseAnswer, LeaseCall, Recall, RunsEnded};
 use turnpike_wire::decision::Decision;
 use turnpike_wire::form::{decode, encode};
-use turnpike_wire::heartbeat::{CircuitState, Heartbeat, MovedHead, ProviderHealth, Receipt};
+use turnpike_wire::heartbeat::{
+    CircuitState, Heartbeat, MovedHead, ProviderHealth, Quarantine, Receipt,
+};
 use turnpike_wire::sign::{Signers, SigningKey, SigningKeys};
 use turnpike_wire::snapshot::{
     Assembly, Frames, Splitter, State, Taken, framed, organisation, platform,
@@ -62,6 +64,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("receipt.v1.cbor", encode(&least_receipt())),
         ("receipt-spent.v1.cbor", encode(&receipt())),
         ("receipt-providers.v1.cbor", encode(&receipt_of_providers())),
+        ("receipt-quarantine.v1.cbor", encode(&receipt_of_quarantine())),
         ("lease-call.v1.cbor", encode(&lease_call())),
         ("lease-answer.v1.cbor", encode(&lease_answer())),
         ("lease-refusal.v1.cbor", encode(&lease_refusal())),
@@ -103,6 +106,7 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
         }
         "receipt.v1.cbor" => assert_eq!(decode(bytes), Ok(least_receipt())),
         "receipt-providers.v1.cbor" => assert_eq!(decode(bytes), Ok(receipt_of_providers())),
+        "receipt-quarantine.v1.cbor" => assert_eq!(decode(bytes), Ok(receipt_of_quarantine())),
         "receipt-spent.v1.cbor" => assert_eq!(decode(bytes), Ok(receipt())),
         "lease-call.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_call())),
         "lease-answer.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_answer())),
@@ -254,7 +258,8 @@ fn heartbeat_with_signers() -> Heartbeat {
 fn least_receipt() -> Receipt {
     let position = Position(1 << 90);
     let (spent, providers) = (Vec::new(), Vec::new());
-    Receipt { epoch: EPOCH, position, at: AT, complete_to: None, spent, providers }
+    let (complete_to, quarantine) = (None, None);
+    Receipt { epoch: EPOCH, position, at: AT, complete_to, spent, providers, quarantine }
 }
 
 /// With the most and the least that is told of a provider.
@@ -277,6 +282,11 @@ fn receipt_of_providers() -> Receipt {
     };
     let probed = ProviderHealth { circuit: CircuitState::HalfOpen, ..down.clone() };
     Receipt { providers: vec![down, fresh, probed], ..least_receipt() }
+}
+
+fn receipt_of_quarantine() -> Receipt {
+    let quarantine = Quarantine { events: 3, seq: Some(17), at: AT, stands: true };
+    Receipt { quarantine: Some(quarantine), ..least_receipt() }
 }
 
 fn receipt() -> Receipt {

@@ -2,14 +2,16 @@
 
 use turnpike_domain::id::{EpochId, KeyId, ProjectId};
 use turnpike_domain::limit::Account;
-use turnpike_domain::rate::{Amount, Rate, Returned};
+use turnpike_domain::rate::{Amount, Look, Rate, Returned};
 use turnpike_wire::authority::{
     Call, Closed, PermitAnswer, PermitCall, Recall, RecentAnswer, RecentCall, RecentUse,
 };
 use turnpike_wire::form::{decode, encode};
+use turnpike_wire::rates::{AskedRate, RatesAnswer, RatesQuestion};
 
 const EPOCH: EpochId = EpochId(0xe0);
 const ACCOUNT: Account = Account::Key(KeyId(4));
+const GATHERING: RatesAnswer = RatesAnswer { fence: 2, gathering: true, looks: Vec::new() };
 
 /// The name of each golden and what it should hold.
 pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
@@ -21,6 +23,9 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("recent-call.v1.cbor", encode(&recent_call())),
         ("recent-answer.v1.cbor", encode(&recent_answer())),
         ("recall-rates.v1.cbor", encode(&recall_rates())),
+        ("rates-question.v1.cbor", encode(&question())),
+        ("rates-answer.v1.cbor", encode(&looks())),
+        ("rates-answer-gathering.v1.cbor", encode(&GATHERING)),
     ]
 }
 
@@ -34,6 +39,9 @@ pub(crate) fn read(name: &str, bytes: &[u8]) -> bool {
         "recent-call.v1.cbor" => assert_eq!(decode(bytes), Ok(recent_call())),
         "recent-answer.v1.cbor" => assert_eq!(decode(bytes), Ok(recent_answer())),
         "recall-rates.v1.cbor" => assert_eq!(decode(bytes), Ok(recall_rates())),
+        "rates-question.v1.cbor" => assert_eq!(decode(bytes), Ok(question())),
+        "rates-answer.v1.cbor" => assert_eq!(decode(bytes), Ok(looks())),
+        "rates-answer-gathering.v1.cbor" => assert_eq!(decode(bytes), Ok(GATHERING)),
         _ => return false,
     }
     true
@@ -101,4 +109,30 @@ fn recent_answer() -> RecentAnswer {
 
 fn recall_rates() -> Recall {
     Recall { fence: 2, budget: None }
+}
+
+fn question() -> RatesQuestion {
+    let rate = Rate { requests: Some(600), tokens: Some(90_000), seq: 12 };
+    let of_project = Rate { requests: Some(5), tokens: None, seq: 3 };
+    let account = Account::Project(ProjectId(3));
+    RatesQuestion {
+        accounts: vec![
+            AskedRate { account: ACCOUNT, rate, tokens: 450 },
+            AskedRate { account, rate: of_project, tokens: 0 },
+        ],
+    }
+}
+
+fn looks() -> RatesAnswer {
+    let amount = |requests, tokens| Amount { requests, tokens };
+    let full = Look {
+        counted: amount(592, 81_000),
+        out: amount(8, 9_000),
+        free: amount(7, 8_550),
+        waiting: 1,
+        next_ms: 250,
+        reset_ms: 61_000,
+    };
+    let still = Look { free: amount(5, u64::MAX), ..Look::default() };
+    RatesAnswer { fence: 2, gathering: false, looks: vec![full, still] }
 }

@@ -14,7 +14,7 @@ use turnpike_domain::state::{Gateway, Organisation, Platform};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_store::usage::EpochPlace;
-use turnpike_wire::heartbeat::ProviderHealth;
+use turnpike_wire::heartbeat::{ProviderHealth, Quarantine};
 
 pub use promises::Promise;
 pub use providers::Fare;
@@ -49,6 +49,8 @@ pub struct Known {
     pub joined: Gateway,
     /// Its last receipt, since this process began to listen.
     pub heard: Option<Heard>,
+    /// What it could not read in its present run.
+    pub quarantine: Option<Quarantine>,
     /// Neither left nor fenced, and heard within the organisation's bound.
     pub online: bool,
     /// It joined for every organisation.
@@ -76,6 +78,7 @@ pub struct Presence {
     heard: Mutex<BTreeMap<(OrgId, GatewayId), Heard>>,
     promises: Mutex<BTreeMap<(OrgId, GatewayId), Promises>>,
     providers: Mutex<Words>,
+    quarantines: Mutex<BTreeMap<(OrgId, GatewayId), Quarantine>>,
     news: Notify,
     /// When this process began to listen, on its steady clock.
     since_ms: u64,
@@ -86,8 +89,8 @@ impl Presence {
     #[must_use]
     pub fn new(clock: SharedClock) -> Self {
         let since_ms = clock.boot_ms();
-        let (heard, promises, providers) = Default::default();
-        Self { clock, heard, promises, providers, news: Notify::new(), since_ms }
+        let (heard, promises, providers, quarantines) = Default::default();
+        Self { clock, heard, promises, providers, quarantines, news: Notify::new(), since_ms }
     }
 
     /// Takes a receipt.
@@ -123,6 +126,15 @@ impl Presence {
         let now_ms = self.clock.boot_ms();
         let mut words = self.providers.lock().unwrap_or_else(PoisonError::into_inner);
         words.hear((org, gateway), told, now_ms);
+    }
+
+    /// Takes what a receipt says of events that could not be read.
+    pub fn told_of_quarantine(&self, org: OrgId, gateway: GatewayId, told: Option<Quarantine>) {
+        let mut quarantines = self.quarantines.lock().unwrap_or_else(PoisonError::into_inner);
+        match told {
+            Some(told) => quarantines.insert((org, gateway), told),
+            None => quarantines.remove(&(org, gateway)),
+        };
     }
 
     /// How a provider of `owner` (`None`: of the platform) fares with each gateway that has called
@@ -166,12 +178,14 @@ impl Presence {
         let bound_ms = organisation.settings.max_staleness_ms.unwrap_or(UNBOUNDED_ONLINE_MS);
         let now_ms = self.clock.boot_ms();
         let heard = self.lock();
+        let quarantines = self.quarantines.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |(id, joined): (&GatewayId, &Gateway), of_platform: bool| {
             let last = heard.get(&(organisation.id, *id)).copied();
             let heard_ms = last.map_or(self.since_ms, |last| last.arrived_ms);
             let recent = now_ms.saturating_sub(heard_ms) <= bound_ms;
             let online = recent && !joined.left && !joined.fenced;
-            Known { id: *id, joined: joined.clone(), heard: last, online, of_platform }
+            let quarantine = quarantines.get(&(organisation.id, *id)).copied();
+            Known { id: *id, joined: joined.clone(), heard: last, quarantine, online, of_platform }
         };
         let own = organisation.gateways.iter().map(|each| known(each, false));
         own.chain(platform.gateways.iter().map(|each| known(each, true))).collect()

@@ -35,8 +35,9 @@ pub(crate) async fn listen(app: Arc<App>) {
 fn take(app: &App, message: &Message) {
     let Topic::Receipts { org, gateway } = message.topic else { return };
     match form::decode::<Receipt>(&message.payload) {
-        Ok(Receipt { epoch, position, at, complete_to, spent, providers }) => {
+        Ok(Receipt { epoch, position, at, complete_to, spent, providers, quarantine }) => {
             app.presence.hear(org, gateway, epoch, position, at);
+            app.presence.told_of_quarantine(org, gateway, quarantine);
             if let Some(complete_to) = complete_to.filter(|_| spent.len() <= MAX_SPENT) {
                 app.presence.promised(org, gateway, Promise { complete_to, spent });
             }

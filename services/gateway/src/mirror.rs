@@ -1,5 +1,6 @@
 //! Keeps every key of this gateway's organisations in memory, in step with the control plane.
 
+mod aside;
 mod beats;
 mod disk;
 mod feeds;

@@ -11,7 +11,7 @@ use turnpike_domain::id::{EpochId, GatewayId, OrgId, Position};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_wire::form;
-use turnpike_wire::heartbeat::{MAX_PROVIDERS, ProviderHealth, Receipt};
+use turnpike_wire::heartbeat::{MAX_PROVIDERS, ProviderHealth, Quarantine, Receipt};
 
 use crate::board::{self, Board};
 use crate::upstream::health::Healths;
@@ -24,6 +24,17 @@ const IN_FLIGHT: usize = 64;
 /// A receipt that was not taken by then is overtaken by the next one.
 const PUBLISH_MS: u64 = 1_000;
 
+/// How far the mirror is with one stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    /// Up to where everything is applied.
+    pub(crate) position: Position,
+    /// The mirror's time.
+    pub(crate) at: Timestamp,
+    /// What could not be read.
+    pub(crate) quarantine: Option<Quarantine>,
+}
+
 /// The receipts that wait to be sent; the latest of each organisation stands.
 #[derive(Clone)]
 pub(crate) struct Receipts {
@@ -31,7 +42,7 @@ pub(crate) struct Receipts {
     healths: Healths,
     /// The one organisation that is served; `None`: all.
     serves: Option<OrgId>,
-    waiting: Arc<Mutex<BTreeMap<OrgId, (Position, Timestamp)>>>,
+    waiting: Arc<Mutex<BTreeMap<OrgId, Reached>>>,
     news: Arc<Notify>,
 }
 
@@ -42,9 +53,9 @@ impl Receipts {
         Self { board, healths, serves, waiting: Arc::default(), news: Arc::default() }
     }
 
-    /// The mirror of `org` has reached `position`.
-    pub(crate) fn reached(&self, org: OrgId, position: Position, at: Timestamp) {
-        self.lock().insert(org, (position, at));
+    /// The mirror of `org` has come so far.
+    pub(crate) fn reached(&self, org: OrgId, reached: Reached) {
+        self.lock().insert(org, reached);
         self.news.notify_one();
     }
 
@@ -65,12 +76,13 @@ impl Receipts {
             let lanes = self.board.read();
             let promise = |org| lanes.as_ref().and_then(|lanes| board::promise(lanes, org));
             let sent = stream::iter(waiting)
-                .map(|(org, (position, at))| {
+                .map(|(org, Reached { position, at, quarantine })| {
                     let promise = promise(org);
                     let complete_to = promise.as_ref().map(|promise| promise.complete_to);
                     let spent = promise.map(|promise| promise.spent).unwrap_or_default();
                     let providers = self.providers(org, at, clock.boot_ms());
-                    let receipt = Receipt { epoch, position, at, complete_to, spent, providers };
+                    let receipt =
+                        Receipt { epoch, position, at, complete_to, spent, providers, quarantine };
                     let payload = form::encode(&receipt).into();
                     let topic = Topic::Receipts { org, gateway };
                     bus.publish(Publish { topic, id: String::new(), headers: Vec::new(), payload })
@@ -99,7 +111,7 @@ impl Receipts {
         told
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<OrgId, (Position, Timestamp)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<OrgId, Reached>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

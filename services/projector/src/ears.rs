@@ -1,13 +1,12 @@
-//! The ears: calls of gateways on their way to the shards, and every sign that a gateway lives.
+//! The ears: calls on their way to the shards, and every sign that a gateway lives.
 
 use std::sync::Arc;
 
 use turnpike_bus::seam::{Bus, Feed, ReadError, Request, Serve, Service, Start, Topic};
 use turnpike_runtime::clock::SharedClock;
-use turnpike_wire::authority::Call;
 use turnpike_wire::form;
 
-use crate::inbox::{Asked, Inboxes};
+use crate::inbox::{Asked, Inboxes, What};
 use crate::metrics::AuthorityMetrics;
 use crate::presence::Presence;
 
@@ -27,22 +26,31 @@ impl Ears {
     /// Takes calls for ever. Every projector hears each of them; whoever owns the shard answers.
     pub(crate) async fn take_calls(&self) {
         loop {
-            match self.bus.serve(Serve::Authority(None)).await {
-                Ok(mut requests) => {
-                    self.presence.was_deaf();
-                    loop {
-                        match requests.next().await {
-                            Ok(request) => self.take(request),
-                            Err(error) => {
-                                tracing::warn!(%error, "calls of gateways are not heard");
-                                break;
-                            }
-                        }
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "calls of gateways are not heard"),
-            }
+            self.serve(Serve::Authority(None), || self.presence.was_deaf()).await;
             self.clock.sleep(REOPEN_MS).await;
+        }
+    }
+
+    /// Takes the control plane's questions for ever, in the same way.
+    pub(crate) async fn take_questions(&self) {
+        loop {
+            self.serve(Serve::Rates(None), || {}).await;
+            self.clock.sleep(REOPEN_MS).await;
+        }
+    }
+
+    /// Takes what is asked until the bus is lost; `opened` is called when it can be heard.
+    async fn serve(&self, serve: Serve, opened: impl Fn()) {
+        let mut requests = match self.bus.serve(serve).await {
+            Ok(requests) => requests,
+            Err(error) => return tracing::warn!(%error, ?serve, "calls are not heard"),
+        };
+        opened();
+        loop {
+            match requests.next().await {
+                Ok(request) => self.take(request),
+                Err(error) => return tracing::warn!(%error, ?serve, "calls are not heard"),
+            }
         }
     }
 
@@ -71,14 +79,20 @@ impl Ears {
     }
 
     fn take(&self, request: Request) {
+        let Request { service, payload, reply } = request;
         // Who asks, and for whom, says the subject, which the bus enforces.
-        let Service::Authority { org, gateway } = request.service;
-        self.presence.hear(org, gateway);
-        match form::decode::<Call>(&request.payload) {
-            Ok(call) => self.inboxes.ask(Asked { org, gateway, call, reply: request.reply }),
+        let (org, what) = match service {
+            Service::Authority { org, gateway } => {
+                self.presence.hear(org, gateway);
+                (org, form::decode(&payload).map(|call| What::Call(gateway, call)))
+            }
+            Service::Rates { org } => (org, form::decode(&payload).map(What::Rates)),
+        };
+        match what {
+            Ok(what) => self.inboxes.ask(Asked { org, what, reply }),
             Err(error) => {
                 self.metrics.unreadable.inc();
-                tracing::warn!(%org, %gateway, %error, "a call cannot be read");
+                tracing::warn!(?service, %error, "a call cannot be read");
             }
         }
     }

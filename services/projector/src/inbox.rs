@@ -10,6 +10,7 @@ use turnpike_domain::id::{GatewayId, OrgId};
 use turnpike_runtime::metrics::{Counter, Gauge};
 use turnpike_store::booking::{Delivery, shard_of};
 use turnpike_wire::authority::Call;
+use turnpike_wire::rates::RatesQuestion;
 
 use crate::pending::Pending;
 
@@ -34,11 +35,17 @@ pub(crate) struct Arrived {
 pub(crate) struct Asked {
     /// For whom, by the subject that it came on.
     pub(crate) org: OrgId,
-    /// Who asks, by the subject that it came on.
-    pub(crate) gateway: GatewayId,
-    pub(crate) call: Call,
+    pub(crate) what: What,
     /// Takes the answer.
     pub(crate) reply: Box<dyn FnOnce(Bytes) + Send>,
+}
+
+/// What is asked, and by whom, by the subject that it came on.
+pub(crate) enum What {
+    /// A gateway speaks.
+    Call(GatewayId, Call),
+    /// The control plane looks.
+    Rates(RatesQuestion),
 }
 
 /// An inbox, as its owner sees it.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use turnpike_domain::id::{EpochId, GatewayId, OrgId};
-use turnpike_domain::rate::{Amount, Answer, Ask, COUNTS_MS, Hearing, Rates, Report};
+use turnpike_domain::rate::{Amount, Answer, Ask, COUNTS_MS, Hearing, Look, Rates, Report};
 use turnpike_wire::authority::{
     Closed, PermitAnswer, PermitCall, RecentAnswer, RecentCall, RecentUse,
 };
+use turnpike_wire::rates::{AskedRate, MAX_ASKED, RatesAnswer, RatesQuestion};
 
 /// The rates of all organisations of one shard, for as long as one process owns it.
 pub(crate) struct RateDesk {
@@ -89,6 +90,21 @@ impl RateDesk {
         let hearing = scene.hearing(call.epoch);
         let heard = self.rates(scene.org).report(hearing, &report);
         RecentAnswer { fence: scene.fence, begin_again: !heard }
+    }
+
+    /// Answers a question of how rates stand: whoever asks is permitted nothing.
+    pub(crate) fn look(
+        &mut self,
+        (org, others): (OrgId, &[GatewayId]),
+        (fence, now_ms): (u64, u64),
+        question: &RatesQuestion,
+    ) -> RatesAnswer {
+        let rates = self.rates(org);
+        let look = |asked: &AskedRate| {
+            rates.look(others, (asked.account, asked.rate, asked.tokens), now_ms)
+        };
+        let looks: Option<Vec<Look>> = question.accounts.iter().take(MAX_ASKED).map(look).collect();
+        RatesAnswer { fence, gathering: looks.is_none(), looks: looks.unwrap_or_default() }
     }
 
     /// Forgets what counts no more.

@@ -85,8 +85,9 @@ pub fn run(parts: Parts) -> Running {
         presence: Arc::clone(&presence),
         metrics: authority,
     });
-    let calls = Arc::clone(&ears);
+    let (calls, questions) = (Arc::clone(&ears), Arc::clone(&ears));
     tasks.spawn("calls", until(stop.clone(), async move { calls.take_calls().await }));
+    tasks.spawn("questions", until(stop.clone(), async move { questions.take_questions().await }));
     tasks.spawn("receipts", until(stop.clone(), async move { ears.take_receipts().await }));
     let news = news::run(Arc::clone(&kv), clock.clone(), Arc::clone(&inboxes));
     tasks.spawn("news", until(stop.clone(), news));

@@ -3,6 +3,7 @@
 mod local;
 #[cfg(feature = "nats")]
 mod nats;
+mod questions;
 
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ macro_rules! sentences {
             hostile_texts_arrive_as_they_were
             calls_are_answered_or_fail_by_their_deadline
             every_server_hears_a_call_and_the_first_answer_counts
+            calls_and_questions_have_servers_of_their_own
             a_slow_reader_loses_nothing
             waiting_for_a_message_can_be_given_up
         }
@@ -64,6 +66,7 @@ macro_rules! sentences {
         }
     };
 }
+use questions::calls_and_questions_have_servers_of_their_own;
 use sentences;
 
 fn event(org: OrgId, id: &str, payload: impl Into<Bytes>) -> Publish {

@@ -97,7 +97,10 @@ impl Serve {
     /// Whether a call to `service` comes here.
     pub(crate) fn takes(&self, service: &Service) -> bool {
         match (self, service) {
-            (Self::Authority(wanted), Service::Authority { org, .. }) => is_among(*wanted, *org),
+            (Self::Authority(wanted), Service::Authority { org, .. })
+            | (Self::Rates(wanted), Service::Rates { org }) => is_among(*wanted, *org),
+            (Self::Authority(_), Service::Rates { .. })
+            | (Self::Rates(_), Service::Authority { .. }) => false,
         }
     }
 }

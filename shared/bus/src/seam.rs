@@ -118,6 +118,11 @@ pub enum Service {
         /// Who asks: the enforced subject.
         gateway: GatewayId,
     },
+    /// How the rates of one organisation stand, asked by the control plane.
+    Rates {
+        /// Whose rates.
+        org: OrgId,
+    },
 }
 
 /// What a server answers to.
@@ -125,6 +130,8 @@ pub enum Service {
 pub enum Serve {
     /// Lease and permit calls of one organisation, or of all.
     Authority(Option<OrgId>),
+    /// Questions of how the rates of one organisation stand, or of all.
+    Rates(Option<OrgId>),
 }
 
 /// A message as it arrives.

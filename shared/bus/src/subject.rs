@@ -71,6 +71,7 @@ pub fn of_feed(feed: &Feed) -> String {
 pub fn of_service(service: &Service) -> String {
     match service {
         Service::Authority { org, gateway } => join(&org_token(*org), "authority", gateway),
+        Service::Rates { org } => format!("{PREFIX}{}.rates", org_token(*org)),
     }
 }
 
@@ -79,6 +80,7 @@ pub fn of_service(service: &Service) -> String {
 pub fn service(subject: &str) -> Option<Service> {
     match split(subject)? {
         (org, "authority", Some(id)) => Some(Service::Authority { org, gateway: parse(id)? }),
+        (org, "rates", None) => Some(Service::Rates { org }),
         _ => None,
     }
 }
@@ -88,6 +90,7 @@ pub fn service(subject: &str) -> Option<Service> {
 pub fn of_serve(serve: &Serve) -> String {
     match serve {
         Serve::Authority(org) => join(&org_filter(*org), "authority", ANY),
+        Serve::Rates(org) => format!("{PREFIX}{}.rates", org_filter(*org)),
     }
 }
 
@@ -214,6 +217,10 @@ mod tests {
         let call = Service::Authority { org: ORG, gateway: GATEWAY };
         assert_eq!(of_service(&call), format!("turnpike.v1.{org}.authority.{gateway}"));
         assert_eq!(service(&of_service(&call)), Some(call));
+        let question = Service::Rates { org: ORG };
+        assert_eq!(of_service(&question), format!("turnpike.v1.{org}.rates"));
+        assert_eq!(service(&of_service(&question)), Some(question));
+        assert_eq!(of_serve(&Serve::Rates(None)), "turnpike.v1.*.rates");
         assert_eq!(of_feed(&Feed::Events(None)), "turnpike.v1.*.events.*");
         assert_eq!(
             of_feed(&Feed::Booked(None, GATEWAY)),
@@ -257,6 +264,7 @@ mod tests {
             "turnpike.v1.org_00000000000000000000000000.heartbeat".to_owned(),
             format!("turnpike.v1.{org}.heartbeat.x"),
             format!("turnpike.v1.{org}.recall.x"),
+            format!("turnpike.v1.{org}.rates.x"),
             format!("turnpike.v1.{org}.spend"),
             format!("turnpike.v1.{org}.spend.key_00000000000000000000000008"),
             format!("turnpike.v1.{org}.spend.gw_00000000000000000000000008.x"),

@@ -43,6 +43,8 @@ pub struct Claims {
     pub attenuation: Attenuation,
     /// The most that it may spend of its key's budget; `None`: all of it.
     pub cost_cap: Option<NanoUsd>,
+    /// The most tokens that it may use of its key's budget; `None`: all of them.
+    pub token_cap: Option<u64>,
 }
 
 /// Why a token with a good signature does not work.
@@ -71,6 +73,7 @@ pub fn alone(now: Timestamp, life_ms: Option<u64>) -> EphemeralGrant {
         expires_at: now.plus_ms(life_ms.unwrap_or(DEFAULT_LIFE_MS)),
         attenuation: Attenuation::default(),
         cost_cap: None,
+        token_cap: None,
         alone: true,
     }
 }
@@ -101,19 +104,25 @@ impl Claims {
     }
 
     /// The key as the token's holder has it: with the scopes that both have, the earlier end and
-    /// the lower cost limit.
+    /// the lower limits.
     #[must_use]
     pub fn narrowed(&self, key: &Key) -> Key {
         let mut narrowed = key.clone();
         narrowed.profile.scopes = self.attenuation.of(&key.profile.scopes);
         let end = key.profile.expires_at.map_or(self.expires_at, |end| end.min(self.expires_at));
         narrowed.profile.expires_at = Some(end);
-        let limit = &mut narrowed.profile.limits.cost;
-        *limit = match (*limit, self.cost_cap) {
-            (Some(limit), Some(cap)) => Some(limit.min(cap)),
-            (limit, cap) => limit.or(cap),
-        };
+        let limits = &mut narrowed.profile.limits;
+        limits.cost = lower(limits.cost, self.cost_cap);
+        limits.tokens = lower(limits.tokens, self.token_cap);
         narrowed
+    }
+}
+
+/// The lower of two limits, of which each may be none.
+fn lower<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -82,6 +82,25 @@ pub struct Left {
     pub reset_ms: u64,
 }
 
+/// How an account's rate stands, for somebody who only looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Look {
+    /// What counts now: all that was permitted in the last minute and not given back.
+    pub counted: Amount,
+    /// Of it, what its gateways may still use or give back.
+    pub out: Amount,
+    /// What is there for a newcomer: nobody holds it, and nobody waits for it. The greatest number
+    /// where there is no limit.
+    pub free: Amount,
+    /// Gateways that wait.
+    pub waiting: u64,
+    /// Milliseconds until the request that was asked about would be permitted, behind all who wait,
+    /// if nothing is given back; 0: now.
+    pub next_ms: u64,
+    /// Milliseconds until nothing counts any more, if nobody asks.
+    pub reset_ms: u64,
+}
+
 /// The rates that a request of `key` is counted on: its own and its project's.
 #[must_use]
 pub fn on_path(organisation: &Organisation, key: &Key) -> [Option<(Account, Rate)>; 2] {

@@ -80,7 +80,8 @@ pub fn sign(claims: &Claims, key: &SigningKey) -> Result<EphemeralText, TooLong>
         8(&claims.expires_at),
         9(&claims.attenuation)[default],
         10(&claims.cost_cap),
-        11(&key.verifying_key().id())
+        11(&key.verifying_key().id()),
+        12(&claims.token_cap)
     );
     let mut payload = out.into_bytes();
     let signature = key.sign(Signed::EphemeralToken, &payload);
@@ -158,7 +159,7 @@ fn read(signed: &[u8]) -> Result<Said, Malformed> {
     read_fields!(
         from, "ephemeral token",
         1 version, 2 token, 3 org, 4 key, 5 public_id, 6 generation, 7 issued_at, 8 expires_at,
-        9 attenuation [default], 10 cost_cap, 11 signer
+        9 attenuation [default], 10 cost_cap, 11 signer, 12 token_cap
     );
     reader.end()?;
     let claims = Claims {
@@ -171,6 +172,7 @@ fn read(signed: &[u8]) -> Result<Said, Malformed> {
         expires_at,
         attenuation,
         cost_cap,
+        token_cap,
     };
     Ok(Said { version, claims, signer })
 }

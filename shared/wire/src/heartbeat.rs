@@ -66,6 +66,21 @@ pub struct Receipt {
     pub spent: Vec<(EpochId, u64)>,
     /// How the stream's providers fare with the gateway; at most [`MAX_PROVIDERS`].
     pub providers: Vec<ProviderHealth>,
+    /// What it could not read of the stream, or of the platform's, in this run; `None`: nothing.
+    pub quarantine: Option<Quarantine>,
+}
+
+/// Events that a gateway could not read, and did not act upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quarantine {
+    /// How many, in this run.
+    pub events: u64,
+    /// The seq of the last of them; `None`: not even that could be read.
+    pub seq: Option<u64>,
+    /// The mirror's time when it came.
+    pub at: Timestamp,
+    /// The stream has not been fetched as a whole since: what is served is the last good state.
+    pub stands: bool,
 }
 
 /// The most providers of one receipt: 4 kB.
@@ -118,7 +133,9 @@ form!(Receipt {
     4 complete_to,
     5 spent [default],
     6 providers [default],
+    7 quarantine,
 });
+form!(Quarantine { 1 events, 2 seq, 3 at, 4 stands [default] });
 form!(ProviderHealth {
     1 provider,
     2 circuit,
@@ -178,7 +195,8 @@ mod tests {
     fn a_receipt_of_before_promises_nothing() {
         let (epoch, position, at) = (EpochId(1), Position(2), Timestamp(3));
         let (spent, providers) = (Vec::new(), Vec::new());
-        let least = Receipt { epoch, position, at, complete_to: None, spent, providers };
+        let (complete_to, quarantine) = (None, None);
+        let least = Receipt { epoch, position, at, complete_to, spent, providers, quarantine };
         let mut old = Writer::default();
         old.map(3);
         old.uint(1);

@@ -16,6 +16,7 @@ pub mod heartbeat;
 pub mod hex;
 pub mod join;
 pub mod keyring;
+pub mod rates;
 pub mod record;
 pub mod seal;
 pub mod secret;

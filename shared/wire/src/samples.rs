@@ -249,6 +249,7 @@ fn any_grant() -> impl Strategy<Value = EphemeralGrant> {
             expires_at,
             attenuation,
             cost_cap: cost.map(NanoUsd),
+            token_cap: cost.map(i64::unsigned_abs).filter(|cap| cap % 2 == 0),
             alone,
         },
     )

@@ -6,7 +6,7 @@ use turnpike_domain::id::{GatewayId, TokenId};
 use turnpike_domain::secret::SecretKind;
 use turnpike_domain::state::Organisation;
 use turnpike_runtime::entropy;
-use turnpike_wire::api::gateway::Gateway;
+use turnpike_wire::api::gateway::{Gateway, Quarantine};
 use turnpike_wire::api::propagation::Deleted;
 use turnpike_wire::api::text::{Place, Text};
 use turnpike_wire::api::token::{JoinTokenForm, Token};
@@ -178,6 +178,12 @@ fn shown(known: &Known, boot_ms: u64) -> Gateway {
         position: known.heard.map(|heard| Place(heard.position)),
         lag_ms: known.heard.map(|heard| boot_ms.saturating_sub(heard.arrived_ms)),
         epoch: known.heard.map(|heard| Text(heard.epoch)),
+        quarantine: known.quarantine.map(|told| Quarantine {
+            events: told.events,
+            last_seq: told.seq,
+            at: Text(told.at),
+            stands: told.stands,
+        }),
         token_id: Text(known.joined.token),
         joined_at: Text(known.joined.joined_at),
     }

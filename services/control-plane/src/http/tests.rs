@@ -13,6 +13,7 @@ mod lists;
 mod mcp;
 mod people;
 mod platform;
+mod rates;
 mod replays;
 mod requests;
 mod roles;

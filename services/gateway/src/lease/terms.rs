@@ -7,9 +7,9 @@ use turnpike_domain::time::{Reset, Timestamp, Window};
 
 use crate::core::Entry;
 
-/// The caps that a path can have: one of the token, two of the key, two of the project, one of the
+/// The caps that a path can have: two of the token, two of the key, two of the project, one of the
 /// wallet.
-pub(super) const CAPS: usize = 6;
+pub(super) const CAPS: usize = 7;
 /// Stands for "no cap".
 const NO_CAP: i64 = i64::MAX;
 
@@ -47,11 +47,12 @@ impl Terms {
             capped: [false; 2],
         };
         let mut caps = [NO_CAP; CAPS];
-        if let Some(claims) = entry.token.as_ref().map(|token| &token.claims)
-            && let Some(cap) = claims.cost_cap
-        {
-            shape.token = Some(claims.token);
-            (shape.capped[0], caps[5]) = (true, cap.0);
+        if let Some(claims) = entry.token.as_ref().map(|token| &token.claims) {
+            let tokens = claims.token_cap.map(|cap| i64::try_from(cap).unwrap_or(NO_CAP));
+            let own = [claims.cost_cap.map(|cap| cap.0), tokens];
+            shape.capped = own.map(|cap| cap.is_some());
+            shape.token = (shape.capped != [false; 2]).then_some(claims.token);
+            [caps[5], caps[6]] = own.map(|cap| cap.unwrap_or(NO_CAP));
         }
         for budget in budgets(organisation, payer) {
             let [usd, tokens] = Unit::BOTH.map(|unit| budget.cap(unit));

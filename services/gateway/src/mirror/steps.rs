@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use turnpike_bus::seam::{Message, Topic};
-use turnpike_domain::id::OrgId;
+use turnpike_domain::id::{OrgId, Position};
 use turnpike_domain::state::Head;
+use turnpike_domain::time::Timestamp;
 use turnpike_runtime::entropy;
 use turnpike_wire::heartbeat::Heartbeat;
 use turnpike_wire::record::{self, Received};
@@ -15,6 +16,7 @@ use super::{
     Answer, Everything, HURRY_MS, MANY_LOST, Mirror, RECEIPTS_A_BEAT, SAVE_MS, backoff_ms,
 };
 use crate::audit;
+use crate::receipts::Reached;
 use crate::upstairs::{Heads, Joined, Upstairs, UpstairsError};
 
 impl Mirror {
@@ -23,8 +25,8 @@ impl Mirror {
             Topic::Events { org, .. } => match record::receive(&message.payload) {
                 Ok(received) if received.org == *org => self.event(received),
                 // What cannot be read leaves a gap, which is found by the next one.
-                Ok(_) => self.alarm("an event came on a topic that is not its own"),
-                Err(error) => self.alarm(&format!("an event cannot be read: {error}")),
+                Ok(_) => self.refuse(*org, "an event came on a topic that is not its own"),
+                Err(error) => self.refuse(*org, &format!("an event cannot be read: {error}")),
             },
             Topic::Heartbeat { .. } => self.beat(&message.payload),
             Topic::Spend { .. }
@@ -159,7 +161,7 @@ impl Mirror {
                     self.parts.audit.add(&entry);
                 }
                 if !self.parts.core.is_stale() {
-                    self.parts.receipts.reached(org, position, self.parts.core.now());
+                    self.reached(org, position, self.parts.core.now());
                 }
             }
             Applied::Known => {}
@@ -227,9 +229,10 @@ impl Mirror {
             self.told_next.extend(self.parts.world.orgs());
         }
         let some = RECEIPTS_A_BEAT.min(self.told_next.len());
-        for org in self.told_next.drain(..some) {
-            if !self.beats.is_behind(org) && !self.parts.world.is_held(org) {
-                self.parts.receipts.reached(org, fresh.position, fresh.at);
+        let told: Vec<OrgId> = self.told_next.drain(..some).collect();
+        for org in told {
+            if !self.beats.is_behind(org) {
+                self.reached(org, fresh.position, fresh.at);
             }
         }
     }
@@ -280,8 +283,15 @@ impl Mirror {
     fn tell(&self, org: OrgId, before: Head) {
         let head = self.parts.world.head(org);
         if head.position > before.position && !self.parts.core.is_stale() {
-            self.parts.receipts.reached(org, head.position, self.parts.core.now());
+            self.reached(org, head.position, self.parts.core.now());
         }
+    }
+
+    /// Has the control plane told how far the mirror is with a stream, and what it could not read.
+    fn reached(&self, org: OrgId, position: Position, at: Timestamp) {
+        let world = &self.parts.world;
+        let (position, quarantine) = (world.known(org, position), world.quarantine(org));
+        self.parts.receipts.reached(org, Reached { position, at, quarantine });
     }
 
     fn fetch(&mut self, now_ms: u64) {
@@ -306,6 +316,11 @@ impl Mirror {
 
     pub(super) fn upstairs(&self) -> (Arc<dyn Upstairs>, Joined) {
         (Arc::clone(&self.parts.upstairs), self.parts.joined.clone())
+    }
+
+    fn refuse(&mut self, org: OrgId, what: &str) {
+        self.parts.world.refuse(org);
+        self.alarm(what);
     }
 
     pub(super) fn alarm(&self, what: &str) {

@@ -294,6 +294,48 @@ async fn an_unreadable_event_about_the_whole_keeps_the_last_good_state() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn receipts_tell_what_cannot_be_read_and_claim_nothing_behind_it() {
+    let house = House::new(Fake::new()).await;
+    house.tell(ORG, created(1)).await;
+    let mut reader = house.bus.read(Feed::Receipts(Some(ORG)), Start::Now).await.unwrap();
+    house.beat().await;
+    let before = last_receipt(&mut *reader);
+    assert_eq!(before.quarantine, None);
+    // No event at all: nothing is missing.
+    let topic = Topic::Events { org: ORG, kind: "KeyCreated".to_owned() };
+    publish_on(&*house.bus, topic, b"noise".to_vec()).await;
+    house.beat().await;
+    let told = last_receipt(&mut *reader).quarantine.unwrap();
+    assert_eq!((told.events, told.seq, told.stands), (1, None, false));
+
+    house.fake.set_unreachable(true);
+    let seq = house.fake.organisation(ORG).head.seq + 1;
+    let unreadable = house.fake.commit_unreadable(ORG, revoked(1));
+    publish(&*house.bus, &unreadable).await;
+    house.tell(OTHER, created(2)).await;
+    house.beat().await;
+    let held = last_receipt(&mut *reader);
+    let told = held.quarantine.unwrap();
+    assert_eq!((told.events, told.stands), (2, true));
+    assert_eq!(told.seq, Some(seq));
+    assert_eq!(held.position, before.position, "nobody may take it for applied");
+    house.fake.set_unreachable(false);
+    house.clock.sleep(20 * SECOND_MS).await;
+    house.beat().await;
+    let healed = last_receipt(&mut *reader);
+    assert_eq!(healed.quarantine.map(|told| (told.events, told.stands)), Some((2, false)));
+    assert!(healed.position > before.position);
+
+    // The platform's stream binds every organisation.
+    house.fake.set_unreachable(true);
+    let event = Event::GatewayLeft { gateway: GATEWAY };
+    publish(&*house.bus, &house.fake.commit_unreadable(OrgId::PLATFORM, event)).await;
+    house.beat().await;
+    let held = last_receipt(&mut *reader);
+    assert_eq!(held.quarantine.map(|told| (told.events, told.stands)), Some((1, true)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_chain_is_replaced_by_the_true_one() {
     let house = House::new(Fake::new()).await;
     house.tell(ORG, created(1)).await;
@@ -421,6 +463,12 @@ async fn receipts_follow_events_and_heartbeats_while_fresh() {
     house.tell(ORG, created(2)).await;
     assert_eq!(receipts(&mut *reader), [], "a stale mirror proves nothing");
     assert_eq!(house.try_key(&secret(2, 0)), Ok(()));
+}
+
+/// The newest receipt that has come.
+fn last_receipt(reader: &mut dyn Reader) -> Receipt {
+    let all = std::iter::from_fn(|| reader.ready());
+    form::decode(&all.last().unwrap().unwrap().payload).unwrap()
 }
 
 fn receipts(reader: &mut dyn Reader) -> Vec<(OrgId, u128)> {

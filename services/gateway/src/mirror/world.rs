@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use turnpike_domain::event::Event;
 use turnpike_domain::evolve::{self, Touched};
-use turnpike_domain::id::{IncarnationId, KeyId, OrgId};
+use turnpike_domain::id::{IncarnationId, KeyId, OrgId, Position};
 use turnpike_domain::state::{Head, Key, McpServer, Organisation, Platform, Provider};
+use turnpike_wire::heartbeat::Quarantine;
 use turnpike_wire::record::{FIRST_HASH, Received, Unreadable};
 use turnpike_wire::seal::SealingKeys;
 use turnpike_wire::snapshot::{Snapshot, State};
 
+use super::aside::{self, Aside};
 use super::disk::Times;
 use crate::core::{Core, ProviderCredential};
 use crate::view::{OrgCell, OrgView};
@@ -23,6 +25,8 @@ pub(crate) struct World {
     /// The life of the store that all of it belongs to; `None` before the first snapshot.
     incarnation: Option<IncarnationId>,
     platform: Platform,
+    /// What of the platform's stream could not be read.
+    aside: Aside,
     orgs: BTreeMap<OrgId, Mirrored>,
 }
 
@@ -33,6 +37,8 @@ struct Mirrored {
     held: BTreeSet<KeyId>,
     /// An event about something else could not be read.
     quarantined: bool,
+    /// All of it, for people.
+    aside: Aside,
 }
 
 /// What became of a record.
@@ -66,6 +72,7 @@ impl World {
             sealing,
             incarnation: None,
             platform: Platform::default(),
+            aside: Aside::default(),
             orgs: BTreeMap::new(),
         }
     }
@@ -97,7 +104,32 @@ impl World {
 
     /// Whether something of the organisation could not be read.
     pub(crate) fn is_held(&self, org: OrgId) -> bool {
-        self.orgs.get(&org).is_some_and(|org| org.quarantined || !org.held.is_empty())
+        self.orgs.get(&org).is_some_and(|org| org.aside.stands())
+    }
+
+    /// `position`, if all before it was read that the organisation depends on; else up to where it
+    /// was.
+    pub(crate) fn known(&self, org: OrgId, position: Position) -> Position {
+        self.aside_of(org).known(self.aside.known(position))
+    }
+
+    /// What of the organisation's stream, or of the platform's, could not be read in this run.
+    pub(crate) fn quarantine(&self, org: OrgId) -> Option<Quarantine> {
+        aside::foremost(self.aside_of(org), self.aside)
+    }
+
+    /// Something came in the name of a stream that is no event of it.
+    pub(crate) fn refuse(&mut self, org: OrgId) {
+        let now = self.core.now();
+        if org == OrgId::PLATFORM {
+            self.aside.refuse(now);
+        } else if let Some(mirrored) = self.orgs.get_mut(&org) {
+            mirrored.aside.refuse(now);
+        }
+    }
+
+    fn aside_of(&self, org: OrgId) -> Aside {
+        self.orgs.get(&org).map(|org| org.aside).unwrap_or_default()
     }
 
     /// Whether the mirror is known to be as young as each of its organisations demands.
@@ -160,7 +192,10 @@ impl World {
         let mut gone: BTreeSet<OrgId> = self.orgs.keys().copied().collect();
         for Snapshot { state, .. } in snapshots {
             match state {
-                State::Platform(platform) => self.platform = *platform,
+                State::Platform(platform) => {
+                    self.platform = *platform;
+                    self.aside.heal();
+                }
                 State::Organisation(state) => {
                     gone.remove(&state.id);
                     self.replace(*state);
@@ -186,6 +221,7 @@ impl World {
                     return Err(NotInstalled::Older);
                 }
                 self.platform = *platform;
+                self.aside.heal();
                 self.publish_platform();
             }
             State::Organisation(state) => {
@@ -232,12 +268,15 @@ impl World {
 
     /// Goes on behind an event that cannot be read.
     fn hold(&mut self, org: OrgId, head: Head, key: Option<KeyId>) {
+        let now = self.core.now();
         if org == OrgId::PLATFORM {
+            self.aside.hold(head.seq, now, self.platform.head.position);
             self.platform.head = head;
             return;
         }
         let core = Arc::clone(&self.core);
         let mirrored = self.orgs.entry(org).or_insert_with(|| Mirrored::new(org));
+        mirrored.aside.hold(head.seq, now, mirrored.state.head.position);
         mirrored.state.head = head;
         mirrored.cell.fall_behind(core.fresh_ms());
         match key {
@@ -259,6 +298,7 @@ impl World {
         let before = std::mem::replace(&mut mirrored.state, state);
         mirrored.held.clear();
         mirrored.quarantined = false;
+        mirrored.aside.heal();
         mirrored.cell.catch_up();
         for (id, old) in &before.keys {
             if !mirrored.state.keys.contains_key(id) {
@@ -324,7 +364,8 @@ impl Mirrored {
     fn new(org: OrgId) -> Self {
         let state = Organisation::new(org);
         let cell = Arc::new(OrgCell::new(OrgView::of(&state, false)));
-        Self { state, cell, held: BTreeSet::new(), quarantined: false }
+        let aside = Aside::default();
+        Self { state, cell, held: BTreeSet::new(), quarantined: false, aside }
     }
 
     /// Shows the cores what was touched.

@@ -38,6 +38,8 @@ const GATHERING_MS: u64 = 250;
 const GATHERING_PATIENCE_MS: u64 = 1_000;
 /// The wait before such an authority is asked again for requests that wait.
 const GATHERING_PAUSE_MS: u64 = 20;
+/// How soon an authority may be back that does not answer: a successor takes over in this time.
+const SUCCESSOR_MS: u64 = 5_000;
 /// So long before the end of a batch the next one is asked for, if the key is fast: longer than a
 /// call takes.
 const REFRESH_MS: u64 = 300;
@@ -73,7 +75,7 @@ pub(super) struct Agent {
     shelf: Arc<Shelf>,
     /// Batches that may still be corrected, oldest first.
     batches: VecDeque<Arc<Batch>>,
-    /// Steady time of the last call; at first, of the beginning.
+    /// Steady time of the last call that was no mere probe; at first, of the beginning.
     called_ms: u64,
     /// Nobody permits anything: when to ask again.
     alone: Option<u64>,
@@ -158,7 +160,9 @@ impl Agent {
         let has_news = self.has_news();
         let is_due = now_ms.saturating_sub(self.called_ms) >= PROBE_MS;
         waits
-            || self.alone.map_or(has_news && is_due, |at_ms| now_ms >= at_ms && self.counts(now_ms))
+            || self
+                .alone
+                .map_or(has_news && is_due, |at_ms| now_ms >= at_ms && !self.is_idle(now_ms))
             || self.wants_refill(now_ms)
     }
 
@@ -186,6 +190,9 @@ impl Agent {
 
     /// Says what is to be said, and hands out what it brings.
     async fn call(&mut self, now_ms: u64) {
+        if self.alone.is_none() || !self.shelf.queue().waiting.is_empty() {
+            self.called_ms = now_ms;
+        }
         if self.alone.is_some() {
             // Nobody waits for an answer that may not come.
             self.serve_alone(now_ms);
@@ -196,7 +203,6 @@ impl Agent {
         self.shelf.show_corrections();
         self.collect(now_ms);
         let (ask, rate) = self.ask(now_ms);
-        self.called_ms = now_ms;
         self.means.metrics.calls.inc();
         let mut said = self.say(&ask);
         let answer = loop {
@@ -326,6 +332,7 @@ impl Agent {
         self.gathering = None;
         if self.alone.take().is_some() {
             self.shelf.set_live(None);
+            self.shelf.reopen();
         }
     }
 
@@ -335,9 +342,7 @@ impl Agent {
         let queue = self.shelf.queue();
         let ((first, waiting), rate, fallback) = (queue.demand(), queue.rate, queue.fallback);
         drop(queue);
-        if first.is_none() {
-            return;
-        }
+        let Some(first) = first else { return };
         let gateways = self.shelf.gateways.load(Ordering::Relaxed);
         if fallback == RateFallback::Deny || gateways == 0 {
             return self.shelf.close(0, Stop::Unreachable, now_ms, 0);
@@ -349,7 +354,8 @@ impl Agent {
         let mut permits = self.shelf.permits();
         let wanted = waiting.plus(permits.ahead(Amount::NONE, now_ms));
         let grant = permits.fall_back(rate, gateways, wanted, now_ms);
-        let retry_after_ms = permits.frees_ms(now_ms);
+        let back_ms = self.gathering.map_or(SUCCESSOR_MS, |_| GATHERING_PATIENCE_MS);
+        let retry_after_ms = permits.frees_ms(rate, first, back_ms, now_ms);
         drop(permits);
         let all_served = grant.is_some_and(|grant| {
             self.means.metrics.alone.inc_by(grant.amount.requests);
@@ -367,7 +373,7 @@ impl Agent {
             let refresh_ms = live.ends_ms().saturating_sub(REFRESH_MS);
             until(if refresh_ms > now_ms { refresh_ms } else { live.ends_ms() })
         });
-        let alone = self.alone.filter(|_| self.counts(now_ms)).map(until);
+        let alone = self.alone.filter(|_| !self.is_idle(now_ms)).map(until);
         let waits = self.alone.is_none() && !self.shelf.queue().waiting.is_empty();
         let gathering = self.gathering.filter(|_| waits);
         let gathering = gathering.map(|gathering| until(gathering.again_ms));

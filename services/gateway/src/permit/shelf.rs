@@ -218,6 +218,11 @@ impl Shelf {
         }
     }
 
+    /// Lets requests ask again that were refused while nobody answered.
+    pub(super) fn reopen(&self) {
+        self.told.closed_ms.store(0, Ordering::Relaxed);
+    }
+
     /// Notes what the authority says is left.
     pub(super) fn tell(&self, left: Left, now_ms: u64) {
         self.told.left_requests.store(left.free.requests, Ordering::Relaxed);

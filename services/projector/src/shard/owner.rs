@@ -16,7 +16,7 @@ use super::past::Past;
 use super::permits::Permits;
 use super::silence::Silence;
 use super::{Office, RETRY_MS, ledger};
-use crate::inbox::{Arrived, Asked, Opened};
+use crate::inbox::{Arrived, Asked, Opened, What};
 use crate::pending::Pending;
 
 /// The most bytes of messages booked in one commit (money.md).
@@ -151,24 +151,32 @@ impl Owner {
     }
 
     async fn take(&mut self, asked: Asked) -> Result<(), StoreError> {
-        let Asked { org, gateway, call, reply } = asked;
-        match call {
-            Call::Lease(call) => self.desk.take(Asking { org, gateway, call, reply }),
-            Call::EndRuns(call) => {
+        let Asked { org, what, reply } = asked;
+        match what {
+            What::Call(gateway, Call::Lease(call)) => {
+                self.desk.take(Asking { org, gateway, call, reply });
+            }
+            What::Call(gateway, Call::EndRuns(call)) => {
                 let done = self.booker.end_runs(org, gateway, &call).await;
                 if let Some(ended) = self.unless_lost(done)? {
                     self.desk.moved(org);
                     self.answer(reply, &RunsEnded { fence: self.term.fence(), ended });
                 }
             }
-            Call::Permit(call) => {
+            What::Call(gateway, Call::Permit(call)) => {
                 let told = self.permits.permit(&self.office, (org, gateway), &call).await;
                 if let Some(answer) = self.unless_lost(told)? {
                     self.answer(reply, &answer);
                 }
             }
-            Call::Recent(call) => {
+            What::Call(gateway, Call::Recent(call)) => {
                 let told = self.permits.recent(&self.office, (org, gateway), call).await;
+                if let Some(answer) = self.unless_lost(told)? {
+                    self.answer(reply, &answer);
+                }
+            }
+            What::Rates(question) => {
+                let told = self.permits.look(&self.office, org, &question).await;
                 if let Some(answer) = self.unless_lost(told)? {
                     self.answer(reply, &answer);
                 }

@@ -8,6 +8,7 @@ use turnpike_domain::state::Gateway;
 use turnpike_runtime::clock::Clock;
 use turnpike_store::error::StoreError;
 use turnpike_wire::authority::{Closed, PermitAnswer, PermitCall, RecentAnswer, RecentCall};
+use turnpike_wire::rates::{RatesAnswer, RatesQuestion};
 
 use super::Office;
 use super::recalls::Recalls;
@@ -44,7 +45,7 @@ impl Permits {
         (org, gateway): (OrgId, GatewayId),
         call: &PermitCall,
     ) -> Result<PermitAnswer, StoreError> {
-        let known = self.known(office, (org, gateway)).await?;
+        let known = self.known(office, org, Some(gateway)).await?;
         let answer = self.desk.permit(self.scene(office, (org, gateway), &known), call);
         match answer.closed {
             Some(Closed::Gathering | Closed::ReportFirst) => {
@@ -66,8 +67,28 @@ impl Permits {
         (org, gateway): (OrgId, GatewayId),
         call: RecentCall,
     ) -> Result<RecentAnswer, StoreError> {
-        let known = self.known(office, (org, gateway)).await?;
+        let known = self.known(office, org, Some(gateway)).await?;
         Ok(self.desk.recent(self.scene(office, (org, gateway), &known), call))
+    }
+
+    /// Answers a question of how rates stand. A new owner has all gateways report first, as before
+    /// a permit.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the organisation's gateways cannot be read.
+    pub(super) async fn look(
+        &mut self,
+        office: &Office,
+        org: OrgId,
+        question: &RatesQuestion,
+    ) -> Result<RatesAnswer, StoreError> {
+        let known = self.known(office, org, None).await?;
+        let at = (self.fence, office.clock.boot_ms());
+        let answer = self.desk.look((org, &known.others), at, question);
+        if answer.gathering {
+            self.recalls.publish(office, self.fence, (org, None)).await;
+        }
+        Ok(answer)
     }
 
     /// Forgets what counts no more.
@@ -91,12 +112,14 @@ impl Permits {
     async fn known(
         &self,
         office: &Office,
-        (org, gateway): (OrgId, GatewayId),
+        org: OrgId,
+        speaker: Option<GatewayId>,
     ) -> Result<Known, StoreError> {
         let streams = &office.streams;
         let joined = |gateways: &BTreeMap<GatewayId, Gateway>| {
             let joined = gateways.iter().filter(|(_, one)| !one.left).map(|(id, _)| *id);
-            let fenced = gateways.get(&gateway).is_some_and(|one| one.fenced);
+            let speaker = speaker.and_then(|speaker| gateways.get(&speaker));
+            let fenced = speaker.is_some_and(|one| one.fenced);
             (joined.collect::<Vec<_>>(), fenced)
         };
         let ((own, own_fenced), (all, all_fenced)) = if self.desk.is_complete(org) {

@@ -159,7 +159,8 @@ impl House {
         let at = self.clock.now();
         let (epoch, position, spent) = (holder.run, Position(1), Vec::new());
         let providers = Vec::new();
-        let receipt = Receipt { epoch, position, at, complete_to: None, spent, providers };
+        let (complete_to, quarantine) = (None, None);
+        let receipt = Receipt { epoch, position, at, complete_to, spent, providers, quarantine };
         let topic = Topic::Receipts { org: ORG, gateway: holder.gateway };
         let payload = form::encode(&receipt).into();
         let message = Publish { topic, id: String::new(), headers: Vec::new(), payload };

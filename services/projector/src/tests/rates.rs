@@ -10,6 +10,7 @@ use turnpike_wire::authority::{
     Call, Closed, PermitAnswer, PermitCall, Recall, RecentAnswer, RecentCall, RecentUse,
 };
 use turnpike_wire::form;
+use turnpike_wire::rates::{AskedRate, RatesAnswer, RatesQuestion};
 
 use super::budget::{ANSWER_MS, Holder, KEY, recalled};
 use super::house::{House, ORG};
@@ -125,6 +126,39 @@ async fn a_successor_counts_what_its_predecessor_permitted() {
     assert!(one.report(&house).await && two.report(&house).await);
     assert_eq!(two.ask(&house, 10).await.unwrap().requests, 3);
     assert_eq!(one.used + two.used, 10);
+}
+
+/// What the owner of the rates tells whoever only looks.
+async fn look(house: &House) -> Result<RatesAnswer, BusError> {
+    let asked = AskedRate { account: ACCOUNT, rate: RATE, tokens: 0 };
+    let question = RatesQuestion { accounts: vec![asked] };
+    let payload = form::encode(&question).into();
+    let answer = house.bus.call(Service::Rates { org: ORG }, payload, ANSWER_MS).await?;
+    Ok(form::decode(&answer).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_looks_is_told_by_the_owner_what_counts() {
+    let (house, projector) = house().await;
+    let (mut one, mut two) = (Caller::new(1), Caller::new(2));
+    let mut recalls = house.recalls().await;
+    let first = look(&house).await.unwrap();
+    assert!(first.gathering && first.looks.is_empty(), "nobody has reported");
+    let recall = Recall { fence: first.fence, budget: None };
+    assert_eq!(recalled(&mut recalls), Some(recall), "to look is reason enough to ask");
+    assert!(one.report(&house).await && two.report(&house).await);
+    assert_eq!(one.ask(&house, 4).await.unwrap().requests, 4);
+    let seen = look(&house).await.unwrap();
+    assert_eq!((seen.fence, seen.gathering), (first.fence, false));
+    let [live] = seen.looks[..] else { panic!("one account") };
+    assert_eq!((live.counted.requests, live.out.requests), (4, 4));
+    assert_eq!((live.free.requests, live.next_ms), (6, 0));
+    assert_eq!(two.ask(&house, 10).await.unwrap().requests, 6, "nothing was taken");
+    let [full] = look(&house).await.unwrap().looks[..] else { panic!("one account") };
+    assert_eq!((full.free.requests, full.waiting), (0, 0), "who looks does not wait");
+    assert!(full.next_ms > COUNTS_MS - 1_000);
+    projector.abort();
+    assert!(look(&house).await.is_err(), "nobody answers");
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,6 +20,7 @@ const COLUMNS: &[Column] = &[
     Column::new("state", "", state),
     Column::plain("position", "/position"),
     Column::new("heard", "/lag_ms", heard),
+    Column::new("quarantine", "/quarantine", quarantine),
     Column::plain("all organisations", "/all_organisations"),
     Column::new("joined", "/joined_at", time),
     Column::plain("epoch", "/epoch"),
@@ -94,6 +95,15 @@ fn state(gateway: &Value) -> String {
         "offline"
     };
     word.to_owned()
+}
+
+/// What it could not read, and whether that is made good.
+fn quarantine(told: &Value) -> String {
+    if told.is_null() {
+        return String::new();
+    }
+    let now = if told["stands"] == Value::Bool(true) { "missing" } else { "made good" };
+    format!("{} events, {now}", plain(&told["events"]))
 }
 
 /// How long ago it was heard of.

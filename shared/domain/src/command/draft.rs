@@ -82,6 +82,8 @@ pub struct EphemeralDraft {
     pub attenuation: Attenuation,
     /// The most that it may spend of its key's budget; `None`: all of it.
     pub cost_cap: Option<NanoUsd>,
+    /// The most tokens that it may use of its key's budget; `None`: all of them.
+    pub token_cap: Option<u64>,
 }
 
 /// A change of a key: `None` leaves as it is; of an optional property, `Some(None)` takes it away.

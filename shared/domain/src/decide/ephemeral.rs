@@ -41,6 +41,11 @@ pub(super) fn issue(
         let fits = found.profile.limits.cost.is_none_or(|limit| cap <= limit);
         mistakes.unless(fits, "/cost_usd", "must be at most the key's own limit");
     }
+    if let Some(cap) = draft.token_cap {
+        mistakes.unless(i64::try_from(cap).is_ok(), "/tokens", "is too large");
+        let fits = found.profile.limits.tokens.is_none_or(|limit| cap <= limit);
+        mistakes.unless(fits, "/tokens", "must be at most the key's own limit");
+    }
     mistakes.finish()?;
     let grant = Box::new(EphemeralGrant {
         name: draft.name.clone(),
@@ -48,6 +53,7 @@ pub(super) fn issue(
         expires_at,
         attenuation: draft.attenuation.clone(),
         cost_cap: draft.cost_cap,
+        token_cap: draft.token_cap,
         alone: false,
     });
     Ok(vec![Event::EphemeralIssued { key: id, token, grant }])

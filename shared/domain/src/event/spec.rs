@@ -42,6 +42,8 @@ pub struct EphemeralGrant {
     pub attenuation: Attenuation,
     /// The most that it may spend of its key's budget; `None`: all of it.
     pub cost_cap: Option<NanoUsd>,
+    /// The most tokens that it may use of its key's budget; `None`: all of them.
+    pub token_cap: Option<u64>,
     /// The key was made for this token and has no other credential.
     pub alone: bool,
 }

@@ -30,7 +30,7 @@ pub(super) fn issued(
     let token = Ephemeral { grant: grant.clone(), created_at, revoked: false, seq };
     state.ephemeral_ends.insert((grant.expires_at, id.0, id.1));
     state.ephemerals.insert(id, token);
-    let limits = Limits { cost: grant.cost_cap, ..Limits::default() };
+    let limits = Limits { cost: grant.cost_cap, tokens: grant.token_cap, ..Limits::default() };
     budget::caps(state, Account::Ephemeral(id.1), &limits);
 }
 

@@ -34,6 +34,16 @@ impl Line {
         ahead.fold(Amount::NONE, |sum, waiter| sum.plus(waiter.least))
     }
 
+    /// What is kept for all that wait.
+    pub(super) fn all(&self) -> Amount {
+        self.waiters.iter().fold(Amount::NONE, |sum, waiter| sum.plus(waiter.least))
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> u64 {
+        u64::try_from(self.waiters.len()).unwrap_or(u64::MAX)
+    }
+
     /// How many wait behind `who`.
     pub(super) fn behind(&self, who: (GatewayId, EpochId)) -> u64 {
         let behind = self.waiters.iter().skip_while(|waiter| waiter.who != who).skip(1);

@@ -176,12 +176,21 @@ impl Permits {
         Amount { requests: pace(used.requests), tokens: pace(used.tokens) }
     }
 
-    /// After how many milliseconds the share has room again at the soonest.
+    /// After how many milliseconds a request with `tokens` that the share has no room for is worth
+    /// asking for again: when the share has room at the soonest, or once an authority may answer,
+    /// in `back_ms`, if this gateway alone has not used up the whole rate.
     #[must_use]
-    pub fn frees_ms(&self, now_ms: u64) -> u64 {
+    pub fn frees_ms(&self, rate: Rate, tokens: u64, back_ms: u64, now_ms: u64) -> u64 {
         let used = self.batches.iter().find(|one| one.used() != Amount::NONE);
         let at_ms = used.map_or(now_ms, |one| one.ends_ms.saturating_add(WINDOW_MS));
-        at_ms.saturating_sub(now_ms).max(1)
+        let least = Amount { requests: 1, tokens: rate.permitted(tokens) };
+        let share_ms = at_ms.saturating_sub(now_ms);
+        let has_room = rate.cap().holds(self.used().plus(least));
+        match (has_room, share_ms) {
+            (_, 0) => back_ms,
+            (true, _) => back_ms.min(share_ms),
+            (false, _) => share_ms,
+        }
     }
 
     /// Whether the authority should be told what was not used.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Amount, Ask, COUNTS_MS, Left, Ring};
+use super::{Amount, Ask, COUNTS_MS, Left, Look, Rate, Ring};
 use crate::id::{EpochId, GatewayId};
 use crate::limit::Account;
 
@@ -101,6 +101,23 @@ impl Rates {
         let next = if report.last { None } else { Some(report.part.saturating_add(1)) };
         self.reports.insert(who.0, next);
         true
+    }
+
+    /// How the rate of an account stands for a request with so many tokens, which nobody has made;
+    /// `None` while reports of `others` are missing.
+    pub fn look(
+        &mut self,
+        others: &[GatewayId],
+        (account, rate, tokens): (Account, Rate, u64),
+        now_ms: u64,
+    ) -> Option<Look> {
+        if !self.complete(others, now_ms) {
+            return None;
+        }
+        match self.rings.get_mut(&account) {
+            Some(ring) => Some(ring.look(rate, tokens, now_ms)),
+            None => Some(Ring::default().look(rate, tokens, now_ms)),
+        }
     }
 
     /// Whether nothing is missing of what was used before this owner began.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::line::Line;
-use super::{Amount, Ask, COUNTS_MS, Left, Rate, Returned, WINDOW_MS};
+use super::{Amount, Ask, COUNTS_MS, Left, Look, Rate, Returned, WINDOW_MS};
 use crate::id::{EpochId, GatewayId};
 
 /// Batches of one gateway that count at a time: sixteen a second, where a gateway asks for few. It
@@ -57,9 +57,7 @@ impl Ring {
         now_ms: u64,
     ) -> (Amount, Option<u64>) {
         self.lapse(now_ms);
-        if ask.rate.seq >= self.rate.seq {
-            self.rate = ask.rate;
-        }
+        self.learn(ask.rate);
         let caller = self.callers.entry(who).or_default();
         if ask.batch <= caller.newest {
             return (Amount::NONE, None);
@@ -118,11 +116,42 @@ impl Ring {
         Left { free: self.free(), reset_ms: end_ms.saturating_sub(now_ms) }
     }
 
+    /// How it stands at `now_ms` for a request with so many tokens, which nobody has made: it takes
+    /// nothing and has no place in the line. `rate` is in force as that of an ask would be.
+    pub fn look(&mut self, rate: Rate, tokens: u64, now_ms: u64) -> Look {
+        let Left { reset_ms, .. } = self.left(now_ms);
+        self.learn(rate);
+        let free = self.free().minus(self.line.all());
+        let least = self.least(tokens);
+        let next_ms = if free.holds(least) {
+            0
+        } else {
+            let needed = self.line.all().plus(least);
+            self.holds_at_ms(needed, now_ms).saturating_sub(now_ms).max(1)
+        };
+        // A batch ends a window before it stops to count.
+        let ends_ms = now_ms.saturating_add(WINDOW_MS);
+        let live = self.grants().filter(|grant| grant.until_ms > ends_ms);
+        let out = live.fold(Amount::NONE, |sum, grant| sum.plus(grant.counted));
+        Look { counted: self.counted, out, free, waiting: self.line.len(), next_ms, reset_ms }
+    }
+
     /// Whether nothing is counted and nobody waits.
     #[must_use]
     pub fn is_idle(&mut self, now_ms: u64) -> bool {
         self.lapse(now_ms);
         self.callers.is_empty() && self.line.is_empty()
+    }
+
+    /// The rate of the newest event is in force.
+    const fn learn(&mut self, rate: Rate) {
+        if rate.seq >= self.rate.seq {
+            self.rate = rate;
+        }
+    }
+
+    fn grants(&self) -> impl Iterator<Item = &Grant> {
+        self.callers.values().flat_map(|caller| caller.grants.iter())
     }
 
     /// What is of use to a request with so many tokens.
@@ -146,13 +175,15 @@ impl Ring {
     /// Gives `who` a place in the line; after how many milliseconds its turn comes, if nothing is
     /// given back.
     fn refuse(&mut self, who: (GatewayId, EpochId), least: Amount, now_ms: u64) -> u64 {
-        let needed = self.line.ahead(who).plus(least);
-        let mut ends: Vec<(u64, Amount)> = self
-            .callers
-            .values()
-            .flat_map(|caller| caller.grants.iter())
-            .map(|grant| (grant.until_ms, grant.counted))
-            .collect();
+        let at_ms = self.holds_at_ms(self.line.ahead(who).plus(least), now_ms);
+        self.line.wait(who, least, at_ms);
+        at_ms.saturating_sub(now_ms).max(1)
+    }
+
+    /// When so much is free, if nothing is given back.
+    fn holds_at_ms(&self, needed: Amount, now_ms: u64) -> u64 {
+        let ends = self.grants().map(|grant| (grant.until_ms, grant.counted));
+        let mut ends: Vec<(u64, Amount)> = ends.collect();
         ends.sort_unstable_by_key(|(until_ms, _)| *until_ms);
         let (mut counted, cap) = (self.counted, self.rate.cap());
         let frees = ends.into_iter().find(|(_, amount)| {
@@ -160,9 +191,7 @@ impl Ring {
             cap.minus(self.limited(counted)).holds(needed)
         });
         // Those ahead may need more than one window has.
-        let at_ms = frees.map_or(now_ms.saturating_add(COUNTS_MS), |(until_ms, _)| until_ms);
-        self.line.wait(who, least, at_ms);
-        at_ms.saturating_sub(now_ms).max(1)
+        frees.map_or(now_ms.saturating_add(COUNTS_MS), |(until_ms, _)| until_ms)
     }
 
     fn grant(&mut self, who: (GatewayId, EpochId), batch: u64, amount: Amount, until_ms: u64) {

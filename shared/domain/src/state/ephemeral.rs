@@ -40,6 +40,7 @@ impl Organisation {
     pub fn carve_out(&self, key: KeyId, token: Option<EphemeralId>) -> Option<Account> {
         let token = token?;
         let known = self.ephemerals.get(&(key, token))?;
-        known.grant.cost_cap.map(|_| Account::Ephemeral(token))
+        let has_own = known.grant.cost_cap.is_some() || known.grant.token_cap.is_some();
+        has_own.then_some(Account::Ephemeral(token))
     }
 }

@@ -32,6 +32,9 @@ shape! {
         scopes: Option<ScopesForm>,
         /// The most that it may spend of its key's budget; absent: all of it.
         cost_usd: Option<Usd>,
+        /// The most tokens that it may use of its key's budget, input and output together; absent:
+        /// all of them.
+        tokens: Option<u64>,
     }
 }
 
@@ -85,6 +88,8 @@ pub struct Ephemeral {
     pub scopes: ScopesForm,
     /// The most that it may spend of its key's budget.
     pub cost_usd: Option<Usd>,
+    /// The most tokens that it may use of its key's budget.
+    pub tokens: Option<u64>,
     /// What it used.
     pub used: EphemeralUsage,
 }
@@ -100,6 +105,8 @@ pub struct EphemeralUsage {
     pub tokens: u64,
     /// What is held of its own budget by running requests and leases.
     pub held_cost_usd: Usd,
+    /// Tokens that are held of its own budget by running requests and leases.
+    pub held_tokens: u64,
 }
 
 impl Named for KeyKind {

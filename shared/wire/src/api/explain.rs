@@ -116,7 +116,8 @@ pub struct Level {
     pub revision: u64,
 }
 
-/// A rate: how much in any 60 seconds.
+/// A rate: how much in any 60 seconds, and how it stands, as its owner counts it. A member is not
+/// told what others used of a project's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rate {
     /// Whose limit and which: `key.requests_per_minute`, …
@@ -127,4 +128,20 @@ pub struct Rate {
     pub limit: u64,
     /// What the request takes of it.
     pub needed: u64,
+    /// What counts now: all that was permitted in the last 60 seconds and not given back.
+    pub used: Option<u64>,
+    /// Of it, what was permitted in the last second, and may still be given back.
+    pub unsettled: Option<u64>,
+    /// What is left for a newcomer: nobody holds it or waits for it.
+    pub left: Option<u64>,
+    /// Gateways that wait for their turn.
+    pub waiting: Option<u64>,
+    /// Whether the request fits.
+    pub fits: Option<bool>,
+    /// When such a request would be permitted, if nobody else asks and nothing is given back.
+    pub next_at: Option<Time>,
+    /// When nothing counts any more, if nobody asks.
+    pub resets_at: Option<Time>,
+    /// Why its owner's counts are not known, where they are not.
+    pub unknown: Option<String>,
 }

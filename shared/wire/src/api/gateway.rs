@@ -36,6 +36,19 @@ pub struct Released {
     pub tokens: Option<u64>,
 }
 
+/// Events that a gateway could not read, and put aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Quarantine {
+    /// How many.
+    pub events: u64,
+    /// The seq of the last of them; null where not even that could be read.
+    pub last_seq: Option<u64>,
+    /// When it came.
+    pub at: Time,
+    /// Whether it still serves the last good state; else it has fetched the whole since.
+    pub stands: bool,
+}
+
 /// A gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Gateway {
@@ -57,6 +70,8 @@ pub struct Gateway {
     pub lag_ms: Option<u64>,
     /// Its present run.
     pub epoch: Option<EpochRef>,
+    /// Events that it could not read in its present run; null: none.
+    pub quarantine: Option<Quarantine>,
     /// The join token that it came with.
     pub token_id: TokenRef,
     /// When it joined.

@@ -31,6 +31,7 @@ fn claims(attenuation: Attenuation) -> Claims {
         expires_at: Timestamp(6),
         attenuation,
         cost_cap: Some(NanoUsd(7)),
+        token_cap: Some(8),
     }
 }
 
@@ -116,6 +117,7 @@ proptest! {
             expires_at: Timestamp(times[1]),
             attenuation,
             cost_cap: cost.map(NanoUsd),
+            token_cap: cost.map(i64::unsigned_abs).filter(|cap| cap % 2 == 0),
         };
         if let Ok(text) = sign(&claims, &key()) {
             prop_assert_eq!(verify(text.expose(), &signers()), Ok(claims));

@@ -122,13 +122,32 @@ impl Json for KeyProfile {
 form!(Attenuation { 1 models "models", 2 providers "providers", 3 addresses "ips", 4 mcp "mcp" });
 
 form!(EphemeralGrant {
-    1 name "name",
-    2 generation "generation",
-    3 expires_at "expires_at",
-    4 attenuation [default] "scopes",
-    5 cost_cap "cost_usd",
-    6 alone [default] "alone",
+    1 name,
+    2 generation,
+    3 expires_at,
+    4 attenuation [default],
+    5 cost_cap,
+    6 alone [default],
+    7 token_cap,
 });
+
+/// What was added later is shown where it is set.
+impl Json for EphemeralGrant {
+    fn json(&self) -> Value {
+        let mut shown = json!({
+            "name": self.name.json(),
+            "generation": self.generation,
+            "expires_at": self.expires_at.json(),
+            "scopes": self.attenuation.json(),
+            "cost_usd": self.cost_cap.json(),
+            "alone": self.alone,
+        });
+        if let Some(cap) = self.token_cap {
+            shown["tokens"] = cap.json();
+        }
+        shown
+    }
+}
 
 form!(PlanSpec { 1 name "name", 2 models "models", 3 multiplier "multiplier" });
 

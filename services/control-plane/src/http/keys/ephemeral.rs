@@ -1,6 +1,6 @@
 //! `/orgs/{org}/keys/{key}/ephemeral`: tokens made from a key.
 
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use turnpike_domain::command::{Command, EphemeralDraft};
 use turnpike_domain::ephemeral::{self, Claims};
 use turnpike_domain::event::{EphemeralGrant, Event};
@@ -84,6 +84,7 @@ async fn issue(mut ask: Ask, caller: Caller) -> Answer {
         life_ms: form.expires_in_seconds.map(milliseconds),
         attenuation: form.scopes.as_ref().map(Attenuation::from).unwrap_or_default(),
         cost_cap: form.cost_usd.map(|usd| usd.0),
+        token_cap: form.tokens,
     });
     let token = EphemeralId(entropy::id(ask.now));
     check_length(&mut ask, (key, token), &draft);
@@ -147,7 +148,8 @@ async fn shown(
     let snapshot = ask.snapshot().await?;
     let total = usage::token(&*snapshot, ask.org, id).await?;
     let (account, whole) = (Account::Ephemeral(id), Window::default());
-    let row = ledger::row(&*snapshot, ask.org, account, Unit::Usd, whole).await?;
+    let row = |unit| ledger::row(&*snapshot, ask.org, account, unit, whole);
+    let (usd, tokens) = try_join(row(Unit::Usd), row(Unit::Tokens)).await?;
     let grant = &token.grant;
     Ok(Ephemeral {
         id: Text(id),
@@ -159,11 +161,13 @@ async fn shown(
         expires_at: Text(grant.expires_at),
         scopes: ScopesForm::from(&grant.attenuation),
         cost_usd: grant.cost_cap.map(Text),
+        tokens: grant.token_cap,
         used: EphemeralUsage {
             requests: total.requests,
             cost_usd: Text(total.cost),
             tokens: total.input.saturating_add(total.output),
-            held_cost_usd: Text(NanoUsd(row.held.saturating_add(row.lost))),
+            held_cost_usd: Text(NanoUsd(usd.held.saturating_add(usd.lost))),
+            held_tokens: u64::try_from(tokens.held.saturating_add(tokens.lost)).unwrap_or(0),
         },
     })
 }
@@ -178,7 +182,9 @@ fn status(
 ) -> Status {
     let used_up = || {
         let account = state.carve_out(key.id, Some(id));
-        account.is_some_and(|account| state.is_used_up(account, Unit::Usd, now))
+        let is_used_up =
+            |account| Unit::BOTH.iter().any(|unit| state.is_used_up(account, *unit, now));
+        account.is_some_and(is_used_up)
     };
     match key.status(now, state.is_exhausted(key.id, now)) {
         dead @ (Status::Revoked | Status::Inactive | Status::Expired) => dead,
@@ -218,6 +224,7 @@ fn check_length(ask: &mut Ask, (key, token): (KeyId, EphemeralId), draft: &Ephem
         expires_at: Timestamp(u64::MAX),
         attenuation: draft.attenuation.clone(),
         cost_cap: draft.cost_cap,
+        token_cap: draft.token_cap,
         alone: false,
     };
     let at = Timestamp(u64::MAX);
@@ -244,6 +251,7 @@ pub(super) fn claims(
         expires_at: grant.expires_at,
         attenuation: grant.attenuation.clone(),
         cost_cap: grant.cost_cap,
+        token_cap: grant.token_cap,
     }
 }
 

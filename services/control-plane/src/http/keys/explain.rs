@@ -2,6 +2,8 @@
 
 mod bound;
 mod checks;
+mod live;
+mod rates;
 mod ways;
 
 use std::net::IpAddr;
@@ -27,6 +29,7 @@ use crate::presence::Fare;
 use crate::problem::Problem;
 use bound::Bounded;
 use checks::Checks;
+use live::Live;
 use ways::Ways;
 
 /// A request that nobody has made.
@@ -48,7 +51,8 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(Verb::Get, "/orgs/{org}/keys/{key}/explain", "explainKey", explain)
             .about(
                 "Says what would be decided of a hypothetical request and why: every check in \
-                    the gateways' order, what would be reserved, and how each limit stands.",
+                    the gateways' order, what would be reserved, and how each limit stands. The \
+                    counts of rates are asked of their owner, for a second at most.",
             )
             .query(&[REQUEST])
             .gives(Gives::Thing(shape::<Explanation>())),
@@ -68,6 +72,17 @@ pub(super) struct Hypothesis {
 pub(super) enum Target {
     Model(String),
     Mcp { server: String, tool: Option<String> },
+}
+
+/// Where its answers come from.
+struct Sources<'a> {
+    ask: &'a Ask,
+    id: KeyId,
+    token: Option<EphemeralId>,
+    hypothesis: Hypothesis,
+    platform: Platform,
+    balances: Vec<Balance>,
+    reads_all: bool,
 }
 
 /// What it is judged by.
@@ -96,36 +111,61 @@ async fn explain(ask: Ask, caller: Caller) -> Answer {
         Some(of_token.into_iter().chain(balances::path(state, key)).collect())
     };
     let path = ask.read(path).await?.ok_or_else(missing)?;
-    let hypothesis = Hypothesis::read(&ask)?;
-    let balances = balances::read(&ask, path).await?;
+    let sources = Sources {
+        ask: &ask,
+        id,
+        token,
+        hypothesis: Hypothesis::read(&ask)?,
+        platform: ask.app().streams().platform(Platform::clone).await?,
+        balances: balances::read(&ask, path).await?,
+        reads_all: caller.reads_all().is_ok(),
+    };
     let complete_up_to = complete_up_to(&ask).await?.map(Text);
-    let reads_all = caller.reads_all().is_ok();
-    let platform = ask.app().streams().platform(Platform::clone).await?;
-    let fare = |id, owner| Fare::of(&ask.app().presence.provider(id, owner));
+    let asked = |state: &Organisation| sources.scene(state, |it, _, bound| rates::asked(it, bound));
+    let asked = ask.read(asked).await?.ok_or_else(missing)?;
+    let live = Live::ask(ask.app(), ask.org, asked).await;
     let explained = |organisation: &Organisation| {
-        let (key, credential) = presented(&ask, organisation, organisation.keys.get(&id)?, token)?;
-        let (platform, balances) = (&platform, balances.as_slice());
-        let scene = Scene { organisation, platform, key: &key, credential, balances, reads_all };
-        let ways = Ways::read(&scene, &hypothesis, &fare);
-        let bounded = Bounded::new(&scene, &hypothesis, ways.prices());
-        let checks = Checks::make(&scene, &hypothesis, (&ways, bounded.as_ref()), ask.now);
-        let first = checks.first_refusal();
-        let limit_status = organisation.settings.limit_status;
-        let status = first.map_or(200, |denial| denial.status_under(limit_status));
-        Some(Explanation {
-            at: Text(ask.now),
-            admitted: first.is_none(),
-            code: first.map(|denial| denial.code().to_owned()),
-            status,
-            reservation: bounded.as_ref().map(Bounded::shown),
-            levels: bound::levels(&scene, bounded.as_ref()),
-            rates: bound::rates(&scene, bounded.as_ref()),
-            checks: checks.shown(),
-            ways: ways.shown(caller.is_operator()),
-            complete_up_to,
+        sources.scene(organisation, |scene, ways, bounded| {
+            let rates = rates::rated(scene, bounded, &live);
+            let judged = (ways, bounded);
+            let checks = Checks::make(scene, &sources.hypothesis, judged, (&rates, ask.now));
+            let first = checks.first_refusal();
+            let limit_status = organisation.settings.limit_status;
+            let status = first.map_or(200, |denial| denial.status_under(limit_status));
+            Explanation {
+                at: Text(ask.now),
+                admitted: first.is_none(),
+                code: first.map(|denial| denial.code().to_owned()),
+                status,
+                reservation: bounded.map(Bounded::shown),
+                levels: bound::levels(scene, bounded),
+                rates: rates.iter().map(|rate| rate.shown(ask.now)).collect(),
+                checks: checks.shown(),
+                ways: ways.shown(caller.is_operator()),
+                complete_up_to,
+            }
         })
     };
     Reply::json(&ask.read(explained).await?.ok_or_else(missing)?)
+}
+
+impl Sources<'_> {
+    /// Looks at the request with one state of the organisation; `None`: key or token are gone.
+    fn scene<R>(
+        &self,
+        organisation: &Organisation,
+        look: impl FnOnce(&Scene<'_>, &Ways<'_>, Option<&Bounded>) -> R,
+    ) -> Option<R> {
+        let key = organisation.keys.get(&self.id)?;
+        let (key, credential) = presented(self.ask, organisation, key, self.token)?;
+        let Self { ask, hypothesis, platform, balances, reads_all, .. } = self;
+        let (balances, reads_all) = (balances.as_slice(), *reads_all);
+        let scene = Scene { organisation, platform, key: &key, credential, balances, reads_all };
+        let fare = |id, owner| Fare::of(&ask.app().presence.provider(id, owner));
+        let ways = Ways::read(&scene, hypothesis, &fare);
+        let bounded = Bounded::new(&scene, hypothesis, ways.prices());
+        Some(look(&scene, &ways, bounded.as_ref()))
+    }
 }
 
 /// The key as its caller has it, and whether what they come with opens it.

@@ -1,5 +1,4 @@
-//! Notices of what stands now: lost holds, records that nobody can read, silent gateways, providers
-//! that are down.
+//! Notices of what stands now: lost holds, what nobody can read, silent gateways, providers down.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +11,8 @@ use turnpike_store::usage;
 use turnpike_wire::api::notice::Notice;
 use turnpike_wire::api::text::Text;
 use turnpike_wire::decision;
+use turnpike_wire::heartbeat::Quarantine;
+use turnpike_wire::time::rfc3339;
 
 use super::told::{amount, called, id};
 use crate::http::ask::Ask;
@@ -27,11 +28,15 @@ pub(super) async fn read(ask: &Ask) -> Result<Vec<Notice>, Problem> {
     let gateways = ask.app().gateways(ask.org).await?;
     let silent = gateways.iter().filter(|it| !it.online && !it.joined.left && !it.joined.fenced);
     let silent = silent.map(|gateway| silence(ask, gateway));
+    let staying = gateways.iter().filter(|it| !it.joined.left && !it.joined.fenced);
+    let poisoned =
+        staying.filter_map(|gateway| Some(quarantine(ask, gateway, gateway.quarantine?)));
     let held = |state: &Organisation| -> Vec<Notice> {
         lost.iter().map(|hold| loss(ask, state, hold)).collect()
     };
     let down = down(ask).await?;
-    Ok(ask.read(held).await?.into_iter().chain(aside).chain(silent).chain(down).collect())
+    let held = ask.read(held).await?.into_iter();
+    Ok(held.chain(aside).chain(silent).chain(poisoned).chain(down).collect())
 }
 
 /// The organisation's providers and the platform's that every gateway passes over.
@@ -101,6 +106,33 @@ fn unreadable(ask: &Ask, gateway: GatewayId, count: usize) -> Notice {
         about: Some(gateway.to_string()),
         seq: None,
         data: json!({ "gateway_id": gateway.to_string(), "records": count }),
+    }
+}
+
+/// An alarm while the last good state is served, and a warning once the whole was fetched: somebody
+/// should still find out why.
+fn quarantine(ask: &Ask, gateway: &Known, told: Quarantine) -> Notice {
+    let (name, events) = (&gateway.joined.name, told.events);
+    let (severity, now) = if told.stands {
+        ("alarm", "it goes on with the last good state, in which changes are missing")
+    } else {
+        ("warning", "it has fetched the whole since, and lacks nothing")
+    };
+    Notice {
+        kind: "gateway_quarantined".to_owned(),
+        severity: severity.to_owned(),
+        at: Text(ask.now),
+        standing: true,
+        says: format!("The gateway {name} could not read {events} events since it started: {now}."),
+        about: Some(gateway.id.to_string()),
+        seq: None,
+        data: json!({
+            "gateway_id": gateway.id.to_string(),
+            "events": events,
+            "last_seq": told.seq,
+            "last_at": rfc3339(told.at),
+            "stands": told.stands,
+        }),
     }
 }
 

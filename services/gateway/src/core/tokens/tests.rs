@@ -72,6 +72,7 @@ impl House {
             expires_at: DAY.plus_ms(LIFE_MS),
             attenuation: Attenuation::default(),
             cost_cap: None,
+            token_cap: None,
         }
     }
 
@@ -102,6 +103,7 @@ fn revoked() -> [Event; 2] {
         expires_at: DAY.plus_ms(LIFE_MS),
         attenuation: Attenuation::default(),
         cost_cap: None,
+        token_cap: None,
         alone: false,
     });
     [
@@ -200,13 +202,14 @@ fn nobody_else_makes_tokens() {
 fn a_key_that_was_narrowed_narrows_its_tokens() {
     let mut house = House::new();
     let attenuation = Attenuation { models: only(&["a", "b"]), ..Attenuation::default() };
-    let cost_cap = Some(NanoUsd(7));
-    let text = house.text(&Claims { attenuation, cost_cap, ..house.claims() });
+    let (cost_cap, token_cap) = (Some(NanoUsd(7)), Some(70));
+    let text = house.text(&Claims { attenuation, cost_cap, token_cap, ..house.claims() });
     let models = |house: &House| {
         let entry = house.core.identify_token(&text).unwrap();
         let again = house.core.identify_token(&text).unwrap();
         assert!(Arc::ptr_eq(&entry.key, &again.key), "worked out once");
-        assert_eq!(entry.key.profile.limits, Limits { cost: cost_cap, ..Limits::default() });
+        let limits = Limits { cost: cost_cap, tokens: token_cap, ..Limits::default() };
+        assert_eq!(entry.key.profile.limits, limits);
         assert_eq!(entry.payer().profile.limits.cost, None);
         entry.key.profile.scopes.models.clone()
     };

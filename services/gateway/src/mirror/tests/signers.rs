@@ -32,6 +32,7 @@ fn try_token(house: &House, version: u8) -> Result<(), Denial> {
         expires_at: DAY.plus_ms(60 * MINUTE_MS),
         attenuation: Attenuation::default(),
         cost_cap: None,
+        token_cap: None,
     };
     let text = sign(&claims, &signing(version)).unwrap();
     house.core.identify_token(text.expose()).map(drop).map_err(|denied| denied.denial)

@@ -26,6 +26,8 @@ const COLUMNS: &[Column] = &[
     Column::plain("requests", "/used/requests"),
     Column::plain("spent", "/used/cost_usd"),
     Column::plain("at most", "/cost_usd"),
+    Column::plain("tokens", "/used/tokens"),
+    Column::plain("at most", "/tokens"),
     Column::new("expires", "/expires_at", time),
     Column::new("created", "/created_at", time),
     Column::plain("id", "/id"),
@@ -56,6 +58,9 @@ pub(crate) struct Issue {
     /// The most that it may spend of its key's budget, such as 25 or 0.50
     #[arg(long, value_name = "USD", value_parser = usd)]
     cost_usd: Option<Value>,
+    /// The most tokens that it may use of its key's budget
+    #[arg(long, value_name = "NUMBER")]
+    tokens: Option<u64>,
     #[command(flatten)]
     wait: Wait,
     #[command(flatten)]
@@ -104,6 +109,7 @@ impl Issue {
             ("name", self.name.map(Value::from)),
             ("expires_in_seconds", self.expires_in.map(Value::from)),
             ("cost_usd", self.cost_usd),
+            ("tokens", self.tokens.map(Value::from)),
             ("scopes", self.scopes.json()),
         ]);
         let id = client.id_of(Kind::KEY, &key).await?;

@@ -40,7 +40,13 @@ const LEVELS: &[Column] = &[
 const RATES: &[Column] = &[
     Column::plain("limit in 60 seconds", "/limit_source"),
     Column::plain("of", "/limit"),
+    Column::plain("used", "/used"),
+    Column::plain("unsettled", "/unsettled"),
+    Column::plain("left", "/left"),
+    Column::plain("waiting", "/waiting"),
     Column::plain("needed", "/needed"),
+    Column::plain("fits", "/fits"),
+    Column::new("next", "/next_at", time),
 ];
 
 /// A request that nobody has made.

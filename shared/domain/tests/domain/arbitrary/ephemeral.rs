@@ -28,6 +28,7 @@ pub(crate) fn draft() -> impl Strategy<Value = EphemeralDraft> {
             life_ms,
             attenuation,
             cost_cap: cost.map(NanoUsd),
+            token_cap: None,
         },
     )
 }
@@ -46,6 +47,7 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
             expires_at,
             attenuation,
             cost_cap: cost.map(NanoUsd),
+            token_cap: cost.and_then(|cap| u64::try_from(cap).ok()).map(|cap| cap / 2),
             alone,
         },
     );
@@ -63,6 +65,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
     // Most may be made: a token that everything speaks against tells nothing about the next step.
     let plain = option::of(1_i64..50).prop_map(|cost| EphemeralDraft {
         cost_cap: cost.map(NanoUsd),
+        token_cap: cost.and_then(|cap| u64::try_from(cap).ok()).filter(|cap| cap % 3 == 0),
         ..EphemeralDraft::default()
     });
     prop_oneof![

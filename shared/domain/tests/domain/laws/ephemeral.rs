@@ -61,6 +61,7 @@ fn claims(key: &Key, grant: &EphemeralGrant) -> Claims {
         expires_at: grant.expires_at,
         attenuation: grant.attenuation.clone(),
         cost_cap: grant.cost_cap,
+        token_cap: grant.token_cap,
     }
 }
 

@@ -47,6 +47,8 @@ fn caps_in_force(org: &Organisation) -> BTreeMap<(Account, Unit), i64> {
     for ((_, token), made) in &org.ephemerals {
         let cap = made.grant.cost_cap.map(|cap| cap.0);
         caps.extend(cap.map(|cap| ((Account::Ephemeral(*token), Unit::Usd), cap)));
+        let cap = made.grant.token_cap.and_then(|cap| i64::try_from(cap).ok());
+        caps.extend(cap.map(|cap| ((Account::Ephemeral(*token), Unit::Tokens), cap)));
     }
     if org.settings.wallet == WalletMode::Prepaid {
         caps.insert((Account::Wallet, Unit::Usd), org.wallet.topped_up.0);

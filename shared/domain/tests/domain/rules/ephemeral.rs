@@ -37,6 +37,10 @@ fn costing(cap: i64) -> Command {
     issue(EphemeralDraft { cost_cap: Some(NanoUsd(cap)), ..EphemeralDraft::default() })
 }
 
+fn using(cap: u64) -> Command {
+    issue(EphemeralDraft { token_cap: Some(cap), ..EphemeralDraft::default() })
+}
+
 fn narrowed(attenuation: Attenuation) -> Command {
     issue(EphemeralDraft { attenuation, ..EphemeralDraft::default() })
 }
@@ -125,6 +129,9 @@ fn a_token_is_asked_for_within_its_key() {
         (by(), costing(0), "EphemeralIssued"),
         (by(), costing(101), "/cost_usd"),
         (by(), costing(-1), "/cost_usd"),
+        (by(), using(0), "EphemeralIssued"),
+        (by(), using(70), "EphemeralIssued"),
+        (by(), using(u64::MAX), "/tokens"),
         (by(), lasting(HOUR_MS / 2), "EphemeralIssued"),
         (by(), lasting(HOUR_MS / 2 + 1), "/expires_in_seconds"),
         (by(), lasting(SECOND_MS - 1), "/expires_in_seconds"),

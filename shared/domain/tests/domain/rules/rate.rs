@@ -3,8 +3,8 @@
 use turnpike_domain::id::{EpochId, GatewayId};
 use turnpike_domain::limit::{Account, Limits};
 use turnpike_domain::rate::{
-    Amount, Answer, Ask, COUNTS_MS, Grant, Heard, Hearing, PERMIT_MS, Permits, Rate, Rates, Report,
-    Returned, Ring, WINDOW_MS,
+    Amount, Answer, Ask, COUNTS_MS, Grant, Heard, Hearing, Look, PERMIT_MS, Permits, Rate, Rates,
+    Report, Returned, Ring, WINDOW_MS,
 };
 
 const RATE: Rate = Rate { requests: Some(10), tokens: None, seq: 1 };
@@ -121,6 +121,47 @@ fn the_rate_of_the_newest_event_is_in_force() {
 }
 
 #[test]
+fn who_looks_sees_what_counts_and_takes_nothing() {
+    let mut ring = Ring::default();
+    let look = |ring: &mut Ring, now_ms| ring.look(RATE, 0, now_ms);
+    let nothing = Look { free: Amount { requests: 10, tokens: u64::MAX }, ..Look::default() };
+    assert_eq!(look(&mut ring, 0), nothing);
+    assert_eq!(ring.ask(who(1), &ask(1, 6), 0).0, requests(6));
+    assert_eq!(ring.ask(who(2), &ask(1, 3), 2_000).0, requests(3));
+    let seen = look(&mut ring, 2_999);
+    assert_eq!((seen.counted, seen.out), (requests(9), requests(3)), "the first batch has ended");
+    assert_eq!((seen.free.requests, seen.waiting, seen.next_ms), (1, 0, 0));
+    assert_eq!(seen.reset_ms, COUNTS_MS - 999);
+    assert_eq!(look(&mut ring, 3_000).out, Amount::NONE);
+    // One waits and is kept the last; a newcomer's turn comes when the first batch counts no more.
+    assert_eq!(ring.ask(who(3), &ask(1, 1), 3_000).0, requests(1));
+    assert_eq!(ring.ask(who(4), &ask(1, 1), 3_000), (Amount::NONE, Some(COUNTS_MS - 3_000)));
+    let seen = look(&mut ring, 3_000);
+    assert_eq!((seen.free.requests, seen.waiting), (0, 1));
+    assert_eq!(seen.next_ms, COUNTS_MS - 3_000);
+    assert_eq!(look(&mut ring, 3_000), seen, "to look changes nothing");
+    assert_eq!(ring.ask(who(4), &ask(2, 1), COUNTS_MS).0, requests(1));
+    // The newest event's limit, also where nobody has asked under it; tokens up to the limit.
+    let raised = Rate { requests: None, tokens: Some(1_000), seq: 2 };
+    let seen = ring.look(raised, 5_000, COUNTS_MS);
+    assert_eq!((seen.free, seen.next_ms), (Amount { requests: u64::MAX, tokens: 1_000 }, 0));
+}
+
+#[test]
+fn a_new_owner_has_nothing_to_show_before_all_have_reported() {
+    let account = Account::Wallet;
+    let mut rates = Rates::new(0);
+    let others = [GatewayId(1)];
+    assert_eq!(rates.look(&others, (account, RATE, 0), 1), None);
+    let used = vec![(account, vec![(1_000, requests(4))])];
+    let hearing = Hearing { who: who(1), now_ms: 2, others: &others };
+    assert!(rates.report(hearing, &Report { part: 0, last: true, used }));
+    let seen = rates.look(&others, (account, RATE, 0), 3).unwrap();
+    assert_eq!((seen.counted, seen.out), (requests(4), Amount::NONE), "it has ended");
+    assert!(!rates.tidy(3) && rates.tidy(200_000), "to look keeps nothing");
+}
+
+#[test]
 fn a_report_in_parts_begins_again_when_one_is_missing() {
     let account = Account::Wallet;
     let mut rates = Rates::new(0);
@@ -165,7 +206,9 @@ fn a_gateway_knows_its_own_minute_and_hears_only_its_newest_ask_of_the_highest_f
         Some(requests(1))
     );
     assert_eq!(permits.fall_back(RATE, 2, requests(9), 1_400), None, "five are its share");
-    assert_eq!(permits.frees_ms(1_400), 100 + PERMIT_MS + WINDOW_MS - 1_400);
+    let ends_ms = 100 + PERMIT_MS + WINDOW_MS - 1_400;
+    assert_eq!(permits.frees_ms(Rate { requests: Some(5), ..RATE }, 0, 700, 1_400), ends_ms);
+    assert_eq!(permits.frees_ms(RATE, 0, 700, 1_400), 700, "an authority may have room");
     assert_eq!(permits.report(3_100), [(2_000, requests(4)), (800, requests(1))]);
     assert!(permits.lapse(3_000 + WINDOW_MS));
 }

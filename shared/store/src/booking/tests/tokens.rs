@@ -4,7 +4,7 @@ use turnpike_domain::command::{Command, EphemeralDraft};
 use turnpike_domain::event::Event;
 use turnpike_domain::id::{EphemeralId, LeaseId};
 use turnpike_domain::ledger::Refused;
-use turnpike_domain::limit::Account;
+use turnpike_domain::limit::{Account, Unit};
 use turnpike_wire::authority::LeaseCall;
 
 use super::house::{House, KEY, LEASE, OWN, TEAM, ask, one, say};
@@ -108,4 +108,23 @@ async fn nothing_is_granted_to_a_token_that_nobody_has_issued() {
     booker.book(&[spent(1, OTHER_TOKEN, None, 10)], NOW).await.unwrap();
     assert_eq!(house.money(OWN).await, (10, 0, 0));
     assert_eq!(house.money(Account::Ephemeral(OTHER_TOKEN)).await, (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_of_tokens_is_carved_out_like_one_of_money() {
+    let house = House::new(Arc::new(Memory::new())).await;
+    let mut booker = house.owner().await;
+    let draft = Box::new(EphemeralDraft { token_cap: Some(40), ..EphemeralDraft::default() });
+    house.done(Command::IssueEphemeral { key: KEY, token: TOKEN, draft }).await;
+    let of_tokens = |lease, n, total| {
+        let plain = of(TOKEN, lease, n, total);
+        let call = LeaseCall { unit: Unit::Tokens, ..plain.call.clone() };
+        Ask { call, ..plain }
+    };
+    let granted = say(&mut booker, of_tokens(LEASE, 1, 30)).await;
+    assert_eq!((granted.total, granted.path[0].0), (30, OF_TOKEN));
+    let held = say(&mut booker, of_tokens(LeaseId(5), 1, 20)).await.refused;
+    assert_eq!(held, Some(Refused::HeldElsewhere { account: OF_TOKEN }));
+    let of_usd = say(&mut booker, of(TOKEN, LeaseId(6), 1, 90)).await;
+    assert_eq!(of_usd.total, 90, "its money is its key's");
 }

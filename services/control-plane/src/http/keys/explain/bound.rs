@@ -1,4 +1,4 @@
-//! What a request would reserve, and how the limits stand that it counts against.
+//! What a request would reserve, and how the budgets stand that it counts against.
 
 use turnpike_domain::admit::{
     Demand, LimitSource, call_reservation, clamped_output, may_clamp, plan_multiplier, reservation,
@@ -7,9 +7,8 @@ use turnpike_domain::ledger::Level;
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::meter::Prices;
 use turnpike_domain::money::Multiplier;
-use turnpike_domain::rate::{self, on_path};
 use turnpike_domain::settle::Reservation;
-use turnpike_wire::api::explain::{Bound, Level as ShownLevel, Rate};
+use turnpike_wire::api::explain::{Bound, Level as ShownLevel};
 use turnpike_wire::api::text::Text;
 use turnpike_wire::decision::amount;
 
@@ -131,27 +130,8 @@ pub(super) fn levels(scene: &Scene<'_>, bounded: Option<&Bounded>) -> Vec<ShownL
     scene.levels().map(shown).collect()
 }
 
-/// The rates, with what the request takes of each: of tokens no more than the limit is ever asked
-/// for.
-pub(super) fn rates(scene: &Scene<'_>, bounded: Option<&Bounded>) -> Vec<Rate> {
-    let tokens = bounded.map_or(0, |bounded| bounded.reservation.amount(Unit::Tokens));
-    let tokens = u64::try_from(tokens).unwrap_or(0);
-    let of_account = |(account, rate): (Account, rate::Rate)| {
-        let shown = |source: LimitSource, limit: Option<u64>, needed: u64| {
-            let (limit_source, limit) = (source.name().to_owned(), limit?);
-            Some(Rate { limit_source, id: id(account).unwrap_or_default(), limit, needed })
-        };
-        let requests = rate.requests.map(u64::from);
-        [
-            shown(LimitSource::RequestRate(account), requests, 1),
-            shown(LimitSource::TokenRate(account), rate.tokens, rate.permitted(tokens)),
-        ]
-    };
-    let limited = on_path(scene.organisation, scene.key);
-    limited.into_iter().flatten().flat_map(of_account).flatten().collect()
-}
-
-fn id(account: Account) -> Option<String> {
+/// The id of a key, project or token; none of the wallet.
+pub(super) fn id(account: Account) -> Option<String> {
     match account {
         Account::Wallet => None,
         Account::Project(id) => Some(id.to_string()),

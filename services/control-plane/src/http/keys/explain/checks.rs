@@ -9,7 +9,8 @@ use turnpike_domain::state::Key;
 use turnpike_domain::time::Timestamp;
 use turnpike_wire::api::explain::Check;
 
-use super::bound::{Bounded, rates};
+use super::bound::Bounded;
+use super::rates::Rated;
 use super::ways::Ways;
 use super::{Hypothesis, Scene, Target};
 
@@ -31,7 +32,7 @@ impl Checks {
         scene: &Scene<'_>,
         hypothesis: &Hypothesis,
         (ways, bounded): (&Ways<'_>, Option<&Bounded>),
-        now: Timestamp,
+        (rates, now): (&[Rated], Timestamp),
     ) -> Self {
         let mut checks = Self::default();
         checks.rule("credential", scene.credential, "The key works.");
@@ -51,13 +52,13 @@ impl Checks {
                 checks.mcp(scene, (server, tool.as_deref()), hypothesis.address);
             }
         }
-        for rate in rates(scene, bounded) {
-            let says = format!(
-                "{} takes {} of {} in any 60 seconds; how many there were is counted by the \
-                 authority at each request.",
-                rate.limit_source, rate.needed, rate.limit
-            );
-            checks.open("rate", says);
+        for rate in rates {
+            let outcome = match rate.stands {
+                Ok(stands) if stands.fits => Outcome::Passed,
+                Ok(_) => Outcome::Refused(Denial::RateLimited),
+                Err(_) => Outcome::Open,
+            };
+            checks.0.push(("rate", outcome, rate.says()));
         }
         checks.money(scene, bounded, now);
         checks
