@@ -25,11 +25,18 @@ class Handler(BaseHTTPRequestHandler):
             provider.calls += 1
             provider.running += 1
             provider.most_at_once = max(provider.most_at_once, provider.running)
+        self.runs = True
         try:
             provider.act(self, body)
         finally:
-            with provider.lock:
-                provider.running -= 1
+            self.done()
+
+    def done(self):
+        """It no longer runs: said before the answer is read, which makes room for another."""
+        provider = self.server.provider
+        with provider.lock:
+            provider.running -= self.runs
+        self.runs = False
 
     def answer(self, status, headers=()):
         self.send_response(status)
@@ -46,6 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(text)))
         self.end_headers()
+        self.done()
         self.wfile.write(text)
         with self.server.provider.lock:
             self.server.provider.served += 1

@@ -129,8 +129,7 @@ pub enum Command {
         /// The keys.
         keys: Vec<ImportedKey>,
     },
-    /// Give a legacy key a secret of ours beside its own, which works until the migration is
-    /// finished.
+    /// Give a legacy key a secret of ours beside its own, until the migration is finished.
     MigrateKey {
         /// Which.
         key: KeyId,

@@ -31,8 +31,8 @@ pub(super) fn change(state: &Platform, by: By<'_>, id: PlanId, spec: &PlanSpec) 
     Ok(vec![Event::PlanChanged { plan: id, spec: Some(spec.clone()) }])
 }
 
-/// A key that comes to the plan between the count and this keeps it: it can call nothing until it is
-/// given another.
+/// A key that comes to the plan between the count and this keeps it: it can call nothing until it
+/// is given another.
 pub(super) fn delete(state: &Platform, by: By<'_>, id: PlanId, used_by: PlanUsers) -> Decision {
     by.requester.at_least(Role::Operator)?;
     let known = state.plans.get(&id).ok_or(Refusal::NotFound { noun: "plan" })?;
