@@ -2,11 +2,11 @@
 
 import pytest
 
-from desk import BREAKING, CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
+from desk import BREAKING, CASES, name_of
 from javascript import Javascript
+from sdks import Program
 
 DIALECT = "anthropic"
-KEY = f"books-{DIALECT}"
 # The SDK tries again twice, as it says.
 TRIES = 3
 CLASSES = {
@@ -53,69 +53,37 @@ ANSWERS = {
 
 
 @pytest.fixture(scope="module")
-def sdk():
+def sdk(desk):
     with Javascript("anthropic.mjs") as running:
-        yield running
-
-
-def caller(desk, key=KEY, gateway=0):
-    desk.counters[gateway].take()
-    return {"url": desk.url(gateway), "key": desk.secret(key)}
+        yield Program(desk, running, DIALECT)
 
 
 @pytest.mark.parametrize("call", ANSWERS)
-def test_an_answer_is_what_the_provider_said(desk, sdk, call):
-    assert sdk.value(call, **caller(desk)) == ANSWERS[call]
-    assert {seen.status for seen in desk.counters[0].take()} == {200}
+def test_an_answer_is_what_the_provider_said(sdk, call):
+    assert sdk.answers(call) == ANSWERS[call]
 
 
-def test_a_provider_that_fails_once_is_tried_again(desk, sdk):
-    desk.script("status=529;times=1")
-    answer = sdk.call("message", **caller(desk))
-    assert answer["value"]["said"] == "one two"
-    assert [seen.status for seen in desk.counters[0].take()] == [502, 200]
-    assert len(answer["waits"]) == 1
+def test_a_provider_that_fails_once_is_tried_again(sdk):
+    assert sdk.is_tried_again("message", "status=529;times=1")["said"] == "one two"
 
 
-def test_what_the_provider_refuses_comes_down_as_it_is(desk, sdk):
-    desk.script("status=422;times=1")
-    error = sdk.call("message", **caller(desk))["thrown"]
-    assert (error["kind"], error["message"]) == ("UnprocessableEntityError", "scripted")
-    assert "x-turnpike-error-code" not in error["headers"]
+def test_what_the_provider_refuses_comes_down_as_it_is(sdk):
+    sdk.comes_down_as_it_is("message")
 
 
 @pytest.mark.parametrize("model", BREAKING)
 def test_a_stream_that_breaks_off_is_an_error_and_is_not_tried_again(desk, sdk, model):
-    answer = sdk.call("broken", **caller(desk, "plain"), model=model)
+    answer = sdk.call("broken", "plain", model=model)
     error = answer["thrown"]
     assert (error["kind"], error["code"]) == ("APIError", "provider_error")
     assert (len(desk.counters[0].take()), answer["waits"]) == (1, [])
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_every_code_has_its_exception_and_its_tries(desk, sdk, case):
-    desk.prepare(case, DIALECT)
-    answer = sdk.call(
-        "provoke",
-        **caller(desk, desk.key_of(case, DIALECT), case.gateway),
-        model=desk.model_of(case, DIALECT),
-        how=case.how,
-        tokens=MANY_TOKENS,
-        bytes=MAX_BODY_BYTES,
-    )
-    desk.tidy(case)
-    error, waits = answer["thrown"], answer["waits"]
-    assert (error["kind"], error["status"]) == (CLASSES[case.status], case.status)
-    assert error["code"] == error["headers"]["x-turnpike-error-code"] == case.code
-    assert error["request"] == error["headers"]["x-turnpike-request-id"]
-    assert error["metadata"]["retryable"] is case.again
-    seen = desk.counters[case.gateway].take()
-    assert [each.status for each in seen] == [case.status] * (TRIES if case.again else 1)
-    assert len(waits) == len(seen) - 1
-    if "retry-after" in error["headers"]:
-        assert waits[-1] == pytest.approx(float(error["headers"]["retry-after"]), abs=1)
+def test_every_code_has_its_exception_and_its_tries(sdk, case):
+    sdk.provokes(case, CLASSES[case.status], TRIES)
 
 
-def test_what_is_booked_is_what_the_provider_counted(desk):
+def test_what_is_booked_is_what_the_provider_counted(desk, sdk):
     """The last test here: all that the key did, to the nano-USD."""
-    desk.books(KEY)
+    desk.books(sdk.key)

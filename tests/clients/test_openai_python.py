@@ -8,7 +8,8 @@ import openai
 import pytest
 
 from desk import BREAKING, CASES, MANY_TOKENS, MAX_BODY_BYTES, name_of
-from waits import Waits
+from sdks import tried
+from waits import unspent
 
 DIALECT = "openai"
 KEY = f"books-{DIALECT}"
@@ -34,10 +35,7 @@ CLASSES = {
 
 @pytest.fixture
 def waits(monkeypatch):
-    """The waits between tries, which are not spent."""
-    kept = Waits()
-    monkeypatch.setattr(openai._base_client, "time", kept)
-    return kept
+    return unspent(monkeypatch, openai._base_client)
 
 
 @pytest.fixture
@@ -299,11 +297,7 @@ def test_every_code_has_its_exception_and_its_tries(desk, waits, case):
     assert headers["x-turnpike-error-code"] == case.code
     assert error.request_id == headers["x-turnpike-request-id"]
     assert error.body["metadata"]["retryable"] is case.again
-    seen = desk.counters[case.gateway].take()
-    assert [each.status for each in seen] == [case.status] * (TRIES if case.again else 1)
-    assert len(waits.spent) == len(seen) - 1
-    if "retry-after" in headers:
-        assert waits.spent[-1] == pytest.approx(float(headers["retry-after"]), abs=1)
+    tried(case, desk.counters[case.gateway].take(), waits.spent, headers, TRIES)
 
 
 def test_what_is_booked_is_what_the_provider_counted(desk, client):

@@ -1,5 +1,6 @@
 """The request log over three gateways: every id that a client saw is in it once, with its code."""
 
+import csv
 import json
 
 import openai
@@ -235,3 +236,50 @@ def test_a_killed_gateway_loses_no_entry_that_was_written(house):
     house.gateways[1].start()
     house.projector.start()
     logged_once(house, seen)
+
+
+def test_a_person_exports_what_fits_as_a_table(house):
+    made = key(house, "=exported")
+    seen = {}
+    for model, status, code in [("echo-1", 200, None), ("@none", 404, "model_not_found")]:
+        answer = ask(house, 0, made["secret"], model=model)
+        seen[answer.headers["x-turnpike-request-id"]] = (status, code, made["id"])
+    rows = logged_once(house, seen)
+    told = house.cli("requests", "export", "--key", made["id"], "--from", "1h").stdout
+    table = list(csv.DictReader(told.splitlines()))
+    assert [row["id"] for row in table] == sorted(seen, reverse=True)
+    for row in table:
+        logged = rows[row["id"]]
+        assert (row["status"], row["code"]) == (str(logged["status"]), logged["code"] or "")
+        assert (row["key_name"], row["cost_usd"]) == ("'=exported", logged["cost_usd"])
+        assert json.loads(row["metadata"]) == RED
+        assert row["model"] == ("'@none" if logged["code"] else "echo-1")
+    lines = house.cli("requests", "export", "--key", made["id"], "--format", "ndjson").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == [rows[row["id"]] for row in table]
+
+
+def test_entries_are_kept_for_as_many_days_as_the_option_says(house):
+    """The last test here: its projector lives a day and a half ahead of all others."""
+    made = key(house, "kept")
+    answer = ask(house, 0, made["secret"])
+    logged_once(house, {answer.headers["x-turnpike-request-id"]: (200, None, made["id"])})
+    before = house.usage()["total"]["requests"]
+
+    def restart(days, ahead_ms):
+        house.projector.stop()
+        house.projector.environment |= {
+            "TURNPIKE_KEEP_REQUEST_DAYS": str(days),
+            "TURNPIKE_TEST_DAY_AHEAD_MS": str(ahead_ms),
+        }
+        house.projector.start()
+
+    restart(2, 36 * 3_600_000)
+    # It sweeps when it takes the duty; what it books tells that it lives.
+    later = ask(house, 1, made["secret"])
+    logged_once(house, {later.headers["x-turnpike-request-id"]: (200, None, made["id"])})
+    assert answer.headers["x-turnpike-request-id"] in {row["id"] for row in log(house)}
+    restart(1, 36 * 3_600_000)
+    wait_until(lambda: log(house) == [], "what is older than a day is gone", 60)
+    shown = house.of_org("GET", f"/requests/{answer.headers['x-turnpike-request-id']}", expect=None)
+    assert shown.status_code == 404
+    assert house.usage()["total"]["requests"] == before + 1, "totals are kept for ever"

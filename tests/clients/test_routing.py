@@ -128,6 +128,11 @@ def test_a_refusal_before_the_first_byte_takes_the_next_way(fresh, script):
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-turnpike-cost-usd"] == "0.000004"
     assert since(before, fresh.calls()) == {"a": 1, "b": 1, "c": 0}
+    path = f"/requests/{answer.headers['x-turnpike-request-id']}"
+    booked = lambda: fresh.house.of_org("GET", path, expect=None).status_code == 200  # noqa: E731
+    wait_until(booked, "the request is in the log", 30)
+    row = fresh.house.of_org("GET", path)
+    assert (row["provider_id"], row["failovers"]) == (fresh.provider("b")["id"], 1)
 
 
 def test_a_provider_that_is_not_there_is_passed_over(fresh):

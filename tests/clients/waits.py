@@ -14,3 +14,10 @@ class Waits:
 
     def __getattr__(self, name):
         return getattr(time, name)
+
+
+def unspent(monkeypatch, module):
+    """The waits between the tries of a module's SDK, which are not spent."""
+    kept = Waits()
+    monkeypatch.setattr(module, "time", kept)
+    return kept

@@ -24,6 +24,7 @@ use turnpike_runtime::tasks::Tasks;
 
 use crate::lane::{Holds, Lane, Opening, Room};
 use crate::phase::admit::Admitted;
+use crate::sse::{Event, Fate, Scanner};
 use crate::upstream::health::Healths;
 use crate::upstream::{Bounds, Described, Pool, Remote};
 
@@ -213,3 +214,20 @@ pub(crate) const BOUNDS: Bounds = Bounds { connect_timeout_ms: 5_000, answer_tim
 
 /// What happened, in order.
 pub(crate) type Told = Rc<RefCell<Vec<String>>>;
+
+/// What a caller gets of a stream that comes in these pieces, if `judge` says which events it gets;
+/// `drops`: it may say so of fewer than all.
+pub(crate) fn scanned(
+    pieces: &[&[u8]],
+    drops: bool,
+    mut judge: impl FnMut(&Event<'_>) -> Fate,
+) -> String {
+    let mut scanner = Scanner::new(drops);
+    let mut out = Vec::new();
+    for piece in pieces {
+        let piece = Bytes::copy_from_slice(piece);
+        scanner.push(&piece, &mut judge, |bytes| out.extend(bytes));
+    }
+    scanner.finish(&mut judge, |bytes| out.extend(bytes));
+    String::from_utf8(out).unwrap()
+}

@@ -82,6 +82,41 @@ pub struct Spend {
 }
 
 impl Spend {
+    /// A request of the state `key_seq` of a key that used nothing and was never admitted, and of
+    /// which nothing else is known.
+    #[must_use]
+    pub fn unused(request: RequestId, at: Timestamp, key: KeyId, key_seq: u64) -> Self {
+        Self {
+            request,
+            at,
+            key,
+            key_seq,
+            token: None,
+            model: Box::default(),
+            provider: None,
+            status: 0,
+            usage: Usage::default(),
+            source: Source::Counted,
+            suspect: false,
+            price_version: 0,
+            multiplier: Multiplier::default(),
+            cost: NanoUsd::ZERO,
+            reserved: NanoUsd::ZERO,
+            reserved_tokens: 0,
+            lease: None,
+            legacy: false,
+            latency_ms: 0,
+            denial: None,
+            unmetered: true,
+            repeats: 0,
+            failovers: 0,
+            decision: None,
+            server: None,
+            tool: None,
+            streamed: false,
+        }
+    }
+
     /// Whether it can be what a gateway has seen: nothing costs less than nothing, and what was not
     /// admitted costs nothing.
     #[must_use]

@@ -209,33 +209,25 @@ mod tests {
         use turnpike_domain::spend::Source;
 
         Spend {
-            request: RequestId(u128::MAX),
-            at: Timestamp(1_795_000_000_000),
-            key: KeyId(u128::MAX),
-            key_seq: 70_000,
-            token: None,
             model: "claude-sonnet-4-5-20250929".into(),
             provider: Some(ProviderId(u128::MAX)),
             status: 200,
             usage: Usage { input: 12_000, output: 1_500, cached_input: 9_000, ..Usage::default() },
             source: Source::Provider,
-            suspect: false,
             price_version: 70_000,
             multiplier: Multiplier(1_250_000),
             cost: NanoUsd(43_200_000),
             reserved: NanoUsd(5_000_000_000),
             reserved_tokens: 80_000,
             lease: Some(LeaseId(u128::MAX)),
-            legacy: false,
             latency_ms: 12_345,
-            denial: None,
             unmetered: false,
-            repeats: 0,
-            failovers: 0,
-            decision: None,
-            server: None,
-            tool: None,
-            streamed: false,
+            ..Spend::unused(
+                RequestId(u128::MAX),
+                Timestamp(1_795_000_000_000),
+                KeyId(u128::MAX),
+                70_000,
+            )
         }
     }
 

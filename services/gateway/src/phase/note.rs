@@ -3,9 +3,7 @@
 
 use http::Response;
 use turnpike_domain::id::{KeyId, RequestId};
-use turnpike_domain::meter::Usage;
-use turnpike_domain::money::{Multiplier, NanoUsd};
-use turnpike_domain::spend::{Source, Spend};
+use turnpike_domain::spend::Spend;
 use turnpike_domain::time::Timestamp;
 
 use super::{Arrival, Site};
@@ -56,32 +54,7 @@ fn bare(
 ) -> Spend {
     let elapsed_us = site.core.clock().boot_us().saturating_sub(started_us);
     Spend {
-        request,
-        at,
-        key,
-        key_seq,
-        token: None,
-        model: Box::default(),
-        provider: None,
-        status: 0,
-        usage: Usage::default(),
-        source: Source::Counted,
-        suspect: false,
-        price_version: 0,
-        multiplier: Multiplier::default(),
-        cost: NanoUsd(0),
-        reserved: NanoUsd(0),
-        reserved_tokens: 0,
-        lease: None,
         latency_ms: u32::try_from(elapsed_us / 1_000).unwrap_or(u32::MAX),
-        denial: None,
-        unmetered: true,
-        repeats: 0,
-        failovers: 0,
-        decision: None,
-        legacy: false,
-        server: None,
-        tool: None,
-        streamed: false,
+        ..Spend::unused(request, at, key, key_seq)
     }
 }

@@ -14,7 +14,7 @@ use turnpike_bus::seam::{
 };
 use turnpike_domain::id::{EpochId, GatewayId, KeyId, OrgId, ProviderId, RequestId};
 use turnpike_domain::meter::Usage;
-use turnpike_domain::money::{Multiplier, NanoUsd};
+use turnpike_domain::money::NanoUsd;
 use turnpike_domain::spend::{Source, Spend};
 use turnpike_domain::time::{DAY_MS, MINUTE_MS, Timestamp};
 use turnpike_runtime::clock::{PausedClock, SharedClock, deadline};
@@ -67,33 +67,16 @@ pub(super) struct LossyBus {
 
 fn records(epoch: EpochId, count: usize) -> Vec<Vec<u8>> {
     let record = |number: u128| Spend {
-        request: RequestId(epoch.0 * 10_000 + number),
-        at: DAY,
-        key: KeyId(number % 3),
-        key_seq: 1,
-        token: None,
         model: "model".into(),
         provider: Some(ProviderId(1)),
         status: 200,
         usage: Usage { input: 5, output: 2, ..Usage::default() },
         source: Source::Provider,
-        suspect: false,
         price_version: 1,
-        multiplier: Multiplier::default(),
         cost: NanoUsd(i64::try_from(number).unwrap()),
-        reserved: NanoUsd(0),
-        reserved_tokens: 0,
-        lease: None,
-        legacy: false,
         latency_ms: 1,
-        denial: None,
         unmetered: false,
-        repeats: 0,
-        failovers: 0,
-        decision: None,
-        server: None,
-        tool: None,
-        streamed: false,
+        ..Spend::unused(RequestId(epoch.0 * 10_000 + number), DAY, KeyId(number % 3), 1)
     };
     (1..=u128::try_from(count).unwrap()).map(|number| spend::encode(&record(number))).collect()
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use turnpike_domain::id::{KeyId, ProviderId, RequestId};
 use turnpike_domain::meter::Usage;
-use turnpike_domain::money::{Multiplier, NanoUsd};
+use turnpike_domain::money::NanoUsd;
 use turnpike_domain::spend::{Source, Spend};
 use turnpike_domain::time::{HOUR_MS, Timestamp};
 use turnpike_runtime::clock::{Clock, PausedClock};
@@ -35,33 +35,21 @@ const RECORDS: usize = 60;
 
 fn record(request: u128) -> Spend {
     Spend {
-        request: RequestId(request),
-        at: NOW.plus_ms(u64::try_from(request).unwrap() % 3 * HOUR_MS),
-        key: KeyId(request % 3),
-        key_seq: 1,
-        token: None,
         model: if request.is_multiple_of(2) { "even".into() } else { "odd".into() },
         provider: Some(ProviderId(1)),
         status: 200,
         usage: Usage { input: 10, output: 3, cached_input: 4, ..Usage::default() },
         source: if request.is_multiple_of(5) { Source::Estimated } else { Source::Provider },
-        suspect: false,
         price_version: 1,
-        multiplier: Multiplier::default(),
         cost: NanoUsd(i64::try_from(request).unwrap() * 7),
-        reserved: NanoUsd(0),
-        reserved_tokens: 0,
-        lease: None,
-        legacy: false,
         latency_ms: 5,
-        denial: None,
         unmetered: false,
-        repeats: 0,
-        failovers: 0,
-        decision: None,
-        server: None,
-        tool: None,
-        streamed: false,
+        ..Spend::unused(
+            RequestId(request),
+            NOW.plus_ms(u64::try_from(request).unwrap() % 3 * HOUR_MS),
+            KeyId(request % 3),
+            1,
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use turnpike_domain::id::{EpochId, GatewayId, KeyId, ProviderId, RequestId};
 use turnpike_domain::meter::Usage;
-use turnpike_domain::money::{Multiplier, NanoUsd};
+use turnpike_domain::money::NanoUsd;
 use turnpike_domain::spend::{Source, Spend};
 use turnpike_domain::time::{DAY_MS, HOUR_MS, Timestamp};
 use turnpike_store::booking::{Booker, Delivery};
@@ -16,33 +16,18 @@ use super::{DAY, House};
 
 pub(super) fn spend(number: u128, key: KeyId, model: &str, at: u64, status: u16) -> Spend {
     Spend {
-        request: RequestId((u128::from(at) << 80) | number),
-        at: Timestamp(at),
-        key,
-        key_seq: 1,
-        token: None,
         model: model.into(),
         provider: Some(ProviderId(1)),
         status,
         usage: Usage { input: 100, output: 10, ..Usage::default() },
         source: Source::Provider,
-        suspect: false,
         price_version: 1,
-        multiplier: Multiplier::default(),
         cost: NanoUsd(1_000_000_000),
         reserved: NanoUsd(2_000_000_000),
         reserved_tokens: 200,
-        lease: None,
-        legacy: false,
         latency_ms: 5,
-        denial: None,
         unmetered: false,
-        repeats: 0,
-        failovers: 0,
-        decision: None,
-        server: None,
-        tool: None,
-        streamed: false,
+        ..Spend::unused(RequestId((u128::from(at) << 80) | number), Timestamp(at), key, 1)
     }
 }
 

@@ -78,13 +78,11 @@ fn kind<'a>(event: &'a Event<'_>) -> &'a [u8] {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
     use turnpike_domain::meter::Usage;
 
     use super::*;
-    use crate::sse::Scanner;
-    use crate::testing::cut;
+    use crate::testing::{cut, scanned};
 
     const STREAM: &str = concat!(
         "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"content\":[],",
@@ -99,14 +97,8 @@ mod tests {
 
     fn run(pieces: &[&[u8]]) -> (String, Report) {
         let mut meter = StreamMeter::default();
-        let mut scanner = Scanner::new(false);
-        let mut out = Vec::new();
-        for piece in pieces {
-            let piece = Bytes::copy_from_slice(piece);
-            scanner.push(&piece, |event| meter.judge(event), |bytes| out.extend(bytes));
-        }
-        scanner.finish(|event| meter.judge(event), |bytes| out.extend(bytes));
-        (String::from_utf8(out).unwrap(), meter.report())
+        let out = scanned(pieces, false, |event| meter.judge(event));
+        (out, meter.report())
     }
 
     #[test]

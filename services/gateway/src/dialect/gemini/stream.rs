@@ -66,13 +66,11 @@ fn is_output(parts: &RawValue) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
     use turnpike_domain::meter::Usage;
 
     use super::*;
-    use crate::sse::Scanner;
-    use crate::testing::cut;
+    use crate::testing::{cut, scanned};
 
     const STREAM: &str = concat!(
         "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"usageMetadata\"}]}}],",
@@ -86,14 +84,8 @@ mod tests {
 
     fn run(pieces: &[&[u8]]) -> (String, Report) {
         let mut meter = StreamMeter::default();
-        let mut scanner = Scanner::new(false);
-        let mut out = Vec::new();
-        for piece in pieces {
-            let piece = Bytes::copy_from_slice(piece);
-            scanner.push(&piece, |event| meter.judge(event), |bytes| out.extend(bytes));
-        }
-        scanner.finish(|event| meter.judge(event), |bytes| out.extend(bytes));
-        (String::from_utf8(out).unwrap(), meter.report())
+        let out = scanned(pieces, false, |event| meter.judge(event));
+        (out, meter.report())
     }
 
     #[test]

@@ -167,13 +167,11 @@ impl<'de> Deserialize<'de> for Output {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
     use turnpike_domain::meter::Usage;
 
     use super::*;
-    use crate::sse::Scanner;
-    use crate::testing::cut;
+    use crate::testing::{cut, scanned};
 
     const CHAT: &str = concat!(
         "data: {\"choices\":[],\"prompt_filter_results\":[],\"usage\":null}\n\n",
@@ -187,14 +185,9 @@ mod tests {
 
     fn run(endpoint: Endpoint, hides_usage: bool, pieces: &[&[u8]]) -> (String, Report) {
         let mut meter = StreamMeter::new(endpoint, hides_usage);
-        let mut scanner = Scanner::new(meter.drops_events());
-        let mut out = Vec::new();
-        for piece in pieces {
-            let piece = Bytes::copy_from_slice(piece);
-            scanner.push(&piece, |event| meter.judge(event), |bytes| out.extend(bytes));
-        }
-        scanner.finish(|event| meter.judge(event), |bytes| out.extend(bytes));
-        (String::from_utf8(out).unwrap(), meter.report())
+        let drops = meter.drops_events();
+        let out = scanned(pieces, drops, |event| meter.judge(event));
+        (out, meter.report())
     }
 
     fn used(input: u64, output: u64) -> Option<Usage> {
