@@ -65,30 +65,31 @@ pub(super) async fn serve(
         return Err(refused(Denial::NotFound).with_message(nowhere));
     }
     own_origin(&head.headers).map_err(refused)?;
-    let revision = revision(&head.headers).map_err(|fault| faulty(refused, fault, None))?;
     let (method, headers) = (head.method, head.headers);
-    let has_streams = revision.is_none_or(Revision::has_sessions);
+    // The answer to a message of a revision that is not spoken has the message's id.
+    let spoken = revision(&headers);
+    let has_streams = spoken.as_ref().is_ok_and(|it| it.is_none_or(Revision::has_sessions));
     if method != Method::POST && !has_streams {
-        return Err(refused(Denial::MethodNotAllowed));
+        return Err(match spoken {
+            Ok(_) => refused(Denial::MethodNotAllowed),
+            Err(fault) => faulty(refused, fault, None),
+        });
     }
     let mut hold = site.bodies.hold();
     let (core, clock) = (&site.core, &**site.core.clock());
     let body = body::read(&headers, body, limits(core), &mut hold, clock).await;
     let body = body.map_err(|error| refused(denial_of(&error)).with_message(error.to_string()))?;
-    let message = if method == Method::POST {
-        let read = Message::read(&body);
-        let read = read.map_err(|error| {
-            refused(Denial::InvalidRequest)
-                .with_message(error.to_string())
-                .replying(Reply::default())
-        })?;
-        check(&headers, revision, &read)
-            .map_err(|fault| faulty(refused, fault, read.id.clone()))?;
-        Some(read)
-    } else {
-        None
-    };
+    let message = (method == Method::POST).then(|| Message::read(&body)).transpose();
+    let message = message.map_err(|error| {
+        let refused = refused(Denial::InvalidRequest).with_message(error.to_string());
+        refused.replying(Reply::default())
+    })?;
     let id = message.as_ref().and_then(|message| message.id.clone()).map(Box::new);
+    let wrong = |fault| faulty(refused, fault, id.clone());
+    let revision = spoken.map_err(wrong)?;
+    if let Some(message) = &message {
+        check(&headers, revision, message).map_err(wrong)?;
+    }
     let tool = message.as_ref().and_then(Message::tool).map(Box::<str>::from);
     let replying = |denied: Denied| {
         if tool.is_some() {
@@ -124,7 +125,7 @@ fn denied_tool(denied: Denied, tool: &str, has_sessions: bool) -> Denied {
     Denied { answered_with: Some(status), ..denied.with_message(message) }
 }
 
-fn faulty(refused: impl Fn(Denial) -> Denied, fault: Fault, id: Option<RawId>) -> Denied {
+fn faulty(refused: impl Fn(Denial) -> Denied, fault: Fault, id: Option<Box<RawId>>) -> Denied {
     let message = match &fault {
         Fault::HeaderMismatch(header) => {
             format!("The header {header} does not say what the body says, or is there twice.")
@@ -133,7 +134,7 @@ fn faulty(refused: impl Fn(Denial) -> Denied, fault: Fault, id: Option<RawId>) -
             format!("Unsupported protocol version {version:?}.")
         }
     };
-    let reply = Reply { id: id.map(Box::new), fault: Some(fault) };
+    let reply = Reply { id, fault: Some(fault) };
     refused(Denial::InvalidRequest).with_message(message).replying(reply)
 }
 
