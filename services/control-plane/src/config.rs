@@ -175,3 +175,37 @@ impl KeyOptions {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+
+    #[test]
+    fn keys_that_cannot_be_used_are_named_and_not_repeated() {
+        let keys = |signing: &str, sign_with| {
+            let text = |text: String| Secret::from(SecretString::from(text));
+            let some = || text(format!("1:{}", "0a".repeat(32)));
+            let options = KeyOptions {
+                peppers: some(),
+                provider_sealing: some(),
+                vault_sealing: some(),
+                signing: text(signing.to_owned()),
+                sign_with,
+            };
+            let mut mistakes = Mistakes::default();
+            options.check(&mut mistakes);
+            assert_eq!(options.open().is_ok(), mistakes.is_empty());
+            assert!(!mistakes.to_string().contains("0a0a"));
+            mistakes.iter().map(|mistake| mistake.option.clone()).collect::<Vec<_>>()
+        };
+        let both = format!("1:{},2:{}", "0a".repeat(32), "0b".repeat(32));
+        for sign_with in [0, 1, 2] {
+            assert_eq!(keys(&both, sign_with), [""; 0], "{sign_with}");
+        }
+        assert_eq!(keys(&both, 3), ["sign_with"]);
+        assert_eq!(keys(&"0a".repeat(32), 0), ["signing"]);
+        assert_eq!(keys("1:0a0a", 1), ["signing"]);
+    }
+}
