@@ -51,25 +51,36 @@ def slowly(desk, case):
     return int(lines[0].split()[1]), headers["x-turnpike-error-code"], headers["x-turnpike-request-id"]
 
 
+def ask(desk, case):
+    path = "/v1/nowhere" if case.how == "nowhere" else CHAT
+    return requests.post(
+        f"http://127.0.0.1:{desk.house.gateways[case.gateway].port}{path}",
+        headers={
+            "Authorization": f"Bearer {desk.secret(desk.key_of(case, 'openai'))}",
+            "content-type": "application/json",
+        },
+        data=body_of(desk, case),
+        timeout=60,
+    )
+
+
 def drive(desk, case):
     """Status, code and id of the answer to the one request of a case."""
+    if case.how == "again":
+        # The first refusal of a key: of a flood not each has an entry of its own.
+        made = desk.house.of_org("POST", "/keys", {"name": "once", "limits": {"requests_per_minute": 1}})
+        desk.secrets[case.key], desk.ids[case.key] = made["secret"], made["id"]
+
+        def refused():
+            answer = told(ask(desk, case))
+            return answer if answer[0] == case.status else None
+
+        return wait_until(refused, "what a minute allows has been used")
     desk.prepare(case, "openai")
     try:
-        if case.how == "slow":
-            return slowly(desk, case)
-        path = "/v1/nowhere" if case.how == "nowhere" else CHAT
-        answer = requests.post(
-            f"http://127.0.0.1:{desk.house.gateways[case.gateway].port}{path}",
-            headers={
-                "Authorization": f"Bearer {desk.secret(desk.key_of(case, 'openai'))}",
-                "content-type": "application/json",
-            },
-            data=body_of(desk, case),
-            timeout=60,
-        )
+        return slowly(desk, case) if case.how == "slow" else told(ask(desk, case))
     finally:
         desk.tidy(case)
-    return told(answer)
 
 
 def told(answer):
