@@ -74,23 +74,27 @@ impl Finder {
     }
 
     /// Takes the next piece.
-    pub fn push(&mut self, mut piece: &[u8]) {
-        while !piece.is_empty() {
+    pub fn push(&mut self, piece: &[u8]) {
+        let (mut at, mut begun) = (0, 0);
+        while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
             let was_inside = self.inside;
-            let taken = match self.state {
-                State::Between => self.between(piece),
-                State::Text => self.text(piece),
+            at += match self.state {
+                State::Between => self.between(rest),
+                State::Text => self.text(rest),
                 State::Escape => {
                     self.state = State::Text;
                     1
                 }
             };
-            let (passed, rest) = piece.split_at(taken);
-            if was_inside && self.inside {
-                let room = (MAX_VALUE_BYTES + 1).saturating_sub(self.value.len());
-                self.value.extend_from_slice(&passed[..passed.len().min(room)]);
+            match (was_inside, self.inside) {
+                (false, true) => begun = at,
+                // The byte that ended the value is no part of it.
+                (true, false) => self.end_value(&piece[begun..at - 1]),
+                (true, true) | (false, false) => {}
             }
-            piece = rest;
+        }
+        if self.inside {
+            self.keep(&piece[begun..]);
         }
     }
 
@@ -118,21 +122,12 @@ impl Finder {
         self.depth == 0 && self.begun
     }
 
-    /// Takes a byte of structure, or what stands before the next one; answers how many bytes.
+    /// Takes the next byte of structure and what stands before it; answers how many bytes.
     fn between(&mut self, piece: &[u8]) -> usize {
-        if self.depth > self.home {
-            let calm = calm(piece);
-            if calm > 0 {
-                return calm;
-            }
-        }
-        let means = |byte: &u8| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']' | b',' | b':');
-        match piece.iter().position(means) {
-            None => return piece.len(),
-            Some(0) => {}
-            Some(plain) => return plain,
-        }
-        let byte = piece[0];
+        let is_deep = self.depth > self.home;
+        let next = if is_deep { before_nesting(piece) } else { before(MARK, piece) };
+        let Some(plain) = next else { return piece.len() };
+        let byte = piece[plain];
         match byte {
             b'{' | b'[' => (self.depth, self.begun) = (self.depth.saturating_add(1), true),
             b'}' | b']' => self.depth = self.depth.saturating_sub(1),
@@ -143,20 +138,17 @@ impl Finder {
             _ => {}
         }
         if self.depth < self.home {
-            self.end_value();
+            self.inside = false;
         } else if self.depth == self.home {
             self.at_home(byte);
         }
-        1
+        plain + 1
     }
 
     /// Takes a byte of structure of the objects that are looked at.
     fn at_home(&mut self, byte: u8) {
         match byte {
-            b',' => {
-                self.end_value();
-                self.expects_name = true;
-            }
+            b',' => (self.inside, self.expects_name) = (false, true),
             b'{' => self.expects_name = true,
             b':' => {
                 self.expects_name = false;
@@ -170,16 +162,22 @@ impl Finder {
         }
     }
 
-    fn end_value(&mut self) {
-        let ended = std::mem::take(&mut self.inside);
-        if ended && self.home > 1 {
+    /// Ends the value with its last bytes.
+    fn end_value(&mut self, rest: &[u8]) {
+        self.keep(rest);
+        if self.home > 1 {
             std::mem::swap(&mut self.value, &mut self.last);
         }
     }
 
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = (MAX_VALUE_BYTES + 1).saturating_sub(self.value.len());
+        self.value.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
     /// Takes bytes of a string, up to and with its end or a backslash; answers how many.
     fn text(&mut self, piece: &[u8]) -> usize {
-        let stop = memchr::memchr2(b'"', b'\\', piece).unwrap_or(piece.len());
+        let stop = before_stop(piece).unwrap_or(piece.len());
         if let Some(seen) = self.matched {
             let rest = &self.name[seen..];
             self.matched = rest.starts_with(&piece[..stop]).then_some(seen + stop);
@@ -199,15 +197,56 @@ impl Finder {
     }
 }
 
-/// Bytes of whole blocks without quotes, braces and brackets: in a list of numbers nothing else has
-/// a meaning. The block is there for the compiler, which turns it into a few wide comparisons.
-fn calm(piece: &[u8]) -> usize {
+/// A byte has a meaning among the objects that are looked at.
+const MARK: u8 = 1;
+/// A byte has a meaning inside of a value as well.
+const NEST: u8 = 2;
+/// A byte has a meaning in a string.
+const STOP: u8 = 4;
+
+/// What each byte means: one look for each, where comparisons would be seven.
+const MEANINGS: [u8; 256] = {
+    let mut meanings = [0; 256];
+    meanings[b',' as usize] = MARK;
+    meanings[b':' as usize] = MARK;
+    meanings[b'{' as usize] = MARK | NEST;
+    meanings[b'}' as usize] = MARK | NEST;
+    meanings[b'[' as usize] = MARK | NEST;
+    meanings[b']' as usize] = MARK | NEST;
+    meanings[b'"' as usize] = MARK | NEST | STOP;
+    meanings[b'\\' as usize] = STOP;
+    meanings
+};
+
+/// Bytes before the next one with this meaning; `None`: there is none.
+fn before(meaning: u8, piece: &[u8]) -> Option<usize> {
+    piece.iter().position(|byte| MEANINGS[usize::from(*byte)] & meaning != 0)
+}
+
+/// The same inside of a value, where a list may hold many numbers: whole blocks without a meaning
+/// are passed over. The block is there for the compiler, which turns it into a few wide
+/// comparisons.
+fn before_nesting(piece: &[u8]) -> Option<usize> {
     const BLOCK_BYTES: usize = 32;
     // The opening and closing brackets differ from the braces in this bit alone.
     const BRACE_BIT: u8 = 0x20;
+    let near = piece.len().min(BLOCK_BYTES);
+    if let Some(place) = before(NEST, &piece[..near]) {
+        return Some(place);
+    }
     let nests = |byte: u8| byte == b'"' || matches!(byte | BRACE_BIT, b'{' | b'}');
     let is_calm = |block: &&[u8]| !block.iter().fold(false, |any, byte| any | nests(*byte));
-    piece.chunks_exact(BLOCK_BYTES).take_while(is_calm).count() * BLOCK_BYTES
+    let blocks = piece[near..].chunks_exact(BLOCK_BYTES).take_while(is_calm);
+    let calm = near + blocks.count() * BLOCK_BYTES;
+    before(NEST, &piece[calm..]).map(|place| calm + place)
+}
+
+/// Bytes before the next one that has a meaning in a string. Most strings are short.
+fn before_stop(piece: &[u8]) -> Option<usize> {
+    const SHORT_BYTES: usize = 16;
+    let near = piece.len().min(SHORT_BYTES);
+    before(STOP, &piece[..near])
+        .or_else(|| memchr::memchr2(b'"', b'\\', &piece[near..]).map(|place| near + place))
 }
 
 #[cfg(test)]
