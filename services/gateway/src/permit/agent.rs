@@ -185,7 +185,7 @@ impl Agent {
 
     fn ahead(&self, now_ms: u64) -> Amount {
         let left = self.shelf.live().map(|live| live.left()).unwrap_or_default();
-        self.shelf.permits().ahead(left, now_ms)
+        self.shelf.permitted(self.shelf.permits().ahead(left, now_ms))
     }
 
     /// Says what is to be said, and hands out what it brings.

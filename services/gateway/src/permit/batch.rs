@@ -13,8 +13,9 @@ const LEAST_REFILL: u64 = 2;
 pub(super) struct Batch {
     pub(super) number: u64,
     ends_ms: u64,
-    /// Below so many requests the next batch is asked for, once.
-    low: u64,
+    granted: Amount,
+    /// Below so much of either the next batch is asked for, once.
+    low: Amount,
     told_low: AtomicBool,
     requests: AtomicU64,
     tokens: AtomicU64,
@@ -26,14 +27,17 @@ pub(super) struct Batch {
 impl Batch {
     pub(super) const fn new(grant: &Grant) -> Self {
         let Grant { batch, amount, ends_ms } = *grant;
-        let low = if amount.requests < LEAST_REFILL { 0 } else { amount.requests.div_ceil(2) };
+        let Amount { requests, tokens } = amount;
+        let half = Amount { requests: requests.div_ceil(2), tokens: tokens.div_ceil(2) };
+        let low = if requests < LEAST_REFILL { Amount::NONE } else { half };
         Self {
             number: batch,
             ends_ms,
+            granted: amount,
             low,
             told_low: AtomicBool::new(false),
-            requests: AtomicU64::new(amount.requests),
-            tokens: AtomicU64::new(amount.tokens),
+            requests: AtomicU64::new(requests),
+            tokens: AtomicU64::new(tokens),
             unused_requests: AtomicU64::new(0),
             unused_tokens: AtomicI64::new(0),
         }
@@ -77,7 +81,8 @@ impl Batch {
 
     /// Whether half of it is used.
     pub(super) fn is_low(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) < self.low
+        self.requests.load(Ordering::Relaxed) < self.low.requests
+            || self.tokens.load(Ordering::Relaxed) < self.low.tokens
     }
 
     pub(super) const fn is_over(&self, now_ms: u64) -> bool {
@@ -86,6 +91,12 @@ impl Batch {
 
     pub(super) const fn ends_ms(&self) -> u64 {
         self.ends_ms
+    }
+
+    /// The tokens that a request was permitted by so far, on the average; `None` if none was.
+    pub(super) fn tokens_each(&self) -> Option<u64> {
+        let taken = self.granted.minus(self.left());
+        (taken.requests > 0).then(|| taken.tokens.div_ceil(taken.requests))
     }
 
     pub(super) fn left(&self) -> Amount {
@@ -126,15 +137,25 @@ mod tests {
     async fn a_batch_gives_what_it_has_and_nothing_after_its_end() {
         let clock = PausedClock::new(Timestamp(0));
         let batch = batch(3, 100);
-        assert!(batch.take(60, &clock) && !batch.runs_low());
-        assert!(!batch.take(60, &clock), "too few tokens");
-        assert!(batch.take(40, &clock) && batch.runs_low() && !batch.runs_low());
-        batch.put_back(40);
+        assert!(batch.take(40, &clock) && !batch.runs_low());
+        assert!(!batch.take(70, &clock), "too few tokens");
+        assert!(batch.take(60, &clock) && batch.runs_low() && !batch.runs_low());
+        batch.put_back(60);
         clock.sleep(999).await;
-        assert!(batch.take(40, &clock));
+        assert!(batch.take(60, &clock));
         clock.sleep(1).await;
         assert!(!batch.take(0, &clock), "it has ended");
         assert_eq!(batch.collect(), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_runs_low_of_tokens_as_well() {
+        let clock = PausedClock::new(Timestamp(0));
+        let batch = batch(100, 100);
+        assert_eq!(batch.tokens_each(), None);
+        assert!(batch.take(30, &clock) && !batch.runs_low());
+        assert!(batch.take(25, &clock) && batch.runs_low());
+        assert_eq!(batch.tokens_each(), Some(28));
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,6 +33,8 @@ pub(super) struct Shelf {
     permits: Mutex<Permits>,
     /// What is known to be unused has changed, and the agent was told.
     corrected: AtomicBool,
+    /// The tokens that a request was permitted by lately, on the average.
+    tokens_each: AtomicU64,
     told: Told,
 }
 
@@ -99,6 +101,7 @@ impl Shelf {
             queue: Mutex::default(),
             permits: Mutex::default(),
             corrected: AtomicBool::new(false),
+            tokens_each: AtomicU64::new(0),
             told: Told::default(),
         }
     }
@@ -183,6 +186,17 @@ impl Shelf {
 
     pub(super) fn set_live(&self, batch: Option<Arc<Batch>>) {
         self.live.store(batch);
+    }
+
+    /// What so many requests ahead are permitted by: the most that they may use, which is more than
+    /// they use in the end. By that alone a fast key would run out of tokens too early.
+    pub(super) fn permitted(&self, ahead: Amount) -> Amount {
+        let live = self.live();
+        if let Some(tokens_each) = live.and_then(|live| live.tokens_each()) {
+            self.tokens_each.store(tokens_each, Ordering::Relaxed);
+        }
+        let each = self.tokens_each.load(Ordering::Relaxed);
+        Amount { tokens: ahead.tokens.max(ahead.requests.saturating_mul(each)), ..ahead }
     }
 
     /// Serves those that wait, in order, from a batch; whether all are served.

@@ -272,6 +272,22 @@ async fn a_fast_key_takes_batches_and_gives_back_what_it_did_not_use() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fast_key_has_the_tokens_ahead_that_its_requests_may_use() {
+    let house = House::new().await;
+    let entry = entry(limits(None, Some(10_000_000)));
+    for _ in 0..100 {
+        for _ in 0..20 {
+            // Each uses a tenth of what it is permitted.
+            house.take(&entry, 100).await.unwrap().settle(&settlement(10));
+        }
+        house.clock.sleep(20).await;
+    }
+    assert!(house.calls() < 60, "{} calls for 2,000 requests", house.calls());
+    house.clock.sleep(3_000).await;
+    assert_eq!(house.counted(&entry).tokens, 20_000, "what was not used came back");
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_that_wait_together_are_asked_for_together() {
     let house = House::new().await;
     let entry = entry(limits(Some(60), None));
