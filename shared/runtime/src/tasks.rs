@@ -4,9 +4,9 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Poll, Waker};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::JoinHandle;
 
 use futures_util::FutureExt;
@@ -109,27 +109,41 @@ impl Tasks {
 
 /// Runs `future` to its end, or drops it once `token` is cancelled: `None`.
 ///
-/// The token is asked to wake the task once, not each time that the task is polled: for a
+/// The token is asked once, and not each time that the task is polled: it has a lock, and for a
 /// connection that would be several times a request.
 pub async fn unless_cancelled<F: Future>(
     token: &CancellationToken,
     future: F,
 ) -> Option<F::Output> {
     let (mut cancelled, mut future) = (pin!(token.cancelled()), pin!(future));
-    let mut asked: Option<Waker> = None;
+    let mut bell: Option<Arc<Bell>> = None;
     poll_fn(|context| {
-        if token.is_cancelled() {
-            return Poll::Ready(None);
-        }
-        if !asked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-            if cancelled.as_mut().poll(context).is_ready() {
+        let silent = |bell: &Arc<Bell>| {
+            bell.task.will_wake(context.waker()) && !bell.rung.load(Ordering::Acquire)
+        };
+        if !bell.as_ref().is_some_and(silent) {
+            let (task, rung) = (context.waker().clone(), AtomicBool::new(false));
+            let waker = Waker::from(Arc::clone(bell.insert(Arc::new(Bell { task, rung }))));
+            if cancelled.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
                 return Poll::Ready(None);
             }
-            asked = Some(context.waker().clone());
         }
         future.as_mut().poll(context).map(Some)
     })
     .await
+}
+
+/// Wakes a task, and remembers that it did.
+struct Bell {
+    task: Waker,
+    rung: AtomicBool,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        self.task.wake_by_ref();
+    }
 }
 
 /// Starts what must always finish, such as a commit, whose future may not be dropped. Its caller
