@@ -79,7 +79,7 @@ impl House {
 }
 
 /// The gateway's own way from a key to a ticket, without HTTP.
-async fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Ticket> {
+async fn admit(house: &House, serving: &Serving, entry: &Entry) -> Option<Box<Ticket>> {
     let (core, now) = (&serving.core, serving.core.now());
     // It is admitted as of now: it may have to wait for a permit and a lease over a midnight.
     let asked = [now, house.clock.now()];
@@ -191,7 +191,7 @@ fn opening(
 }
 
 /// From the open line to the settlement.
-async fn serve(house: &House, serving: &Serving, ticket: Ticket) {
+async fn serve(house: &House, serving: &Serving, ticket: Box<Ticket>) {
     let request = ticket.opening().request;
     if serving.lane.written().await.is_err() {
         return drop_unsettled(house, ticket, false);
@@ -258,7 +258,7 @@ fn truth(house: &House, ticket: &Ticket) -> Usage {
 }
 
 /// The caller is gone, and with it the task that would have settled.
-fn drop_unsettled(house: &House, ticket: Ticket, sent: bool) {
+fn drop_unsettled(house: &House, ticket: Box<Ticket>, sent: bool) {
     let opening = ticket.opening();
     let observed = Observed { sent, ..Observed::default() };
     let (reservation, prices) = (&opening.reservation, opening.prices.as_ref());

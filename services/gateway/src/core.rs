@@ -105,11 +105,12 @@ impl Core {
                 .denied(Denial::WrongCredentialKind)
                 .with_message(belongs(presented.kind)));
         }
-        let slot = self.table.get(&presented.public_id);
-        let stored = slot.as_ref().and_then(|slot| slot.secret(presented.public_id));
-        let right = self.peppers.verify(stored, presented);
-        let slot = slot.filter(|_| right).ok_or_else(|| self.unknown())?;
-        self.entry(slot, presented.public_id)
+        self.table.read(&presented.public_id, |slot| {
+            let stored = slot.and_then(|slot| slot.secret(presented.public_id));
+            let right = self.peppers.verify(stored, presented);
+            let slot = slot.filter(|_| right).ok_or_else(|| self.unknown())?;
+            self.entry(slot, presented.public_id)
+        })
     }
 
     /// The key of a legacy secret, if one works. It is looked up under every pepper in use, found
@@ -127,7 +128,7 @@ impl Core {
             }
         }
         let (slot, id) = found.ok_or_else(|| self.unknown())?;
-        self.entry(slot, id)
+        self.entry(&slot, id)
     }
 
     /// Plans, models and the platform's providers.
@@ -157,7 +158,12 @@ impl Core {
     /// The mirror's time: the control plane's, carried on by this machine's steady clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.freshness.now(&*self.clock)
+        self.now_at(self.clock.boot_ms())
+    }
+
+    /// The mirror's time at a steady time that was just read.
+    pub(crate) fn now_at(&self, steady_ms: u64) -> Timestamp {
+        self.freshness.now(steady_ms)
     }
 
     /// This machine's clock, for waits and latencies.
@@ -187,7 +193,8 @@ impl Core {
         let core = Arc::clone(self);
         let help = "Milliseconds since the mirror was completely known";
         metrics.watch_gauge("mirror_age_ms", help, move || {
-            i64::try_from(age_ms(&*core.clock, core.fresh_ms())).unwrap_or(i64::MAX)
+            let age_ms = age_ms(core.clock.boot_ms(), core.fresh_ms());
+            i64::try_from(age_ms).unwrap_or(i64::MAX)
         });
     }
 
@@ -231,7 +238,7 @@ impl Core {
     /// `None`.
     pub(crate) fn age_ms(&self) -> Option<u64> {
         let fresh_ms = self.fresh_ms();
-        (fresh_ms != freshness::NEVER).then(|| age_ms(&*self.clock, fresh_ms))
+        (fresh_ms != freshness::NEVER).then(|| age_ms(self.clock.boot_ms(), fresh_ms))
     }
 
     /// Up to when the mirror is completely known, but for streams that are behind.
@@ -303,7 +310,7 @@ impl Core {
         self.denied(if missed { Denial::ControlPlaneStale } else { Denial::Unauthorized })
     }
 
-    fn entry(&self, slot: Slot, id: PublicId) -> Result<Entry, Denied> {
+    fn entry(&self, slot: &Slot, id: PublicId) -> Result<Entry, Denied> {
         self.known(slot, id, |slot, now| {
             key_works(&slot.key, id, now).map_err(|denial| Denied::new(denial, now))
         })
@@ -312,23 +319,24 @@ impl Core {
     /// What stands in a slot, if it is known well enough to say anything of it, and `works`.
     fn known(
         &self,
-        slot: Slot,
+        slot: &Slot,
         presented: PublicId,
         works: impl FnOnce(&Slot, Timestamp) -> Result<(), Denied>,
     ) -> Result<Entry, Denied> {
-        let now = self.now();
+        let now_ms = self.clock.boot_ms();
+        let now = self.now_at(now_ms);
         let org = slot.org.view();
         let bound = org.organisation.settings.max_staleness_ms;
-        let age_ms = age_ms(&*self.clock, slot.org.fresh_ms(self.fresh_ms()));
+        let age_ms = age_ms(now_ms, slot.org.fresh_ms(self.fresh_ms()));
         let stale = bound.is_some_and(|bound| age_ms > bound);
         let checked = if stale || slot.held {
             Err(Denied::new(Denial::ControlPlaneStale, now))
         } else {
-            works(&slot, now)
+            works(slot, now)
         };
         let (used_up, seq) = (slot.used_up.at(now), slot.seq);
-        let legacy = presented.is_legacy();
-        let entry = Entry { org, key: slot.key, used_up, seq, presented, legacy, token: None };
+        let (key, legacy) = (Arc::clone(&slot.key), presented.is_legacy());
+        let entry = Entry { org, key, used_up, seq, presented, legacy, token: None };
         match checked {
             Ok(()) => Ok(entry),
             Err(denied) => Err(denied.of(&entry)),

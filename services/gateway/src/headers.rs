@@ -67,36 +67,37 @@ const UP_TO_MCP: [HeaderName; 10] = [
 /// What the headers begin with that repeat parameters of a tool (MCP 2026-07-28).
 const MCP_PARAM: &str = "mcp-param-";
 
+/// Where OpenAI's SDKs look for the name of a request.
+const OPENAI_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where Anthropic's do.
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
 /// The header in which a dialect's SDKs look for the name of a request.
 #[must_use]
 pub const fn sdk_request_id(dialect: Dialect) -> HeaderName {
     match dialect {
-        Dialect::OpenAi | Dialect::Gemini | Dialect::Mcp => HeaderName::from_static("x-request-id"),
-        Dialect::Anthropic => HeaderName::from_static("request-id"),
+        Dialect::OpenAi | Dialect::Gemini | Dialect::Mcp => OPENAI_REQUEST_ID,
+        Dialect::Anthropic => ANTHROPIC_REQUEST_ID,
     }
 }
 
 /// The caller's headers that a provider of the dialect gets.
-#[must_use]
-pub fn upward(dialect: Dialect, from: &HeaderMap) -> HeaderMap {
-    // Room for what the gateway adds; a map of this size is one allocation.
-    let mut to = HeaderMap::with_capacity(UP.len() + 4);
-    let mut pass = |name: &HeaderName| {
-        for value in from.get_all(name) {
-            to.append(name, value.clone());
+pub fn upward(
+    dialect: Dialect,
+    from: &HeaderMap,
+) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let listed = from.get_all(CONNECTION);
+    let ends_here = move |name: &HeaderName| listed.iter().any(|listed| lists(listed, name));
+    from.iter().filter(move |(name, _)| goes_up(dialect, name) && !ends_here(name))
+}
+
+fn goes_up(dialect: Dialect, name: &HeaderName) -> bool {
+    UP.contains(name)
+        || match dialect {
+            Dialect::OpenAi | Dialect::Mcp => false,
+            Dialect::Anthropic => name.as_str().starts_with(ANTHROPIC_UP),
+            Dialect::Gemini => GOOGLE_UP.contains(name),
         }
-    };
-    UP.iter().for_each(&mut pass);
-    match dialect {
-        Dialect::OpenAi | Dialect::Mcp => {}
-        Dialect::Anthropic => {
-            let own = from.keys().filter(|name| name.as_str().starts_with(ANTHROPIC_UP));
-            own.for_each(&mut pass);
-        }
-        Dialect::Gemini => GOOGLE_UP.iter().for_each(&mut pass),
-    }
-    from.get_all(CONNECTION).iter().for_each(|listed| remove_listed(&mut to, listed));
-    to
 }
 
 /// The caller's headers that an MCP server gets.
@@ -163,6 +164,12 @@ pub fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// RFC 9110, 7.6.1: what `Connection` names ends here.
+fn lists(listed: &HeaderValue, name: &HeaderName) -> bool {
+    let mut names = listed.to_str().unwrap_or_default().split(',');
+    names.any(|listed| name.as_str().eq_ignore_ascii_case(listed.trim()))
+}
+
+/// Takes out what is listed so.
 fn remove_listed(headers: &mut HeaderMap, listed: &HeaderValue) {
     for name in listed.to_str().unwrap_or_default().split(',') {
         headers.remove(name.trim());
@@ -171,8 +178,24 @@ fn remove_listed(headers: &mut HeaderMap, listed: &HeaderValue) {
 
 /// A header value of an id or a number, which have no forbidden bytes.
 #[must_use]
-pub fn value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+pub fn value(text: impl AsRef<[u8]>) -> HeaderValue {
+    HeaderValue::from_bytes(text.as_ref()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Appends a number, without what formatting costs: an answer tells up to ten.
+pub fn digits(out: &mut Vec<u8>, number: u64) {
+    // As many as the greatest number has.
+    let (mut digits, mut left) = ([b'0'; 20], number);
+    let mut first = digits.len() - 1;
+    while let Some(digit) = digits.get_mut(first) {
+        *digit += u8::try_from(left % 10).unwrap_or_default();
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+        first -= 1;
+    }
+    out.extend_from_slice(&digits[first..]);
 }
 
 #[cfg(test)]
@@ -184,6 +207,14 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         pairs.collect()
+    }
+
+    fn going_up(dialect: Dialect, from: &HeaderMap) -> HeaderMap {
+        let mut to = HeaderMap::new();
+        for (name, value) in upward(dialect, from) {
+            to.append(name, value.clone());
+        }
+        to
     }
 
     #[test]
@@ -209,7 +240,7 @@ mod tests {
         ]);
         let plain = [("content-type", "application/json"), ("user-agent", "OpenAI/Python")];
         for dialect in [Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemini] {
-            assert_eq!(upward(dialect, &from), map(&plain));
+            assert_eq!(going_up(dialect, &from), map(&plain));
         }
     }
 
@@ -231,9 +262,9 @@ mod tests {
             all.append(name, value);
         }
         all.insert("x-goog-user-project", HeaderValue::from_static("account"));
-        assert_eq!(upward(Dialect::Anthropic, &all), from);
-        assert_eq!(upward(Dialect::Gemini, &all), map(&google));
-        assert_eq!(upward(Dialect::OpenAi, &all), HeaderMap::new());
+        assert_eq!(going_up(Dialect::Anthropic, &all), from);
+        assert_eq!(going_up(Dialect::Gemini, &all), map(&google));
+        assert_eq!(going_up(Dialect::OpenAi, &all), HeaderMap::new());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 use turnpike_domain::admit::Denial;
 use turnpike_domain::id::{EpochId, OrgId};
@@ -34,6 +34,9 @@ use crate::lease::Grip;
 use released::Released;
 use unmetered::{Fate, Unmetered};
 
+/// Memory for records that is taken at a time, in bytes: that of a message.
+const KEPT_BYTES: usize = 16 * 1024;
+
 /// Numbers and keeps the requests of one core.
 pub struct Lane {
     clock: SharedClock,
@@ -44,8 +47,13 @@ pub struct Lane {
     pub(crate) tally: tally::Tally,
     /// Wakes the outbox: there are records to send.
     records: Notify,
+    /// Wakes it while it lets more come: an organisation has enough for a message.
+    full: Notify,
     /// Where records are written before they are kept in memory of their own size.
     paper: RefCell<Vec<u8>>,
+    /// Memory for the records that wait to be booked, in their order: a piece of it is free again
+    /// when the last of its records is booked.
+    kept: RefCell<BytesMut>,
     released: RefCell<Released>,
     unmetered: RefCell<Unmetered>,
 }
@@ -90,10 +98,24 @@ impl Lane {
         room: Room,
     ) -> std::io::Result<Self> {
         let epoch = RefCell::new(Epoch::create(folder, epoch, room.lane_bytes())?);
-        let (told_at, tally, records) = (Cell::default(), tally::Tally::default(), Notify::new());
+        let (told_at, tally) = (Cell::default(), tally::Tally::default());
+        let (records, full) = (Notify::new(), Notify::new());
         let (paper, released) = (RefCell::default(), RefCell::default());
+        let kept = RefCell::new(BytesMut::with_capacity(KEPT_BYTES));
         let unmetered = RefCell::default();
-        Ok(Self { clock, room, epoch, told_at, tally, records, paper, released, unmetered })
+        Ok(Self {
+            clock,
+            room,
+            epoch,
+            told_at,
+            tally,
+            records,
+            full,
+            paper,
+            kept,
+            released,
+            unmetered,
+        })
     }
 
     /// This lane's epoch.
@@ -113,15 +135,21 @@ impl Lane {
     ///
     /// # Errors
     /// [`Denial::Overloaded`] if the spool is full or cannot be written.
-    pub fn open(self: &Rc<Self>, mut opening: Opening, holds: Holds) -> Result<Ticket, Denial> {
+    pub fn open(
+        self: &Rc<Self>,
+        mut opening: Opening,
+        holds: Holds,
+    ) -> Result<Box<Ticket>, Denial> {
         // A heartbeat may set the mirror's time back a little; what was said to be complete stays.
         opening.at = opening.at.max(self.told_at.get());
         opening.lease = holds.budget.as_ref().map(Grip::lease);
-        let estimate = self.encoded(&opening.estimate(), |bytes| Box::from(bytes));
+        let estimate =
+            opening.with_estimate(|record| self.encoded(record, |bytes| Box::from(bytes)));
         let (of, limit) = ((opening.org, opening.request, opening.at), self.room.lane_bytes());
         let opened = self.epoch.borrow_mut().open(of, estimate, limit);
         opened.map_err(|_| Denial::Overloaded)?;
-        Ok(Ticket::new(Rc::clone(self), opening, holds))
+        // In one place from here on: it is handed from phase to phase.
+        Ok(Box::new(Ticket::new(Rc::clone(self), opening, holds)))
     }
 
     /// Puts a request into the request log that was never admitted, if there is room for it: what
@@ -152,19 +180,20 @@ impl Lane {
     /// that those leave is for what costs, so half of the spool stays free of it.
     fn number(&self, org: OrgId, mut record: Spend) {
         record.at = record.at.max(self.told_at.get());
-        let bytes = self.encoded(&record, Bytes::copy_from_slice);
+        let bytes = self.encoded(&record, |bytes| self.kept(bytes));
         let mut epoch = self.epoch.borrow_mut();
         if epoch.may_note(bytes.len(), self.room.lane_bytes() / 2) {
-            epoch.close(org, record.request, bytes);
-            self.records.notify_one();
+            let unsent = epoch.close(org, record.request, bytes);
+            self.tell(unsent);
         } else {
             self.tally.unlogged(u64::from(record.repeats).saturating_add(1));
         }
     }
 
     /// Queues another opening line for a request whose price has changed.
-    fn reopen(&self, opening: &Opening) -> Result<(), Denial> {
-        let estimate = self.encoded(&opening.estimate(), |bytes| Box::from(bytes));
+    fn reopen(&self, opening: &mut Opening) -> Result<(), Denial> {
+        let estimate =
+            opening.with_estimate(|record| self.encoded(record, |bytes| Box::from(bytes)));
         let (of, limit) = ((opening.org, opening.request), self.room.lane_bytes());
         let reopened = self.epoch.borrow_mut().reopen(of, estimate, limit);
         reopened.map_err(|_| Denial::Overloaded)
@@ -224,18 +253,38 @@ impl Lane {
         self.records.notified().await;
     }
 
+    /// Completes when a record was numbered with which its organisation has a message's worth of
+    /// them.
+    pub(crate) async fn full_message(&self) {
+        self.full.notified().await;
+    }
+
+    /// A record was numbered, and so many of its organisation are to be sent.
+    fn tell(&self, unsent: usize) {
+        self.records.notify_one();
+        if unsent >= spend::MAX_RECORDS {
+            self.full.notify_one();
+        }
+    }
+
     const fn clock(&self) -> &SharedClock {
         &self.clock
     }
 
     fn book(&self, opening: &Opening, record: &Spend, reserved: Option<(Grip, Settlement)>) {
-        let bytes = self.encoded(record, Bytes::copy_from_slice);
+        let bytes = self.encoded(record, |bytes| self.kept(bytes));
         let mut epoch = self.epoch.borrow_mut();
-        epoch.close(opening.org, opening.request, bytes);
+        let unsent = epoch.close(opening.org, opening.request, bytes);
         if let Some((grip, settlement)) = reserved {
             self.released.borrow_mut().keep(epoch.queued(), grip, settlement);
         }
-        self.records.notify_one();
+        self.tell(unsent);
+    }
+
+    fn kept(&self, record: &[u8]) -> Bytes {
+        let mut kept = self.kept.borrow_mut();
+        kept.extend_from_slice(record);
+        kept.split().freeze()
     }
 
     fn encoded<T>(&self, record: &Spend, keep: impl FnOnce(&[u8]) -> T) -> T {

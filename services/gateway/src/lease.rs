@@ -159,7 +159,8 @@ impl Leases {
             if let Some(grip) = leaf.reserve(amounts, now_ms) {
                 return Ok(Some(grip));
             }
-            match leaf.obtain(amounts, &*self.clock).await {
+            // Apart, because it needs room, and few requests need it.
+            match Box::pin(leaf.obtain(amounts, &*self.clock)).await {
                 Ok(grip) => return Ok(Some(grip)),
                 Err(Stop::Moved) => why = Stop::Moved,
                 Err(stop) => {

@@ -23,7 +23,7 @@ use marks::Marks;
 
 /// Records of one message at most, and how long the first waits for the others: a message a record
 /// would cost more than the record.
-const MESSAGE_RECORDS: usize = 100;
+const MESSAGE_RECORDS: usize = spend::MAX_RECORDS;
 const GATHER_MS: u64 = 5;
 /// Messages on their way at a time, so that one slow acknowledgement does not hold up the rest.
 const IN_FLIGHT: usize = 64;
@@ -152,7 +152,7 @@ impl Outbox {
     async fn gather(&self) {
         let full = async {
             while !self.lane.with_epoch(|epoch| epoch.has_full_message(MESSAGE_RECORDS)) {
-                self.lane.records().await;
+                self.lane.full_message().await;
             }
         };
         deadline(&*self.clock, GATHER_MS, full).await;

@@ -12,9 +12,10 @@ mod openai;
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use memchr::memmem;
+use memchr::memmem::Finder;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -77,7 +78,7 @@ pub struct Peek<'a> {
     /// Whether a field that was read refers to content that the provider holds.
     refers_elsewhere: bool,
     /// Parts of typed values that stand for such content elsewhere in the body.
-    needles: &'static [&'static [u8]],
+    needles: &'static [Finder<'static>],
     /// How the model's name is written where it stands.
     spelling: Spelling,
     model_at: Range<usize>,
@@ -136,6 +137,17 @@ impl OutputField {
             Self::GenerationConfig => "generationConfig.maxOutputTokens",
         }
     }
+}
+
+/// The field that tells what a typed value is. Prepared once, as are all that bodies are searched
+/// for: that costs more than to search a short body.
+static TYPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"type\""));
+/// How an escape of a character below 256 begins.
+static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u00"));
+
+/// Prepares to search for each of some needles.
+fn finders(needles: &[&'static [u8]]) -> Vec<Finder<'static>> {
+    needles.iter().map(|needle| Finder::new(*needle)).collect()
 }
 
 /// Where an object opens that is nested no deeper than what is read.
@@ -223,8 +235,8 @@ impl Peek<'_> {
     #[must_use]
     pub fn names_outside_content(&self, body: &[u8]) -> bool {
         self.refers_elsewhere
-            || (memmem::find(body, b"\"type\"").is_some()
-                && self.needles.iter().any(|needle| memmem::find(body, needle).is_some()))
+            || (TYPE.find(body).is_some()
+                && self.needles.iter().any(|needle| needle.find(body).is_some()))
             || escapes_a_letter(body)
     }
 }
@@ -245,7 +257,7 @@ impl Spelling {
 /// Whether a `\u` escape spells an ASCII letter or underscore. No usual encoder does that; it would
 /// hide a field's name from a search for its bytes.
 fn escapes_a_letter(body: &[u8]) -> bool {
-    memmem::find_iter(body, b"\\u00").any(|at| {
+    ESCAPE.find_iter(body).any(|at| {
         body.get(at + 4..at + 6)
             .and_then(|digits| std::str::from_utf8(digits).ok())
             .and_then(|digits| u8::from_str_radix(digits, 16).ok())

@@ -206,7 +206,8 @@ impl Permits {
         if let Some(retry_after_ms) = shelf.closed(tokens, self.clock.boot_ms()) {
             return Err(Stop::Spent { retry_after_ms });
         }
-        shelf.wait(tokens, rate, fallback).await
+        // Apart, because it needs room, and few requests need it.
+        Box::pin(shelf.wait(tokens, rate, fallback)).await
     }
 
     fn denied(&self, entry: &Entry, stop: Stop, limited: Limited, now: Timestamp) -> Denied {

@@ -88,8 +88,8 @@ pub async fn answer(
     request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Response<Outgoing> {
-    let id = RequestId(entropy::id(site.core.now()));
     let started_us = site.core.clock().boot_us();
+    let id = RequestId(entropy::id(site.core.now_at(started_us / 1_000)));
     let trusted = &site.core.options().trusted_proxies;
     let address = address::address(peer, request.headers(), trusted);
     let (mut head, mut body) = request.into_parts();
@@ -126,9 +126,9 @@ pub async fn answer(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     site.lane.tally.answered(response.status().as_u16());
-    let named = headers::value(id.to_string());
-    response.headers_mut().insert(headers::sdk_request_id(dialect), named.clone());
-    response.headers_mut().insert(headers::REQUEST_ID, named);
+    let named = id.text();
+    response.headers_mut().insert(headers::sdk_request_id(dialect), headers::value(named));
+    response.headers_mut().insert(headers::REQUEST_ID, headers::value(named));
     response
 }
 
@@ -159,10 +159,12 @@ async fn handle(
             Ok(note::answered(site, &arrival, found))
         }
         Target::OwnKey => {
-            let own = respond::own_key(site, &arrival.entry).await;
+            // Apart, as below.
+            let own = Box::pin(respond::own_key(site, &arrival.entry)).await;
             Ok(note::answered(site, &arrival, own))
         }
-        Target::Mcp(server) => mcp::serve(site, arrival, server, head, body).await,
+        // Apart, because it needs much room: a request is moved until it is first polled.
+        Target::Mcp(server) => Box::pin(mcp::serve(site, arrival, server, head, body)).await,
         Target::Call(call, _) => {
             let mut hold = site.bodies.hold();
             let (limits, clock) = (limits(core), &**core.clock());

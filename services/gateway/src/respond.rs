@@ -120,7 +120,7 @@ pub fn denied(
         map.insert(headers::SHOULD_RETRY, HeaderValue::from_static(again));
     }
     if let Some(quotas) = &denied.quotas {
-        quotas.tell(dialect, denied.at, map);
+        quotas.tell(dialect, || denied.at, map);
     }
     if let Some(seconds) = denied.retry_after_s {
         map.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -56,7 +56,13 @@ pub struct Spent {
 impl Table {
     /// What stands under `id`.
     pub(crate) fn get(&self, id: &PublicId) -> Option<Slot> {
-        self.slots.pin().get(id).cloned()
+        self.read(id, |slot| slot.cloned())
+    }
+
+    /// Looks at what stands under `id` without a copy: what a copy counts up, other cores that use
+    /// the same key would wait for.
+    pub(crate) fn read<T>(&self, id: &PublicId, look: impl FnOnce(Option<&Slot>) -> T) -> T {
+        look(self.slots.pin().get(id))
     }
 
     /// Keys of all organisations; a key whose rotation overlaps counts twice.

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::Request;
+use http::Method;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,7 +26,7 @@ use crate::lane::{Holds, Lane, Opening, Room};
 use crate::phase::admit::Admitted;
 use crate::sse::{Event, Fate, Scanner};
 use crate::upstream::health::Healths;
-use crate::upstream::{Bounds, Described, Pool, Remote};
+use crate::upstream::{Bounds, Described, Lines, Outbound, Pool, Remote};
 
 /// More than any step of a test takes.
 const PATIENCE_MS: u64 = 20_000;
@@ -206,8 +206,9 @@ pub(crate) fn cut<'a>(bytes: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
     pieces.collect()
 }
 
-pub(crate) fn post(body: &'static str) -> Request<Bytes> {
-    Request::post("/").body(Bytes::from_static(body.as_bytes())).unwrap()
+pub(crate) fn post(body: &'static str) -> Outbound {
+    let body = Bytes::from_static(body.as_bytes());
+    Outbound { method: Method::POST, lines: Lines::default(), body }
 }
 
 pub(crate) const BOUNDS: Bounds = Bounds { connect_timeout_ms: 5_000, answer_timeout_ms: 10_000 };

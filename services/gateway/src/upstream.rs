@@ -17,8 +17,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use turnpike_domain::id::{OrgId, ProviderId};
 use turnpike_domain::state::ProviderSpec;
@@ -31,6 +30,7 @@ pub use broken::Broken;
 use circuit::Window;
 use connection::{Connection, Failed, Patience};
 use head::AnswerHead;
+pub use head::{Lines, Outbound};
 use health::{Health, Healths, Shares};
 pub use origin::{NotAnOrigin, Origin};
 pub use pass::Pass;
@@ -155,7 +155,7 @@ pub struct Remote {
 }
 
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since_ms: u64,
 }
 
@@ -300,23 +300,30 @@ impl Remote {
         self: &Rc<Self>,
         right: &impl Right,
         path: &str,
-        request: Request<Bytes>,
+        request: Outbound,
         bounds: Bounds,
     ) -> Result<Response<AnswerBody>, Failure> {
         let slot = match &self.places {
             None => Slot::new(self, None),
             Some(places) => self.slot(places).await?,
         };
-        let mut kept = self.take_idle();
+        let clock = &*self.shared.clock;
+        let mut begun_ms = clock.boot_ms();
+        let mut kept = self.take_idle(begun_ms);
         loop {
             let fresh = kept.is_none();
             let connection = match kept.take() {
                 Some(connection) => connection,
-                // Apart, because it needs much room, and few requests need it.
-                None => Box::pin(self.connect(bounds.connect_timeout_ms)).await?,
+                None => {
+                    // Apart, because it needs much room, and few requests need it.
+                    let opened = Box::pin(self.connect(bounds.connect_timeout_ms)).await?;
+                    begun_ms = clock.boot_ms();
+                    opened
+                }
             };
             right.sent();
-            match self.exchange(connection, path, &request, bounds).await {
+            let patience = Patience { clock, begun_ms, limit_ms: bounds.answer_timeout_ms };
+            match self.exchange(connection, path, &request, patience).await {
                 Err(Refused::Unsent(_)) if !fresh => {}
                 exchanged => return Ok(exchanged?.into_answer(slot)),
             }
@@ -348,11 +355,11 @@ impl Remote {
         Ok(Slot::new(self, Some(place)))
     }
 
-    /// The latest idle connection that is still open.
-    fn take_idle(&self) -> Option<Connection> {
+    /// The latest idle connection that is still open `now_ms`.
+    fn take_idle(&self, now_ms: u64) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { mut connection, since_ms }) = idle.pop() {
-            let age_ms = self.shared.clock.boot_ms().saturating_sub(since_ms);
+            let age_ms = now_ms.saturating_sub(since_ms);
             if age_ms < IDLE_TIMEOUT_MS && connection.is_quiet() {
                 return Some(connection);
             }
@@ -360,27 +367,24 @@ impl Remote {
         None
     }
 
-    async fn connect(&self, timeout_ms: u64) -> Result<Connection, Failure> {
+    async fn connect(&self, timeout_ms: u64) -> Result<Box<Connection>, Failure> {
         let (connector, clock) = (&self.connector, &self.shared.clock);
         let (host, port) = self.origin.address();
         let transport = if self.origin.is_secure() { Transport::Tls } else { Transport::Plain };
         let opening = connector.connect(host, port, transport);
         let opened = deadline(&**clock, timeout_ms, opening).await;
-        Ok(Connection::new(opened.ok_or(Failure::ConnectTimeout)??))
+        Ok(Box::new(Connection::new(opened.ok_or(Failure::ConnectTimeout)??)))
     }
 
     async fn exchange(
         &self,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         path: &str,
-        request: &Request<Bytes>,
-        bounds: Bounds,
+        request: &Outbound,
+        patience: Patience<'_>,
     ) -> Result<Exchanged, Refused> {
-        let (target, headers) = ((request.method(), path), request.headers());
-        let body = request.body();
-        head::write(&mut connection.head, &self.origin, target, headers, body.len());
-        let patience = Patience { clock: &*self.shared.clock, limit_ms: bounds.answer_timeout_ms };
-        match connection.exchange(body, patience).await {
+        head::write(&mut connection.head, &self.origin, path, request);
+        match connection.exchange(&request.body, patience).await {
             Ok(head) => Ok(Exchanged { connection, head }),
             Err(Failed { written: false, why }) => Err(Refused::Unsent(why)),
             Err(Failed { why: Broken::Silent, .. }) => Err(Refused::Failed(Failure::AnswerTimeout)),
@@ -389,7 +393,7 @@ impl Remote {
     }
 
     /// Takes a connection back whose answer has been read to its end.
-    fn keep(&self, connection: Connection) {
+    fn keep(&self, connection: Box<Connection>) {
         let mut idle = self.idle.borrow_mut();
         if connection.read.is_empty() && idle.len() < MAX_IDLE {
             idle.push(Idle { connection, since_ms: self.shared.clock.boot_ms() });
@@ -399,7 +403,7 @@ impl Remote {
 
 /// A connection that has the head of an answer.
 struct Exchanged {
-    connection: Connection,
+    connection: Box<Connection>,
     head: AnswerHead,
 }
 

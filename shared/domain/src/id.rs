@@ -24,15 +24,13 @@ impl fmt::Display for NotAnId {
 
 impl std::error::Error for NotAnId {}
 
-fn write_suffix(number: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut text = [0_u8; SUFFIX_CHARS];
+fn write_suffix(number: u128, text: &mut [u8]) {
     let mut rest = number;
     for place in text.iter_mut().rev() {
         let low = usize::try_from(rest & 31).unwrap_or(0);
         *place = ALPHABET[low];
         rest >>= 5;
     }
-    f.write_str(std::str::from_utf8(&text).unwrap_or(""))
 }
 
 fn read_suffix(text: &str) -> Option<u128> {
@@ -63,6 +61,15 @@ macro_rules! ids {
                 self.0.to_be_bytes()
             }
 
+            /// The text form, without memory of its own: every answer tells one.
+            #[must_use]
+            pub fn text(self) -> [u8; $prefix.len() + 1 + SUFFIX_CHARS] {
+                let mut text = [b'_'; $prefix.len() + 1 + SUFFIX_CHARS];
+                text[..$prefix.len()].copy_from_slice($prefix.as_bytes());
+                write_suffix(self.0, &mut text[$prefix.len() + 1..]);
+                text
+            }
+
             /// From sixteen bytes, big endian.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
@@ -72,8 +79,7 @@ macro_rules! ids {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(concat!($prefix, "_"))?;
-                write_suffix(self.0, f)
+                f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
             }
         }
 

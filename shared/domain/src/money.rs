@@ -69,15 +69,27 @@ impl NanoUsd {
     }
 }
 
+/// Decimals of a USD.
+const DECIMALS: usize = 9;
+/// Digits before the point of the greatest amount, and to spare.
+const WHOLE_DIGITS: usize = 11;
+
 /// Writes `1.5` as `1.50`: at least two decimals, at most nine, no exponent.
 impl fmt::Display for NanoUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
-        let all = self.0.unsigned_abs();
-        let nano = NANO_PER_USD.unsigned_abs();
-        let decimals = format!("{:09}", all % nano);
-        let kept = decimals.trim_end_matches('0').len().max(2);
-        write!(f, "{sign}{}.{}", all / nano, &decimals[..kept])
+        let (mut digits, mut rest) = ([b'0'; WHOLE_DIGITS + DECIMALS], self.0.unsigned_abs());
+        for place in digits.iter_mut().rev() {
+            *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+        }
+        let (whole, decimals) = digits.split_at(WHOLE_DIGITS);
+        let first = whole.iter().position(|digit| *digit != b'0').unwrap_or(WHOLE_DIGITS - 1);
+        let last = decimals.iter().rposition(|digit| *digit != b'0').unwrap_or(0).max(1);
+        for text in [sign.as_bytes(), &whole[first..], b".", &decimals[..=last]] {
+            f.write_str(std::str::from_utf8(text).unwrap_or_default())?;
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::pin::pin;
 use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use http_body::Body;
@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use turnpike_runtime::clock::{Clock, deadline};
 use turnpike_runtime::tasks;
 
-use super::Hold;
+use super::{Hold, Whole};
 
 /// Compressed bodies up to this size, in bytes, are decompressed on the core itself: they take less
 /// time than the way to another thread and back.
@@ -96,25 +96,18 @@ async fn collect<B: Body<Data = Bytes>>(
         return Err(ReadError::TooLarge(max_bytes));
     }
     let mut body = pin!(body);
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
+    let mut whole = Whole::default();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
-        if first.len().max(all.len()) + data.len() > max_bytes {
+        if whole.len() + data.len() > max_bytes {
             return Err(ReadError::TooLarge(max_bytes));
         }
         if !hold.take(data.len()) {
             return Err(ReadError::NoRoom);
         }
-        // One frame, the usual case, is not copied.
-        if first.is_empty() && all.is_empty() {
-            first = data;
-        } else {
-            all.extend_from_slice(&std::mem::take(&mut first));
-            all.extend_from_slice(&data);
-        }
+        whole.push(data);
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
+    Ok(whole.finish())
 }
 
 /// Reads gzip, and stops at the limit, not after it: a small body can hold a huge one.

@@ -34,9 +34,10 @@ impl Freshness {
         freshness
     }
 
-    pub(crate) fn now(&self, clock: &dyn Clock) -> Timestamp {
+    /// The mirror's time at the present steady time.
+    pub(crate) fn now(&self, steady_ms: u64) -> Timestamp {
         let offset_ms = self.offset_ms.load(Ordering::Relaxed);
-        Timestamp(clock.boot_ms().wrapping_add(offset_ms))
+        Timestamp(steady_ms.wrapping_add(offset_ms))
     }
 
     pub(crate) fn set_now(&self, clock: &dyn Clock, now: Timestamp) {
@@ -72,12 +73,11 @@ impl Freshness {
     }
 
     pub(crate) fn is_stale(&self, clock: &dyn Clock) -> bool {
-        age_ms(clock, self.fresh_ms()) > STALE_AFTER_MS
+        age_ms(clock.boot_ms(), self.fresh_ms()) > STALE_AFTER_MS
     }
 }
 
-/// How long ago a steady time was.
-pub(crate) fn age_ms(clock: &dyn Clock, steady_ms: i64) -> u64 {
-    let age_ms = clock.boot_ms().cast_signed().saturating_sub(steady_ms);
-    u64::try_from(age_ms).unwrap_or(0)
+/// How long ago a steady time was at another one.
+pub(crate) fn age_ms(now_ms: u64, steady_ms: i64) -> u64 {
+    u64::try_from(now_ms.cast_signed().saturating_sub(steady_ms)).unwrap_or(0)
 }

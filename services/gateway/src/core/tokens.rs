@@ -142,7 +142,7 @@ impl Core {
                 denied.with_message(Ended::KeyGone.sentence())
             });
         };
-        let mut entry = self.known(slot, claims.public_id, |slot, now| {
+        let mut entry = self.known(&slot, claims.public_id, |slot, now| {
             let revoked = slot.revokes(claims.token);
             claims.check(&slot.key, revoked, now).map_err(|ended| {
                 let denied = Denied::new(ended.denial(), now).with_message(ended.sentence());

@@ -112,12 +112,14 @@ impl Epoch {
         self.spool.reopen(of, estimate, limit)
     }
 
-    /// Numbers a record and queues its closing line.
-    pub(crate) fn close(&mut self, org: OrgId, request: RequestId, record: Bytes) {
+    /// Numbers a record and queues its closing line; answers how many records of the organisation
+    /// are to be sent now.
+    pub(crate) fn close(&mut self, org: OrgId, request: RequestId, record: Bytes) -> usize {
         let queue = self.queues.entry(org).or_default();
         queue.last += 1;
         let segment = self.spool.close(org, request, queue.last, &record);
         queue.records.push_back((segment, record));
+        queue.unsent(queue.last)
     }
 
     /// Ends the epoch: each organisation's last number is final. Open requests must be closed.

@@ -162,7 +162,7 @@ impl Ticket {
     ) -> Result<(), Denial> {
         let Tariff { price_version, prices, multiplier } = tariff;
         let provider = Some(provider);
-        let repriced = Opening {
+        let mut repriced = Opening {
             provider,
             price_version,
             prices,
@@ -170,7 +170,7 @@ impl Ticket {
             reservation,
             ..self.opening.clone()
         };
-        self.lane.reopen(&repriced)?;
+        self.lane.reopen(&mut repriced)?;
         self.opening = repriced;
         if let (Some(held), Some(more)) = (&mut self.holds.get_mut().budget, more) {
             held.join(more);
@@ -184,11 +184,11 @@ impl Ticket {
     }
 
     /// Books the request.
-    pub fn settle(self, outcome: Outcome) -> Settlement {
+    pub fn settle(mut self: Box<Self>, outcome: Outcome) -> Settlement {
         self.book(&outcome)
     }
 
-    fn book(&self, outcome: &Outcome) -> Settlement {
+    fn book(&mut self, outcome: &Outcome) -> Settlement {
         self.settled.set(true);
         let settlement = self.opening.settle(&outcome.observed);
         let elapsed_us = self.lane.clock().boot_us().saturating_sub(self.opening.started_us);
@@ -214,12 +214,15 @@ impl Drop for Ticket {
 }
 
 impl Opening {
-    /// What is booked if nothing more is heard of the request: its reservation.
-    pub(crate) fn estimate(&self) -> Spend {
+    /// Looks at what is booked if nothing more is heard of the request: its reservation.
+    pub(crate) fn with_estimate<T>(&mut self, look: impl FnOnce(&Spend) -> T) -> T {
         let observed = Observed { sent: true, ..Observed::default() };
         let settlement = self.settle(&observed);
         let outcome = Outcome { observed, status: STATUS_GONE, denial: None };
-        self.record(self.provider, &outcome, 0, &settlement)
+        let record = self.record(self.provider, &outcome, 0, &settlement);
+        let seen = look(&record);
+        (self.model, self.server, self.tool) = (record.model, record.server, record.tool);
+        seen
     }
 
     /// What is booked if no more than this is seen of the request.
@@ -227,8 +230,9 @@ impl Opening {
         settle(&self.reservation, observed, self.prices.as_ref(), self.multiplier)
     }
 
+    /// The record, which takes the names with it.
     fn record(
-        &self,
+        &mut self,
         provider: Option<ProviderId>,
         outcome: &Outcome,
         latency_ms: u32,
@@ -240,7 +244,7 @@ impl Opening {
             key: self.key,
             key_seq: self.key_seq,
             token: self.token,
-            model: self.model.clone(),
+            model: std::mem::take(&mut self.model),
             provider,
             status: outcome.status,
             usage: settlement.usage,
@@ -259,8 +263,8 @@ impl Opening {
             repeats: 0,
             failovers: 0,
             decision: None,
-            server: self.server.clone(),
-            tool: self.tool.clone(),
+            server: self.server.take(),
+            tool: self.tool.take(),
             streamed: self.streamed,
         }
     }

@@ -226,7 +226,7 @@ async fn a_request_is_booked_however_it_ends() {
         let lane = house.lane(1);
         house.send(&lane, Vec::new());
         drop(lane.open(opening(ORG, 1), Holds::default()).unwrap());
-        let cancelled: Ticket = lane.open(opening(ORG, 2), Holds::default()).unwrap();
+        let cancelled: Box<Ticket> = lane.open(opening(ORG, 2), Holds::default()).unwrap();
         cancelled.reroute(ProviderId(9));
         cancelled.sent();
         drop(cancelled);

@@ -1,12 +1,14 @@
 //! The same reading of Anthropic's bodies.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::{Nested, NotARequest, Peek, Spelling, named, opening, place};
+use super::{Nested, NotARequest, Peek, Spelling, finders, named, opening, place};
 
 /// The raw fields.
 #[derive(Deserialize)]
@@ -40,6 +42,9 @@ const OWN_TOOL: &str = "custom";
 const OUTSIDE_NEEDLES: [&[u8]; 4] =
     [b"\"image\"", b"\"document\"", b"\"container_upload\"", b"file_id"];
 
+/// Prepared once.
+static OUTSIDE: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| finders(&OUTSIDE_NEEDLES));
+
 /// Reads a body of Anthropic's.
 ///
 /// # Errors
@@ -59,7 +64,7 @@ pub fn anthropic(body: &[u8]) -> Result<Peek<'_>, NotARequest> {
         refers_elsewhere: fields.container.is_some()
             || fields.mcp_servers.is_some()
             || fields.tools.is_some_and(|tools| !are_own(tools)),
-        needles: &OUTSIDE_NEEDLES,
+        needles: &OUTSIDE,
         spelling: Spelling::Json,
         model_at: place(body, model),
         more_models_at: Vec::new(),

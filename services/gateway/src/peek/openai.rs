@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::nested::Nested;
-use super::{NotARequest, OutputField, Peek, Spelling, named, opening, place, present};
+use super::{NotARequest, OutputField, Peek, Spelling, finders, named, opening, place, present};
 
 /// The raw fields. `RawValue` keeps their places in the body, also of a `null`.
 #[derive(Deserialize)]
@@ -64,6 +66,9 @@ const OUTSIDE_NEEDLES: [&[u8]; 13] = [
     b"\"mcp\"",
 ];
 
+/// Prepared once.
+static OUTSIDE: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| finders(&OUTSIDE_NEEDLES));
+
 /// Reads a body of OpenAI's; one that names no model is about `default`, if there is one.
 ///
 /// # Errors
@@ -92,7 +97,7 @@ pub fn openai<'a>(body: &'a [u8], default: Option<&'static str>) -> Result<Peek<
             || fields.conversation.is_some()
             || fields.web_search_options.is_some()
             || template,
-        needles: &OUTSIDE_NEEDLES,
+        needles: &OUTSIDE,
         spelling,
         model_at,
         more_models_at: Vec::new(),

@@ -3,8 +3,6 @@
 //! Two forms stand beside each other: the names that the dialect's SDKs know, of the tightest rate,
 //! and `RateLimit-Policy` with `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10) with each.
 
-use std::fmt::Write;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
 use turnpike_domain::limit::Account;
 use turnpike_domain::rate::{Left, Rate, WINDOW_MS};
@@ -17,6 +15,9 @@ use crate::headers;
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const SECOND_MS: u64 = 1_000;
+const WINDOW_S: u64 = WINDOW_MS / SECOND_MS;
+/// Room for the longest value, in bytes: four meters with numbers as they are.
+const VALUE_BYTES: usize = 128;
 
 /// The quotas of one request: of its key and of its project.
 #[derive(Clone, Debug, Default)]
@@ -68,31 +69,54 @@ impl Quotas {
     }
 
     /// Tells what is left in the headers of an answer that is given `now`.
-    pub(crate) fn tell(&self, dialect: Dialect, now: Timestamp, map: &mut HeaderMap) {
-        let (mut policy, mut limit) = (String::new(), String::new());
-        for (prefix, kind, meter) in self.meters() {
-            let comma = if policy.is_empty() { "" } else { ", " };
-            let Meter { limit: quota, remaining, reset_s } = meter;
-            let window_s = WINDOW_MS / SECOND_MS;
-            // Writing to a string cannot fail.
-            let _ = write!(policy, "{comma}\"{prefix}{kind}\";q={quota};w={window_s}");
-            let _ = write!(limit, "{comma}\"{prefix}{kind}\";r={remaining};t={reset_s}");
-        }
-        if policy.is_empty() {
+    pub(crate) fn tell(&self, dialect: Dialect, now: impl Fn() -> Timestamp, map: &mut HeaderMap) {
+        if self.meters().next().is_none() {
             return;
         }
-        map.insert(POLICY, headers::value(policy));
-        map.insert(LIMIT, headers::value(limit));
+        let mut text = Vec::with_capacity(VALUE_BYTES);
+        map.insert(POLICY, self.each(&mut text, |meter| [(";q=", meter.limit), (";w=", WINDOW_S)]));
+        let left = |meter: &Meter| [(";r=", meter.remaining), (";t=", meter.reset_s)];
+        map.insert(LIMIT, self.each(&mut text, left));
         let [requests, tokens] = names(dialect);
         for (kind, names) in [(REQUESTS, requests), (TOKENS, tokens)] {
             let meters = self.meters().filter(|(_, of, _)| *of == kind);
             let tightest = meters.map(|(.., meter)| meter).min_by_key(|meter| meter.remaining);
             if let Some(Meter { limit, remaining, reset_s }) = tightest {
-                map.insert(names.limit, HeaderValue::from(limit));
-                map.insert(names.remaining, HeaderValue::from(remaining));
-                map.insert(names.reset, headers::value(reset(dialect, now, reset_s)));
+                map.insert(names.limit, number(&mut text, limit, ""));
+                map.insert(names.remaining, number(&mut text, remaining, ""));
+                // When all of it is there again: OpenAI counts, Anthropic names the moment.
+                let reset = match dialect {
+                    Dialect::OpenAi | Dialect::Gemini | Dialect::Mcp => {
+                        number(&mut text, reset_s, "s")
+                    }
+                    Dialect::Anthropic => {
+                        let wait_ms = reset_s.saturating_mul(SECOND_MS);
+                        headers::value(rfc3339(now().plus_ms(wait_ms)))
+                    }
+                };
+                map.insert(names.reset, reset);
             }
         }
+    }
+
+    /// A list with a member for each meter, written over `text`.
+    fn each(
+        &self,
+        text: &mut Vec<u8>,
+        parameters: impl Fn(&Meter) -> [(&'static str, u64); 2],
+    ) -> HeaderValue {
+        text.clear();
+        for (prefix, kind, meter) in self.meters() {
+            let comma = if text.is_empty() { "" } else { ", " };
+            for part in [comma, "\"", prefix, kind, "\""] {
+                text.extend_from_slice(part.as_bytes());
+            }
+            for (name, value) in parameters(&meter) {
+                text.extend_from_slice(name.as_bytes());
+                headers::digits(text, value);
+            }
+        }
+        headers::value(text)
     }
 
     fn meters(&self) -> impl Iterator<Item = (&'static str, &'static str, Meter)> {
@@ -106,42 +130,45 @@ impl Quotas {
 const REQUESTS: &str = "requests";
 const TOKENS: &str = "tokens";
 
-/// When all of a rate is there again: OpenAI counts, Anthropic names the moment.
-fn reset(dialect: Dialect, now: Timestamp, reset_s: u64) -> String {
-    match dialect {
-        Dialect::OpenAi | Dialect::Gemini | Dialect::Mcp => format!("{reset_s}s"),
-        Dialect::Anthropic => rfc3339(now.plus_ms(reset_s.saturating_mul(SECOND_MS))),
-    }
+/// A number with its unit, written over `text`.
+fn number(text: &mut Vec<u8>, number: u64, unit: &str) -> HeaderValue {
+    text.clear();
+    headers::digits(text, number);
+    text.extend_from_slice(unit.as_bytes());
+    headers::value(text)
 }
 
-/// The names that the dialect's SDKs know, for requests and for tokens. Google has none: its
-/// callers get OpenAI's.
+/// What Anthropic's SDKs know, for requests and for tokens.
+const ANTHROPIC_NAMES: [Names; 2] = [
+    Names {
+        limit: HeaderName::from_static("anthropic-ratelimit-requests-limit"),
+        remaining: HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
+        reset: HeaderName::from_static("anthropic-ratelimit-requests-reset"),
+    },
+    Names {
+        limit: HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
+        remaining: HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
+        reset: HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
+    },
+];
+/// What OpenAI's SDKs know. Google has no such names: its callers get these.
+const OPENAI_NAMES: [Names; 2] = [
+    Names {
+        limit: HeaderName::from_static("x-ratelimit-limit-requests"),
+        remaining: HeaderName::from_static("x-ratelimit-remaining-requests"),
+        reset: HeaderName::from_static("x-ratelimit-reset-requests"),
+    },
+    Names {
+        limit: HeaderName::from_static("x-ratelimit-limit-tokens"),
+        remaining: HeaderName::from_static("x-ratelimit-remaining-tokens"),
+        reset: HeaderName::from_static("x-ratelimit-reset-tokens"),
+    },
+];
+
 const fn names(dialect: Dialect) -> [Names; 2] {
     match dialect {
-        Dialect::Anthropic => [
-            Names {
-                limit: HeaderName::from_static("anthropic-ratelimit-requests-limit"),
-                remaining: HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
-                reset: HeaderName::from_static("anthropic-ratelimit-requests-reset"),
-            },
-            Names {
-                limit: HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
-                remaining: HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
-                reset: HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
-            },
-        ],
-        Dialect::OpenAi | Dialect::Gemini | Dialect::Mcp => [
-            Names {
-                limit: HeaderName::from_static("x-ratelimit-limit-requests"),
-                remaining: HeaderName::from_static("x-ratelimit-remaining-requests"),
-                reset: HeaderName::from_static("x-ratelimit-reset-requests"),
-            },
-            Names {
-                limit: HeaderName::from_static("x-ratelimit-limit-tokens"),
-                remaining: HeaderName::from_static("x-ratelimit-remaining-tokens"),
-                reset: HeaderName::from_static("x-ratelimit-reset-tokens"),
-            },
-        ],
+        Dialect::Anthropic => ANTHROPIC_NAMES,
+        Dialect::OpenAi | Dialect::Gemini | Dialect::Mcp => OPENAI_NAMES,
     }
 }
 
@@ -160,7 +187,7 @@ mod tests {
         let own = Quota::of(Account::Key(KeyId(1)), key, left(590, 0));
         let project = Quota::of(Account::Project(ProjectId(1)), project, left(7, 80_000));
         let mut map = HeaderMap::new();
-        Quotas::new([Some(own), Some(project)]).tell(Dialect::OpenAi, Timestamp(0), &mut map);
+        Quotas::new([Some(own), Some(project)]).tell(Dialect::OpenAi, || Timestamp(0), &mut map);
         let expected = [
             (
                 "ratelimit-policy",
@@ -185,7 +212,7 @@ mod tests {
         }
         let mut anthropic = HeaderMap::new();
         let now = Timestamp(1_795_000_000_000);
-        Quotas::new([Some(own), None]).tell(Dialect::Anthropic, now, &mut anthropic);
+        Quotas::new([Some(own), None]).tell(Dialect::Anthropic, || now, &mut anthropic);
         for (name, value) in [
             ("anthropic-ratelimit-requests-limit", "600"),
             ("anthropic-ratelimit-requests-remaining", "590"),
@@ -195,7 +222,7 @@ mod tests {
         }
         assert_eq!(anthropic.len(), 5);
         let mut none = HeaderMap::new();
-        Quotas::default().tell(Dialect::OpenAi, now, &mut none);
+        Quotas::default().tell(Dialect::OpenAi, || now, &mut none);
         assert!(none.is_empty());
     }
 }

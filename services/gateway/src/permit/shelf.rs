@@ -251,7 +251,7 @@ impl Shelf {
 
     /// The agent looks at all that is known to be unused.
     pub(super) fn show_corrections(&self) {
-        self.corrected.store(false, Ordering::Release);
+        self.corrected.store(false, Ordering::SeqCst);
     }
 
     /// Lets nobody wait here any more, if nobody does.
@@ -266,7 +266,9 @@ impl Shelf {
     }
 
     fn correct(&self) {
-        if !self.corrected.swap(true, Ordering::AcqRel) {
+        // Looked at first: to write is to take it from the other cores.
+        let is_told = self.corrected.load(Ordering::SeqCst);
+        if !is_told && !self.corrected.swap(true, Ordering::SeqCst) {
             self.news.notify_one();
         }
     }

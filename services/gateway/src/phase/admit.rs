@@ -26,7 +26,7 @@ use crate::upstream::Right;
 /// The right to one upstream call. Only the rules of this folder make it; it settles when it is
 /// dropped.
 pub struct Admitted {
-    ticket: Ticket,
+    ticket: Box<Ticket>,
     progress: Rc<Progress>,
 }
 
@@ -172,7 +172,7 @@ impl Admitted {
 
     /// For the tests of what may only be called with an admission.
     #[cfg(test)]
-    pub(crate) fn for_test(ticket: Ticket) -> Self {
+    pub(crate) fn for_test(ticket: Box<Ticket>) -> Self {
         Self { ticket, progress: Rc::default() }
     }
 
@@ -183,7 +183,7 @@ impl Admitted {
     }
 
     /// The duty to settle it.
-    pub(super) const fn ticket_mut(&mut self) -> &mut Ticket {
+    pub(super) fn ticket_mut(&mut self) -> &mut Ticket {
         &mut self.ticket
     }
 
@@ -212,7 +212,7 @@ impl Admitted {
         &self.progress
     }
 
-    pub(super) fn into_ticket(self) -> Ticket {
+    pub(super) fn into_ticket(self) -> Box<Ticket> {
         self.ticket
     }
 }

@@ -56,12 +56,12 @@ pub(super) async fn forward(
 async fn ask(site: &Site, job: &mut Job) -> Result<Response<AnswerBody>, Setback> {
     let route = &mut job.route;
     let request = std::mem::take(&mut route.request);
-    let clock = site.core.clock();
-    route.begin(clock.boot_ms());
-    let (pass, begun_us) = (&route.pass, clock.boot_us());
+    let begun_us = site.core.clock().boot_us();
+    route.begin(begun_us / 1_000);
+    let pass = &route.pass;
     match pass.remote().send(&job.admitted, &route.path, request, route.bounds).await {
         Ok(answer) if !is_refusal(answer.status()) => {
-            pass.succeeded(clock.boot_us().saturating_sub(begun_us));
+            pass.succeeded(begun_us);
             Ok(answer)
         }
         Ok(answer) => {

@@ -41,7 +41,7 @@ pub(super) async fn observe(
     let is_json = headers::is_json(&head.headers);
     headers::end_hop(&mut head.headers);
     if let Some(quotas) = job.admitted.quotas() {
-        quotas.tell(job.call.dialect(), site.core.now(), &mut head.headers);
+        quotas.tell(job.call.dialect(), || site.core.now(), &mut head.headers);
     }
     head.version = http::Version::HTTP_11;
     head.extensions.clear();

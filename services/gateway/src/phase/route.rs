@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use turnpike_domain::admit::{Denial, Offer, Way};
 use turnpike_domain::id::{ProviderId, RequestId};
 use turnpike_domain::state::ProviderKind;
@@ -13,11 +13,11 @@ use turnpike_runtime::entropy;
 
 use super::Site;
 use crate::body::Waits;
-use crate::core::{Denied, ProviderCredential};
+use crate::core::Denied;
 use crate::dialect::Call;
 use crate::headers;
 use crate::peek::{Edits, Peek};
-use crate::upstream::{Bounds, Described, Pass, Remote};
+use crate::upstream::{Bounds, Described, Lines, Outbound, Pass, Remote};
 
 /// One way, ready to be taken.
 pub(super) struct Route {
@@ -31,14 +31,14 @@ pub(super) struct Route {
     total_timeout_ms: u64,
     /// The path and query at the provider.
     pub(super) path: Cow<'static, str>,
-    pub(super) request: Request<Bytes>,
+    pub(super) request: Outbound,
 }
 
 /// A way that can be taken: its provider can be called and is not passed over.
 pub(super) struct Choice<'a> {
     pub(super) way: Way<'a>,
     pass: Pass,
-    headers: HeaderMap,
+    lines: Lines,
 }
 
 /// No way can be taken.
@@ -91,10 +91,10 @@ impl Parcel<'_> {
         while let Some(way) = draw(offer, self.call, tried) {
             // Its URL or its credential cannot be used: the operator's log says so.
             if let Some(remote) = reach(site, &way)
-                && let Some(headers) = self.headers_for(site, &way)
+                && let Some(lines) = self.lines_for(site, &way)
             {
                 match remote.pass() {
-                    Ok(pass) => return Ok(Choice { way, pass, headers }),
+                    Ok(pass) => return Ok(Choice { way, pass, lines }),
                     Err(wait_ms) => {
                         let first_ms = none.wait_ms.map_or(wait_ms, |other| other.min(wait_ms));
                         none.wait_ms = Some(first_ms);
@@ -109,7 +109,7 @@ impl Parcel<'_> {
 
     /// The request as it goes that way, with its output maximum lowered to `clamp`.
     pub(super) fn send_by(&self, choice: Choice<'_>, clamp: Option<u64>) -> Route {
-        let Choice { way, pass, headers } = choice;
+        let Choice { way, pass, lines } = choice;
         let spec = &way.provider.spec;
         let body = self.read.edited(
             self.body,
@@ -119,9 +119,6 @@ impl Parcel<'_> {
                 max_output: self.call.output_field().zip(clamp),
             },
         );
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        *request.headers_mut() = headers;
         Route {
             provider: way.provider_id,
             pass,
@@ -129,29 +126,44 @@ impl Parcel<'_> {
             waits: Waits { idle_timeout_ms: spec.idle_timeout_ms, until_ms: None },
             total_timeout_ms: spec.total_timeout_ms,
             path: self.call.upstream_path(way.upstream_model.unwrap_or(&self.read.model)),
-            request,
+            request: Outbound { method: Method::POST, lines, body },
         }
     }
 
-    /// The caller's headers that pass, the provider's own, and its credential.
-    fn headers_for(&self, site: &Site, way: &Way<'_>) -> Option<HeaderMap> {
+    /// The caller's headers that pass, the provider's own, and its credential: each name has one
+    /// origin, and the later ones of these count.
+    fn lines_for(&self, site: &Site, way: &Way<'_>) -> Option<Lines> {
         let spec = &way.provider.spec;
-        let mut to = headers::upward(self.call.dialect(), self.headers);
+        // Most providers have none, and a map without headers takes no memory.
+        let mut own = HeaderMap::new();
         for (name, value) in &spec.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            to.insert(name, HeaderValue::from_str(value).ok()?);
+            own.insert(name, HeaderValue::from_str(value).ok()?);
         }
+        let mut lines = Lines::new();
+        for (name, value) in headers::upward(self.call.dialect(), self.headers) {
+            if !own.contains_key(name) {
+                lines.add(name, value);
+            }
+        }
+        let (name, scheme) = presented(spec.kind);
+        own.remove(headers::REQUEST_ID);
+        if spec.credential.is_some() {
+            own.remove(&name);
+        }
+        own.iter().for_each(|(name, value)| lines.add(name, value));
         // So that a provider's own log can be compared with ours, request by request.
-        to.insert(headers::REQUEST_ID, headers::value(self.id.to_string()));
+        lines.add(&headers::REQUEST_ID, &headers::value(self.id.text()));
         if spec.credential.is_some() {
             let Some(credential) = site.core.credential(way.provider) else {
                 tracing::warn!(provider = %spec.name, "a provider's credential cannot be opened");
                 return None;
             };
-            let (name, value) = presented(spec.kind, &credential)?;
-            to.insert(name, value);
+            if !lines.add_texts(&name, [scheme, credential.expose()]) {
+                return None;
+            }
         }
-        Some(to)
+        Some(lines)
     }
 }
 
@@ -164,24 +176,13 @@ fn reach(site: &Site, way: &Way<'_>) -> Option<Rc<Remote>> {
     remote.ok()
 }
 
-/// A provider's credential as its kind expects it.
-fn presented(
-    kind: ProviderKind,
-    credential: &ProviderCredential,
-) -> Option<(HeaderName, HeaderValue)> {
-    let (name, value) = match kind {
-        ProviderKind::OpenAi => {
-            let bearer = format!("Bearer {}", credential.expose());
-            (AUTHORIZATION, HeaderValue::try_from(bearer))
-        }
-        ProviderKind::Anthropic => {
-            (headers::ANTHROPIC_KEY, HeaderValue::try_from(credential.expose()))
-        }
-        ProviderKind::Gemini => (headers::GOOGLE_KEY, HeaderValue::try_from(credential.expose())),
-    };
-    let mut value = value.ok()?;
-    value.set_sensitive(true);
-    Some((name, value))
+/// Where a provider of the kind expects its credential, and what stands before it there.
+const fn presented(kind: ProviderKind) -> (HeaderName, &'static str) {
+    match kind {
+        ProviderKind::OpenAi => (AUTHORIZATION, "Bearer "),
+        ProviderKind::Anthropic => (headers::ANTHROPIC_KEY, ""),
+        ProviderKind::Gemini => (headers::GOOGLE_KEY, ""),
+    }
 }
 
 /// The best way that was not tried and speaks the call's language. Neighbours with weights share

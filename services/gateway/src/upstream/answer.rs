@@ -17,13 +17,18 @@ use super::framing::{Framing, Piece};
 pub struct AnswerBody {
     framing: Framing,
     /// Held until the end.
-    held: Option<(Connection, Slot)>,
+    held: Option<(Box<Connection>, Slot)>,
     /// The connection may be used again.
     keeps: bool,
 }
 
 impl AnswerBody {
-    pub(super) fn new(connection: Connection, slot: Slot, framing: Framing, keeps: bool) -> Self {
+    pub(super) fn new(
+        connection: Box<Connection>,
+        slot: Slot,
+        framing: Framing,
+        keeps: bool,
+    ) -> Self {
         let mut body = Self { framing, held: Some((connection, slot)), keeps };
         body.give_back_at_end();
         body

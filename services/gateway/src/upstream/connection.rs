@@ -45,6 +45,8 @@ pub(super) struct Connection {
 #[derive(Clone, Copy)]
 pub(super) struct Patience<'a> {
     pub(super) clock: &'a dyn Clock,
+    /// Steady time when the request begins.
+    pub(super) begun_ms: u64,
     pub(super) limit_ms: u64,
 }
 
@@ -76,7 +78,7 @@ impl Connection {
         body: &Bytes,
         patience: Patience<'_>,
     ) -> Result<AnswerHead, Failed> {
-        self.silence.end(patience.clock.boot_ms());
+        self.silence.end(patience.begun_ms);
         let body = self.joined(body);
         let whole = self.head.len().saturating_add(body.len());
         let (mut written, mut flushed, mut refused) = (0_usize, false, None);

@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 
+use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
@@ -16,6 +17,8 @@ use crate::headers;
 
 /// The most headers of an answer.
 const MAX_HEADERS: usize = 128;
+/// Room for the headers of a request, in bytes: some clients name themselves in ten of them.
+const USUAL_LINES_BYTES: usize = 512;
 /// What a connection is told about itself, and what this file says better: no setting of a provider
 /// may contradict it.
 const OWN: [HeaderName; 8] =
@@ -33,27 +36,76 @@ pub(super) struct AnswerHead {
     pub(super) bytes: usize,
 }
 
-/// Writes the head of a request to `path` with a body of `length` bytes.
-pub(super) fn write(
-    out: &mut Vec<u8>,
-    origin: &Origin,
-    (method, path): (&Method, &str),
-    headers: &HeaderMap,
-    length: usize,
-) {
+/// A request on its way to a provider.
+#[derive(Clone, Default)]
+pub struct Outbound {
+    /// Its method.
+    pub method: Method,
+    /// Its headers.
+    pub lines: Lines,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// Headers as they are sent: a map of them would be built for every request, to be read once.
+///
+/// It does not print: credentials are among them.
+#[derive(Clone, Default)]
+pub struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Without a header, and with room for what most requests have.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Vec::with_capacity(USUAL_LINES_BYTES))
+    }
+
+    /// Adds a header.
+    pub fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.put(name, [value.as_bytes(), b""]);
+    }
+
+    /// Adds a header whose value is joined from two texts; answers whether they may stand there.
+    #[must_use]
+    pub fn add_texts(&mut self, name: &HeaderName, texts: [&str; 2]) -> bool {
+        // As `HeaderValue` has it: RFC 9110, 5.5.
+        let may_stand = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+        let is_value = texts.iter().all(|text| text.bytes().all(may_stand));
+        if is_value {
+            self.put(name, texts.map(str::as_bytes));
+        }
+        is_value
+    }
+
+    fn put(&mut self, name: &HeaderName, [value, rest]: [&[u8]; 2]) {
+        if OWN.contains(name) {
+            return;
+        }
+        for part in [b"\r\n", name.as_str().as_bytes(), b": ", value, rest] {
+            self.0.extend_from_slice(part);
+        }
+    }
+}
+
+impl From<&HeaderMap> for Lines {
+    fn from(map: &HeaderMap) -> Self {
+        let mut lines = Self::new();
+        map.iter().for_each(|(name, value)| lines.add(name, value));
+        lines
+    }
+}
+
+/// Writes the head of a request to `path` of an origin.
+pub(super) fn write(out: &mut Vec<u8>, origin: &Origin, path: &str, request: &Outbound) {
     out.clear();
-    for part in [method.as_str(), " ", origin.prefix(), path, " HTTP/1.1\r\nhost: "] {
+    let method = request.method.as_str();
+    for part in [method, " ", origin.prefix(), path, " HTTP/1.1\r\nhost: "] {
         out.extend_from_slice(part.as_bytes());
     }
     out.extend_from_slice(origin.host());
-    for (name, value) in headers.iter().filter(|(name, _)| !OWN.contains(name)) {
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(name.as_ref());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-    }
+    out.extend_from_slice(&request.lines.0);
     out.extend_from_slice(b"\r\ncontent-length: ");
-    digits(out, length);
+    headers::digits(out, u64::try_from(request.body.len()).unwrap_or(u64::MAX));
     out.extend_from_slice(b"\r\n\r\n");
 }
 
@@ -148,19 +200,6 @@ fn number(value: &[u8]) -> Option<u64> {
     })
 }
 
-fn digits(out: &mut Vec<u8>, number: usize) {
-    let start = out.len();
-    let mut left = number;
-    loop {
-        out.push(b'0' + u8::try_from(left % 10).unwrap_or_default());
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
-    out[start..].reverse();
-}
-
 #[cfg(test)]
 mod tests {
     use http::header::CONTENT_TYPE;
@@ -180,7 +219,9 @@ mod tests {
             headers.insert(name, HeaderValue::from_static("7"));
         }
         let mut out = b"old".to_vec();
-        write(&mut out, &origin, (&Method::POST, "/v1/x"), &headers, 1_205);
+        let body = Bytes::from(vec![0; 1_205]);
+        let request = Outbound { method: Method::POST, lines: Lines::from(&headers), body };
+        write(&mut out, &origin, "/v1/x", &request);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "POST /base/v1/x HTTP/1.1\r\nhost: provider.test:81\r\n\

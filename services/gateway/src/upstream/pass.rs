@@ -40,17 +40,19 @@ impl Pass {
         &self.remote
     }
 
-    /// The head of an answer came after `us` microseconds, and the provider is well.
-    pub fn succeeded(&self, us: u64) {
+    /// The head of the answer to a request of the steady `begun_us` has come, and the provider is
+    /// well.
+    pub fn succeeded(&self, begun_us: u64) {
         let Remote { health, counts_on, window, shared, .. } = &*self.remote;
         self.ended.set(true);
+        let now_us = shared.clock.boot_us();
         if let Some(counts) = health.counts(*counts_on) {
-            counts.answered(us);
+            counts.answered(now_us.saturating_sub(begun_us));
         }
         if self.remote.max_failures() == 0 {
             return;
         }
-        let now_ms = shared.clock.boot_ms();
+        let now_ms = now_us / 1_000;
         window.set(window.get().with(false, now_ms));
         health.circuit.succeeded(self.probe, || now_ms);
     }

@@ -6,7 +6,7 @@ use super::*;
 
 /// A refusal of a key.
 fn refusal(request: u128, key: u128, denial: Denial) -> Spend {
-    let estimate = opening(ORG, request).estimate();
+    let estimate = opening(ORG, request).with_estimate(Spend::clone);
     Spend {
         key: KeyId(key),
         status: denial.status(),

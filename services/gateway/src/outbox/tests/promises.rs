@@ -24,11 +24,11 @@ impl House {
     }
 }
 
-fn open(lane: &Rc<Lane>, request: u128, at: Timestamp) -> Ticket {
+fn open(lane: &Rc<Lane>, request: u128, at: Timestamp) -> Box<Ticket> {
     lane.open(Opening { at, ..opening(ORG, request) }, Holds::default()).unwrap()
 }
 
-fn settle(ticket: Ticket) {
+fn settle(ticket: Box<Ticket>) {
     ticket.settle(Outcome { observed: Observed::default(), status: 200, denial: None });
 }
 

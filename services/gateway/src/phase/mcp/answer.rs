@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::response::Parts;
 use http::{HeaderMap, Response};
@@ -17,7 +17,7 @@ use super::passage::Passage;
 use super::request::{Upward, upward};
 use super::session::{self, Owner};
 use super::watch::{Kind, Watch};
-use crate::body::{Limits, Means, Relay, Waits, next_piece};
+use crate::body::{Limits, Means, Relay, Waits, Whole, next_piece};
 use crate::core::Denied;
 use crate::dialect::Dialect;
 use crate::dialect::mcp::filtered;
@@ -86,7 +86,7 @@ async fn deliver(
     own_session(site, arrival, asked, &mut head.headers);
     let is_events = headers::is_event_stream(&head.headers);
     if let Some(quotas) = passage.quotas() {
-        quotas.tell(Dialect::Mcp, site.core.now(), &mut head.headers);
+        quotas.tell(Dialect::Mcp, || site.core.now(), &mut head.headers);
     }
     if let Some(cost) = passage.cost().filter(|_| !is_events && head.status.is_success()) {
         head.headers.insert(headers::COST_USD, headers::value(cost.to_string()));
@@ -135,11 +135,11 @@ async fn held(
     head: &Parts,
     body: &mut AnswerBody,
 ) -> Result<Bytes, Denial> {
-    let mut whole = BytesMut::new();
+    let mut whole = Whole::default();
     loop {
         let clock = &**site.core.clock();
         match next_piece(body, clock, waits(asked)).await {
-            Ok(Some(piece)) => whole.extend_from_slice(&piece),
+            Ok(Some(piece)) => whole.push(piece),
             Ok(None) => break,
             Err(cut) => return Err(cut.denial()),
         }
@@ -148,7 +148,7 @@ async fn held(
             return Err(Denial::ProviderError);
         }
     }
-    let whole = whole.freeze();
+    let whole = whole.finish();
     if whole.is_empty() {
         return Ok(whole);
     }

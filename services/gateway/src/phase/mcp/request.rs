@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderName, HeaderValue, Request};
+use http::{HeaderName, HeaderValue};
 use turnpike_domain::admit::Denial;
 use turnpike_domain::id::ProviderId;
 use turnpike_domain::state::{McpServerSpec, ProviderKind, ProviderSpec};
@@ -12,7 +12,7 @@ use super::super::{Arrival, Site};
 use super::Asked;
 use super::session::{self, Owner};
 use crate::headers;
-use crate::upstream::{Bounds, Described, Remote};
+use crate::upstream::{Bounds, Described, Lines, Outbound, Remote};
 
 /// The most requests and streams of one server from one gateway: a server that answers none of them
 /// takes no more of its memory.
@@ -23,7 +23,7 @@ pub(super) struct Upward<'a> {
     pub(super) remote: Rc<Remote>,
     pub(super) path: &'a str,
     pub(super) bounds: Bounds,
-    pub(super) request: Request<bytes::Bytes>,
+    pub(super) request: Outbound,
 }
 
 /// The message as the server gets it.
@@ -49,10 +49,7 @@ pub(super) fn upward<'a>(
         tracing::warn!(server = %spec.name, %error, "an MCP server cannot be called");
         Denial::ProviderError
     })?;
-    let mut request = Request::new(asked.body.clone());
-    *request.method_mut() = asked.method.clone();
-    *request.headers_mut() = headers::upward_to_mcp(&asked.headers);
-    let map = request.headers_mut();
+    let mut map = headers::upward_to_mcp(&asked.headers);
     if !asked.headers.contains_key(headers::MCP_SESSION) {
         // To a server without sessions all keys are one client: any of them could read on where
         // another has stopped.
@@ -69,7 +66,7 @@ pub(super) fn upward<'a>(
         let value = HeaderValue::from_str(value).map_err(|_| Denial::ProviderError)?;
         map.insert(name, value);
     }
-    map.insert(headers::REQUEST_ID, headers::value(arrival.request.to_string()));
+    map.insert(headers::REQUEST_ID, headers::value(arrival.request.text()));
     if let Some((name, value)) = credential(site, spec)? {
         map.insert(name, value);
     }
@@ -77,6 +74,8 @@ pub(super) fn upward<'a>(
         connect_timeout_ms: spec.connect_timeout_ms,
         answer_timeout_ms: spec.answer_timeout_ms,
     };
+    let (method, body) = (asked.method.clone(), asked.body.clone());
+    let request = Outbound { method, lines: Lines::from(&map), body };
     Ok(Upward { remote, path, bounds, request })
 }
 

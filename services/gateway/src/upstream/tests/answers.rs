@@ -5,7 +5,7 @@ use tokio::join;
 
 use super::text;
 use crate::testing::{BOUNDS, Provider, on_a_core, post};
-use crate::upstream::{Failure, Request};
+use crate::upstream::{Failure, Outbound};
 
 const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
     2\r\nye\r\n1\r\ns\r\n0\r\n\r\n";
@@ -123,7 +123,7 @@ fn an_answer_before_the_whole_request_counts() {
             connection
         };
         let ask = async {
-            let request = Request::post("/").body(body).unwrap();
+            let request = Outbound { body, ..post("") };
             let answer = remote.send(&core.admitted(), "/", request, BOUNDS).await.unwrap();
             assert_eq!(answer.status().as_u16(), 413);
             assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "no");
