@@ -1,7 +1,9 @@
 """One key from end to end: created, pushed, used by the official SDK, metered, booked, revoked."""
 
+import asyncio
 import json
 
+import nats
 import openai
 import pytest
 import requests
@@ -156,6 +158,33 @@ def test_each_gateway_writes_what_it_applied(house):
         of_key = [line for line in told if line.get("key") == made["id"]]
         assert len(of_key) == 2, told[-3:]
         assert made["secret"] not in (house.folder / f"gateway-{number}" / "audit.jsonl").read_text()
+
+
+async def publish(house, subject, payload):
+    """As somebody would who can write to the bus, but is not the control plane."""
+    client = await nats.connect(house.nats_url)
+    await client.publish(subject, payload)
+    await client.drain()
+
+
+def test_a_gateway_that_cannot_read_an_event_says_so_and_goes_on(house):
+    made = house.command("POST", "/keys", {"name": "beside poison"})
+    asyncio.run(publish(house, f"turnpike.v1.{house.org}.events.KeyRevoked", b"poison"))
+
+    def alarms():
+        notices = house.of_org("GET", "/notices")["data"]
+        told = [one for one in notices if one["kind"] == "gateway_quarantined"]
+        return told if len(told) == 3 else None
+
+    for told in wait_until(alarms, "every gateway has told of it", 30):
+        # It was no event of the stream: nothing is missing.
+        assert (told["severity"], told["data"]["events"], told["data"]["stands"]) == ("warning", 1, False)
+    for gateway in house.of_org("GET", "/gateways")["data"]:
+        assert (gateway["quarantine"]["events"], gateway["online"]) == (1, True)
+    assert "1 unread, made good" in house.cli("gateway", "list").stdout
+    chat(house, 0, made["secret"])
+    house.command("POST", f"/keys/{made['id']}/revoke", {"reason": "other"})
+    everywhere(house, made["secret"], "key_revoked")
 
 
 def test_the_root_is_a_page_for_people(house):

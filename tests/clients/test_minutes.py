@@ -41,17 +41,22 @@ def later_comers(crowd, first, then):
     """Those gateways among `then`, the services after `first`, that began to wait, for certain, after one
     that went away empty: each waits from its first refusal after its last service on. What has become
     free is kept for the longest waiters, in whatever order they come for it."""
-    refused = sorted((told for told in list(crowd.told) if told.status != 200), key=lambda told: told.at)
+    refused = [told for told in list(crowd.told) if told.status != 200]
 
-    def waits(gateway):
+    def at_the_latest(gateway):
         since = max((told.at for told in first if told.gateway == gateway), default=0)
-        return next((told for told in refused if told.gateway == gateway and told.at > since), None)
+        later = (told.at for told in refused if told.gateway == gateway and told.at > since)
+        return min(later, default=float("inf"))
+
+    def at_the_soonest(gateway):
+        # A refusal may be heard of before the service that it came after.
+        since = max((told.at - told.took for told in first if told.gateway == gateway), default=0)
+        later = (told for told in refused if told.gateway == gateway and told.at > since)
+        return min((told.at - told.took for told in later), default=0)
 
     served = {told.gateway for told in then}
-    empty = [waits(gateway) for gateway in range(GATEWAYS) if gateway not in served]
-    longest = min((told.at for told in empty if told), default=float("inf"))
-    begun = {gateway: waits(gateway) for gateway in served}
-    return [gateway for gateway, told in begun.items() if told and longest < told.at - told.took]
+    longest = min((at_the_latest(one) for one in range(GATEWAYS) if one not in served), default=0)
+    return [gateway for gateway in served if longest < at_the_soonest(gateway)]
 
 
 def limited_key(house, name, per_minute):

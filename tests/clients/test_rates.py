@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from cut import Wire
-from house import House, wait_until
+from house import House, counted, wait_until
 
 GATEWAYS = 3
 CALLERS = 8
@@ -63,6 +63,18 @@ def hammer(house, secret, gateways, seconds):
     return answers
 
 
+def by_share(house):
+    """What each gateway has let pass by its share: nobody answered it in time, as it may happen on a
+    machine that does other things too."""
+    return [counted(gateway, "permit_shares") for gateway in house.gateways]
+
+
+def alone_since(house, before):
+    """Which gateways have lived on their share since then."""
+    both = enumerate(zip(before, by_share(house)))
+    return {number for number, (then, now) in both if now > then}
+
+
 def passed(answers):
     return [answer for answer in answers if answer.status_code == 200]
 
@@ -80,13 +92,14 @@ def test_600_a_minute_on_three_gateways_are_never_more(house):
     warm = new_key(house, "warm", requests_per_minute=1000)
     settle(house, warm)
     secret = new_key(house, "fast", requests_per_minute=600)
-    before = house.served()["requests"]
+    before, shares = house.served()["requests"], by_share(house)
     answers = hammer(house, secret, range(GATEWAYS), seconds=8)
     all_passed = passed(sum(answers.values(), []))
     served = house.served()["requests"] - before
-    print(f"600/min: {len(all_passed)} passed, {served} served")
+    alone = alone_since(house, shares)
+    print(f"600/min: {len(all_passed)} passed, {served} served, {len(alone)} gateways alone")
     assert len(all_passed) == served
-    assert 590 <= served <= 600
+    assert 590 <= served <= 600 + len(alone) * (600 // GATEWAYS)
     for answer in all_passed:
         head = answer.headers
         assert head["x-ratelimit-limit-requests"] == "600"
@@ -110,6 +123,7 @@ def test_a_gateway_that_is_cut_off_has_its_share(house):
     settle(house, secret)
     for gateway in range(GATEWAYS):
         assert ask(house, gateway, secret).status_code == 200
+    shares = by_share(house)
     house.wires[0].cut()
     answers = hammer(house, secret, range(GATEWAYS), seconds=6)
     house.wires[0].heal()
@@ -117,8 +131,9 @@ def test_a_gateway_that_is_cut_off_has_its_share(house):
     others = len(passed(answers[1] + answers[2]))
     print(f"60/min with one of 3 cut off: {alone} alone, {others} on the others")
     assert 1 <= alone <= 60 // GATEWAYS, "its share"
-    assert others <= 60
-    assert alone + others + GATEWAYS + 1 <= 60 + 60 // GATEWAYS
+    slow = len(alone_since(house, shares) - {0})
+    assert others <= 60 + slow * (60 // GATEWAYS)
+    assert alone + others + GATEWAYS + 1 <= 60 + (1 + slow) * (60 // GATEWAYS)
 
 
 def explained(house, key):

@@ -103,7 +103,7 @@ fn quarantine(told: &Value) -> String {
         return String::new();
     }
     let now = if told["stands"] == Value::Bool(true) { "missing" } else { "made good" };
-    format!("{} events, {now}", plain(&told["events"]))
+    format!("{} unread, {now}", plain(&told["events"]))
 }
 
 /// How long ago it was heard of.

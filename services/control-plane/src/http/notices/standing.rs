@@ -123,7 +123,9 @@ fn quarantine(ask: &Ask, gateway: &Known, told: Quarantine) -> Notice {
         severity: severity.to_owned(),
         at: Text(ask.now),
         standing: true,
-        says: format!("The gateway {name} could not read {events} events since it started: {now}."),
+        says: format!(
+            "The gateway {name} could not read events, {events} since it started: {now}."
+        ),
         about: Some(gateway.id.to_string()),
         seq: None,
         data: json!({

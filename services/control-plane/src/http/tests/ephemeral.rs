@@ -25,7 +25,7 @@ async fn a_token_is_shown_once_and_says_what_was_asked_for() {
     let house = House::new().await;
     let rest = tokens(&house).await;
     let body = json!({
-        "name": "job", "expires_in_seconds": 60, "cost_usd": "0.50",
+        "name": "job", "expires_in_seconds": 60, "cost_usd": "0.50", "tokens": 900,
         "scopes": { "models": ["echo-1"], "ips": ["10.0.0.0/8"] },
     });
     let made = house.post(&rest, body).await;
@@ -37,6 +37,7 @@ async fn a_token_is_shown_once_and_says_what_was_asked_for() {
     assert_eq!((said.org, said.token.to_string()), (house.org, text(&token["id"]).to_owned()));
     assert_eq!(said.expires_at.0 - said.issued_at.0, 60_000);
     assert_eq!(said.cost_cap.unwrap().to_string(), "0.50");
+    assert_eq!(said.token_cap, Some(900));
     assert!(said.attenuation.models.holds("echo-1") && !said.attenuation.models.holds("echo-2"));
 
     let page = house.get(&rest).await;
@@ -44,12 +45,15 @@ async fn a_token_is_shown_once_and_says_what_was_asked_for() {
     assert!(listed.get("secret").is_none() && page["next_cursor"].is_null());
     let scopes =
         json!({ "models": ["echo-1"], "providers": null, "ips": ["10.0.0.0/8"], "mcp": null });
-    let used = json!({ "requests": 0, "cost_usd": "0.00", "tokens": 0, "held_cost_usd": "0.00" });
+    let used = json!({
+        "requests": 0, "cost_usd": "0.00", "tokens": 0, "held_cost_usd": "0.00", "held_tokens": 0,
+    });
     for (field, value) in [
         ("name", json!("job")),
         ("status", json!("active")),
         ("revoked", json!(false)),
         ("cost_usd", json!("0.50")),
+        ("tokens", json!(900)),
         ("scopes", scopes),
         ("used", used),
         ("created_at", json!("2026-11-21T00:00:00.000Z")),
