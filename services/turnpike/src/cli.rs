@@ -160,6 +160,7 @@ mod tests {
             "turnpike gateway release edge-1 --key ci --cost-usd 1.25 -y",
             "turnpike member accept --org org_1 --invitation-file i --password-file p",
             "turnpike events tail -f --after 0",
+            "turnpike audit verify --file copy.cbor",
             "turnpike completions zsh",
         ] {
             assert_eq!(mistake(line), None, "{line}");

@@ -8,6 +8,7 @@ mod samples;
 pub mod api;
 pub mod authority;
 pub mod cbor;
+pub mod chain;
 pub mod decision;
 pub mod ephemeral;
 pub mod event;

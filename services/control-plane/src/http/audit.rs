@@ -1,5 +1,7 @@
 //! `/orgs/{org}/audit`: who did what, when and from where; and whether the chain holds.
 
+mod chain;
+
 use axum::body::Body;
 use futures_util::stream;
 use serde_json::Value;
@@ -7,13 +9,11 @@ use turnpike_domain::event::Who;
 use turnpike_domain::id::KeyId;
 use turnpike_domain::state::Organisation;
 use turnpike_domain::time::Timestamp;
-use turnpike_store::error::StoreError;
 use turnpike_store::log;
 use turnpike_wire::api::audit::{AuditEntry, Verification};
 use turnpike_wire::api::page::Page;
 use turnpike_wire::event;
-use turnpike_wire::hex;
-use turnpike_wire::record::{FIRST_HASH, Received};
+use turnpike_wire::record::Received;
 
 use super::ask::{Ask, PAGE, SPAN};
 use super::cursor::{self, Rank};
@@ -44,9 +44,17 @@ pub(super) fn routes() -> Vec<Route> {
             .query(&[PAGE, SPAN, FILTERS])
             .also(&[NDJSON])
             .gives(Gives::Page(shape::<AuditEntry>())),
-        Route::new(Verb::Get, "/orgs/{org}/audit/verify", "verifyAudit", verify)
+        Route::new(Verb::Get, "/orgs/{org}/audit/verify", "verifyAudit", chain::verify)
             .about("Walks the whole stream and checks its chain of hashes.")
+            .query(&[chain::CHECKPOINT])
             .gives(Gives::Thing(shape::<Verification>())),
+        Route::new(Verb::Get, "/orgs/{org}/audit/chain", "exportChain", chain::export)
+            .about(
+                "The whole stream as it is stored, the oldest event first: a CBOR sequence whose \
+                 chain can be checked offline.",
+            )
+            .gives(Gives::Other(chain::CBOR_SEQUENCE))
+            .also(&[chain::CBOR_SEQUENCE]),
     ]
 }
 
@@ -119,51 +127,6 @@ fn export(ask: Ask, filter: Filter, upper: u64) -> Reply {
         Some((Ok(entries.iter().filter_map(line).collect::<String>()), (ask, filter, lower)))
     });
     Reply::body(NDJSON, Body::from_stream(lines))
-}
-
-async fn verify(ask: Ask, caller: Caller) -> Answer {
-    caller.reads_all()?;
-    let head = log::head(&*ask.snapshot().await?, ask.org).await?;
-    let (mut checked, mut hash, mut first_bad) = (0, FIRST_HASH, None);
-    while checked < head.seq && first_bad.is_none() {
-        let Some(received) = readable(&ask, checked, head.seq).await? else {
-            first_bad = Some(checked.saturating_add(1));
-            break;
-        };
-        for event in received {
-            if !follows(&event, checked, hash) {
-                first_bad = Some(checked.saturating_add(1));
-                break;
-            }
-            (checked, hash) = (event.seq, event.hash);
-        }
-    }
-    if first_bad.is_none() && hash != head.hash {
-        first_bad = Some(head.seq);
-    }
-    let head_hash = hex::write(&hash);
-    Reply::json(&Verification { ok: first_bad.is_none(), checked, head_hash, first_bad })
-}
-
-/// The next events behind `after`, as many as can be read at once; nothing if not even the next one
-/// can. Each page is read at a moment of its own: events never change, and a long walk would
-/// outlive any one moment of the store.
-async fn readable(ask: &Ask, after: u64, last: u64) -> Result<Option<Vec<Received>>, Problem> {
-    let snapshot = ask.snapshot().await?;
-    let next = after.saturating_add(1);
-    for upper in [after.saturating_add(STEP).min(last), next] {
-        match stored::page(&*snapshot, ask.org, after, upper).await {
-            Ok(received) => return Ok(Some(received)),
-            // Something in this page is missing or broken: the next event is tried alone.
-            Err(StoreError::Corrupt { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(None)
-}
-
-fn follows(event: &Received, last: u64, hash: [u8; 32]) -> bool {
-    event.seq == last.saturating_add(1) && event.prev_hash == hash && event.record.is_ok()
 }
 
 /// A cursor behind the event of a seq.

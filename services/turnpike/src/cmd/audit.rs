@@ -1,6 +1,10 @@
 //! `turnpike audit`: who did what, and the proof that nothing was changed afterwards.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
+use turnpike_wire::api::text::TextForm as _;
+use turnpike_wire::chain::{Chain, Checkpoint};
 
 use super::page::Page;
 use super::{Run, Session};
@@ -8,6 +12,9 @@ use crate::client::{Call, Kind};
 use crate::failure::Failure;
 use crate::flags::Moment;
 use crate::output::table::{Column, plain, time};
+
+/// The most milliseconds that an export may take.
+const EXPORT_MS: u64 = 24 * 3_600_000;
 
 /// What a table shows of an event's data.
 const MAX_BRIEF_CHARS: usize = 60;
@@ -27,7 +34,28 @@ pub(crate) enum Audit {
     /// List what was done, newest first
     List(List),
     /// Check the chain of hashes from the first event to the last
-    Verify,
+    #[command(after_help = EXAMPLE)]
+    Verify(Verify),
+    /// Write the whole stream as it is stored to standard output, to be checked elsewhere
+    Export,
+}
+
+/// Shown below the help of `audit verify`.
+const EXAMPLE: &str = "\
+Examples:
+  turnpike audit verify --checkpoint 14:34294bc9…    the stream still has what was noted then
+  turnpike audit export > acme.cbor
+  turnpike audit verify --file acme.cbor             without a control plane";
+
+/// What is checked, and against what.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// A copy that `audit export` has written; nobody is asked
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The number and hash that an earlier check has ended with
+    #[arg(long, value_name = "SEQ:HASH", value_parser = Checkpoint::read)]
+    checkpoint: Option<Checkpoint>,
 }
 
 /// Which entries are listed.
@@ -56,7 +84,8 @@ impl Run for Audit {
     async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
             Self::List(list) => list.run(session).await,
-            Self::Verify => verify(session).await,
+            Self::Verify(verify) => verify.run(session).await,
+            Self::Export => export(session).await,
         }
     }
 }
@@ -76,13 +105,46 @@ impl List {
     }
 }
 
-async fn verify(session: &Session) -> Result<(), Failure> {
+impl Verify {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        let client = &session.client;
+        let found = match &self.file {
+            Some(path) => offline(path, self.checkpoint)?,
+            None => {
+                let call = Call::get(client.in_org(&["audit", "verify"]).await?);
+                let checkpoint = self.checkpoint.map(|checkpoint| checkpoint.write());
+                client.send(&call.with_some("checkpoint", checkpoint)).await?
+            }
+        };
+        tell(session, &found)
+    }
+}
+
+/// What the bytes of a copy say.
+fn offline(path: &Path, checkpoint: Option<Checkpoint>) -> Result<Value, Failure> {
+    let cannot = || Failure::io(format!("{} cannot be read", path.display()));
+    let bodies = std::fs::read(path).map_err(cannot())?;
+    let mut chain = Chain::new(checkpoint);
+    chain.take_all(&bodies);
+    serde_json::to_value(chain.verification()).map_err(std::io::Error::other).map_err(cannot())
+}
+
+async fn export(session: &Session) -> Result<(), Failure> {
     let client = &session.client;
-    let found = client.send(&Call::get(client.in_org(&["audit", "verify"]).await?)).await?;
+    let mut call = Call::get(client.in_org(&["audit", "chain"]).await?);
+    call.accept = Some("application/cbor-seq");
+    let mut answer = client.open(&call, EXPORT_MS).await?;
+    while let Some(piece) = answer.chunk().await.map_err(|error| client.unreachable(error))? {
+        session.output.raw(&piece)?;
+    }
+    Ok(())
+}
+
+fn tell(session: &Session, found: &Value) -> Result<(), Failure> {
     let checked = plain(&found["checked"]);
     let is_sound = found["ok"] == Value::Bool(true);
     if session.output.json {
-        session.output.document(&found)?;
+        session.output.document(found)?;
     } else if is_sound {
         let head = plain(&found["head_hash"]);
         session.output.line(&format!("{checked} events follow each other, up to {head}"))?;

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use turnpike_wire::chain::Chain;
 
 use super::{House, request};
 
@@ -166,4 +167,31 @@ async fn a_token_that_is_taken_away_follows_no_longer() {
     let line = format!("DELETE {}", house.path(&rest));
     assert_eq!(house.call(&house.operator, &line, None).await.status, 200);
     assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_chain_is_checked_elsewhere_and_against_what_was_noted() {
+    let house = House::new().await;
+    let noted = house.get("/audit/verify").await;
+    let checkpoint = format!("{}:{}", noted["checked"], noted["head_hash"].as_str().unwrap());
+    house.key("later").await;
+    let still = house.get(&format!("/audit/verify?checkpoint={checkpoint}")).await;
+    assert_eq!((&still["ok"], &still["first_bad"]), (&json!(true), &json!(null)));
+    let (seq, hash) = checkpoint.split_once(':').unwrap();
+    let forged = format!("{seq}:{}{}", "0".repeat(8), &hash[8..]);
+    let rewritten = house.get(&format!("/audit/verify?checkpoint={forged}")).await;
+    assert_eq!(rewritten["first_bad"], noted["checked"]);
+    let ahead = house.get(&format!("/audit/verify?checkpoint=1000:{hash}")).await;
+    assert_eq!(ahead["first_bad"].as_u64().unwrap(), still["checked"].as_u64().unwrap() + 1);
+
+    let line = format!("GET {}", house.path("/audit/chain"));
+    let headers = [("accept", "application/cbor-seq")];
+    let response = house.open(request(&house.operator, &line, None, &headers)).await;
+    assert_eq!(response.headers()["content-type"], "application/cbor-seq");
+    let copy = response.into_body().collect().await.unwrap().to_bytes();
+    let mut chain = Chain::new(None);
+    chain.take_all(&copy);
+    assert_eq!(serde_json::to_value(chain.verification()).unwrap(), still);
+    let (_, member) = house.person("max", "member").await;
+    house.call(&member, &line, None).await.problem(StatusCode::FORBIDDEN, "forbidden");
 }

@@ -67,6 +67,7 @@ fn reads_all(id: &str) -> bool {
         "listEvents",
         "listAudit",
         "verifyAudit",
+        "exportChain",
         "listJoinTokens",
     ]
     .contains(&id)
