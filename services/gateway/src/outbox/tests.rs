@@ -145,6 +145,16 @@ fn records(batch: &Batch) -> Vec<Spend> {
     batch.records.iter().map(|record| spend::decode(&record.0).unwrap()).collect()
 }
 
+/// A house whose one lane sends, and has served so many requests.
+async fn served(requests: u128) -> (House, Rc<Lane>) {
+    let house = House::new(MAX_BYTES, 1).await;
+    let lane = house.lane(1);
+    house.send(&lane, Vec::new());
+    (1..=requests).for_each(|request| serve(&lane, ORG, request));
+    house.soon().await;
+    (house, lane)
+}
+
 async fn on_one_core(test: impl Future<Output = ()>) {
     LocalSet::new().run_until(test).await;
 }
@@ -152,11 +162,7 @@ async fn on_one_core(test: impl Future<Output = ()>) {
 #[tokio::test(start_paused = true)]
 async fn records_that_come_together_are_one_message() {
     on_one_core(async {
-        let mut house = House::new(MAX_BYTES, 1).await;
-        let lane = house.lane(1);
-        house.send(&lane, Vec::new());
-        (1..=3).for_each(|request| serve(&lane, ORG, request));
-        house.soon().await;
+        let (mut house, lane) = served(3).await;
         let sent = house.sent();
         assert_eq!((sent.len(), sent[0].first, sent[0].end), (1, 1, false));
         let requests: Vec<u128> = records(&sent[0]).iter().map(|one| one.request.0).collect();
@@ -172,11 +178,7 @@ async fn records_that_come_together_are_one_message() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_booked_is_sent_again_after_two_seconds_or_when_asked_for() {
     on_one_core(async {
-        let mut house = House::new(MAX_BYTES, 1).await;
-        let lane = house.lane(1);
-        house.send(&lane, Vec::new());
-        (1..=3).for_each(|request| serve(&lane, ORG, request));
-        house.soon().await;
+        let (mut house, _lane) = served(3).await;
         assert_eq!(house.sent().len(), 1);
         house.mark(1, 1, false, false).await;
         house.clock.sleep(PATIENCE_MS - 200).await;
@@ -196,11 +198,7 @@ async fn what_is_not_booked_is_sent_again_after_two_seconds_or_when_asked_for() 
 #[tokio::test(start_paused = true)]
 async fn every_gap_is_closed_at_once_or_when_the_last_one_has_rested() {
     on_one_core(async {
-        let mut house = House::new(MAX_BYTES, 1).await;
-        let lane = house.lane(1);
-        house.send(&lane, Vec::new());
-        (1..=3).for_each(|request| serve(&lane, ORG, request));
-        house.soon().await;
+        let (mut house, _lane) = served(3).await;
         house.sent();
         house.mark(1, 1, false, true).await;
         assert_eq!(house.sent()[0].first, 2, "even in the first moment of the clock");
@@ -276,11 +274,7 @@ async fn a_killed_gateway_says_the_rest_when_it_is_back() {
 #[tokio::test(start_paused = true)]
 async fn a_clean_end_is_told_and_leaves_nothing_behind() {
     on_one_core(async {
-        let mut house = House::new(MAX_BYTES, 1).await;
-        let lane = house.lane(1);
-        house.send(&lane, Vec::new());
-        serve(&lane, ORG, 1);
-        house.soon().await;
+        let (mut house, lane) = served(1).await;
         house.mark(1, 1, false, false).await;
         house.sent();
         house.tasks.stop();
@@ -298,11 +292,7 @@ async fn a_clean_end_is_told_and_leaves_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn an_end_without_a_projector_is_bounded_and_kept() {
     on_one_core(async {
-        let house = House::new(MAX_BYTES, 1).await;
-        let lane = house.lane(1);
-        house.send(&lane, Vec::new());
-        serve(&lane, ORG, 1);
-        house.soon().await;
+        let (house, _lane) = served(1).await;
         assert!(house.tasks.drain(&house.clock, 2 * FINISH_MS).await);
         assert_eq!(take_over(house.folder.path()), 1);
     })

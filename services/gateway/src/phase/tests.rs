@@ -118,6 +118,25 @@ impl House {
         String::from_utf8(answer).unwrap()
     }
 
+    /// Sends a request, and goes away once `seen` of the first event has come; the provider goes
+    /// on to the last one.
+    async fn leave(&self, request: &str, events: &[&str], seen: &str) {
+        let mut caller = TcpStream::connect(self.address).await.unwrap();
+        caller.write_all(request.as_bytes()).await.unwrap();
+        let mut connection = self.providers[0].connection().await;
+        connection.request().await;
+        begin_events(&mut connection).await;
+        connection.piece(events[0]).await;
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains(seen) {
+            caller.read_buf(&mut read).await.unwrap();
+        }
+        drop(caller);
+        for piece in events[1..].iter().copied().chain([""]) {
+            connection.piece(piece).await;
+        }
+    }
+
     /// Waits for the next record and reads all that are there.
     async fn booked(&self) -> Vec<Spend> {
         loop {
@@ -333,20 +352,7 @@ fn a_caller_who_leaves_a_stream_pays_for_what_the_provider_made() {
         let house = House::new(&core);
         let secret = fake::secret(1, 0);
         let request = chat_request(secret.expose(), r#"{"model":"plain","stream":true}"#);
-        let mut caller = TcpStream::connect(house.address).await.unwrap();
-        caller.write_all(request.as_bytes()).await.unwrap();
-        let mut connection = house.providers[0].connection().await;
-        connection.request().await;
-        begin_events(&mut connection).await;
-        connection.piece(STREAM[0]).await;
-        let mut seen = Vec::new();
-        while !String::from_utf8_lossy(&seen).contains("one ") {
-            caller.read_buf(&mut seen).await.unwrap();
-        }
-        drop(caller);
-        for piece in STREAM[1..].iter().copied().chain([""]) {
-            connection.piece(piece).await;
-        }
+        house.leave(&request, &STREAM, "one ").await;
         let [record] = &house.booked().await[..] else { panic!("one record") };
         assert_eq!((record.cost, record.source, record.status), (COST, Source::Provider, 499));
     });

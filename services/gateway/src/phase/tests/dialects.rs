@@ -100,20 +100,7 @@ fn a_stream_of_anthropics_ends_with_its_cost_whoever_reads_it() {
         let comment = ": x-turnpike-cost-usd: 0.000016\n\n";
         assert_eq!(unchunked(&answer), EVENTS.concat() + comment);
 
-        let mut caller = TcpStream::connect(house.address).await.unwrap();
-        caller.write_all(message("", body).as_bytes()).await.unwrap();
-        let mut connection = house.providers[0].connection().await;
-        connection.request().await;
-        begin_events(&mut connection).await;
-        connection.piece(EVENTS[0]).await;
-        let mut seen = Vec::new();
-        while !String::from_utf8_lossy(&seen).contains("message_start") {
-            caller.read_buf(&mut seen).await.unwrap();
-        }
-        drop(caller);
-        for piece in EVENTS[1..].iter().copied().chain([""]) {
-            connection.piece(piece).await;
-        }
+        house.leave(&message("", body), &EVENTS, "message_start").await;
         while house.lane.open_requests() > 0 {
             house.lane.records().await;
         }

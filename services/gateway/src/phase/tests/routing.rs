@@ -55,6 +55,19 @@ async fn serve(provider: &Provider, answers: &[&str]) {
     }
 }
 
+/// The first provider refuses a request, the second serves it: the answer, and the one record.
+async fn served_by_the_second(house: &House) -> (String, Spend) {
+    let well = whole();
+    let providers = async {
+        serve(&house.providers[0], &[REFUSED]).await;
+        serve(&house.providers[1], &[&well]).await;
+    };
+    let ((), answer) = join!(providers, house.chat(DOUBLED));
+    assert!(answer.ends_with(WHOLE), "{answer}");
+    let [record] = &house.booked().await[..] else { panic!("one record") };
+    (answer, record.clone())
+}
+
 fn whole() -> String {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
     format!("{head}content-length: {}\r\n\r\n{WHOLE}", WHOLE.len())
@@ -170,14 +183,8 @@ fn the_price_of_the_way_that_answered_is_booked() {
     on_a_core(|core| async move {
         let house = House::new(&core);
         house.with_second_way_at(10_000_000_000, 20_000_000_000);
-        let well = whole();
-        let providers = async {
-            serve(&house.providers[0], &[REFUSED]).await;
-            serve(&house.providers[1], &[&well]).await;
-        };
-        let ((), answer) = join!(providers, house.chat(DOUBLED));
+        let (answer, record) = served_by_the_second(&house).await;
         assert!(answer.contains("x-turnpike-cost-usd: 0.00007\r\n"), "{answer}");
-        let [record] = &house.booked().await[..] else { panic!("one record") };
         assert_eq!((record.cost, record.provider), (NanoUsd(70_000), Some(ProviderId(2))));
         // 19 bytes of input, 100 tokens of output, ten times as dear.
         assert_eq!(record.reserved, NanoUsd(190_000 + 2_000_000));
@@ -191,14 +198,7 @@ fn a_dearer_way_is_taken_if_what_it_may_cost_more_is_there() {
         // The first way may cost 219,000 nano-USD, the second ten times as much.
         let (house, authority) = House::capped(&core, 2_190_000, Fit::Reject).await;
         house.with_second_way_at(10_000_000_000, 20_000_000_000);
-        let well = whole();
-        let providers = async {
-            serve(&house.providers[0], &[REFUSED]).await;
-            serve(&house.providers[1], &[&well]).await;
-        };
-        let ((), answer) = join!(providers, house.chat(DOUBLED));
-        assert!(answer.ends_with(WHOLE), "{answer}");
-        let [record] = &house.booked().await[..] else { panic!("one record") };
+        let (_, record) = served_by_the_second(&house).await;
         assert_eq!((record.cost, record.reserved), (NanoUsd(70_000), NanoUsd(2_190_000)));
         assert!(record.lease.is_some());
         drop(authority);
@@ -239,14 +239,7 @@ fn a_cheaper_way_holds_what_the_first_one_did_and_costs_less() {
     on_a_core(|core| async move {
         let (house, _authority) = House::capped(&core, 219_000, Fit::Reject).await;
         house.with_second_way_at(100_000_000, 200_000_000);
-        let well = whole();
-        let providers = async {
-            serve(&house.providers[0], &[REFUSED]).await;
-            serve(&house.providers[1], &[&well]).await;
-        };
-        let ((), answer) = join!(providers, house.chat(DOUBLED));
-        assert!(answer.ends_with(WHOLE), "{answer}");
-        let [record] = &house.booked().await[..] else { panic!("one record") };
+        let (_, record) = served_by_the_second(&house).await;
         assert_eq!((record.cost, record.reserved), (NanoUsd(700), NanoUsd(21_900)));
     });
 }
