@@ -21,7 +21,6 @@ import house as houses  # noqa: E402
 
 RELEASE = ROOT / "target/release"
 BOOKING_SECONDS = 120
-LOWEST_PRIORITY = 19
 # Of nginx's closed loop: a load that every target bears.
 SAME_LOAD_PERCENT = 40
 # Limits of every kind, none of which is reached: their checks are measured, not their refusals.
@@ -35,9 +34,9 @@ LIMITS = {
 
 
 def stand_back(process):
-    """Gives a process's threads the lowest priority; those that it starts later inherit it."""
+    """Lets a process's threads run where nobody else wants to; later ones inherit it."""
     for thread in os.listdir(f"/proc/{process.child.pid}/task"):
-        os.setpriority(os.PRIO_PROCESS, int(thread), LOWEST_PRIORITY)
+        os.sched_setscheduler(int(thread), os.SCHED_IDLE, os.sched_param(0))
 
 
 def main(arguments):
