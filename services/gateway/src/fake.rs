@@ -8,12 +8,12 @@ use turnpike_bus::seam::{BoxFuture, Bus, Publish, Topic};
 use turnpike_domain::event::{Actor, Event, KeyProfile, Record, Who};
 use turnpike_domain::evolve;
 use turnpike_domain::id::{
-    CommandId, EventId, GatewayId, IncarnationId, KeyId, OrgId, PlanId, Position,
+    CommandId, EventId, GatewayId, IncarnationId, KeyId, OrgId, PlanId, Position, ProjectId,
 };
 use turnpike_domain::limit::Limits;
 use turnpike_domain::scope::Scopes;
 use turnpike_domain::secret::{PepperVersion, SecretKind};
-use turnpike_domain::state::{Organisation, Platform, Settings};
+use turnpike_domain::state::{Key, Organisation, Platform, Project, Settings, Standing};
 use turnpike_domain::time::Timestamp;
 use turnpike_wire::heartbeat::{Heartbeat, MovedHead};
 use turnpike_wire::record::{self, FIRST_HASH};
@@ -22,7 +22,9 @@ use turnpike_wire::secret::{Pepper, Peppers, PlainSecret, mint};
 use turnpike_wire::sign::{Signers, SigningKey, SigningKeys};
 use turnpike_wire::snapshot::{self, Assembly, Snapshot, Taken};
 
+use crate::core::Entry;
 use crate::upstairs::{Heads, Joined, Upstairs, UpstairsError};
+use crate::view::OrgView;
 
 pub(crate) const ORG: OrgId = OrgId(11);
 pub(crate) const OTHER: OrgId = OrgId(12);
@@ -51,6 +53,50 @@ pub(crate) fn secret(n: u8, turn: u8) -> PlainSecret {
 
 pub(crate) fn key(n: u8) -> KeyId {
     KeyId(u128::from(n))
+}
+
+/// The first key with these limits and its project, as a request of it in `organisation` finds it.
+pub(crate) fn entry(
+    organisation: &Organisation,
+    limits: Limits,
+    project: Option<ProjectId>,
+) -> Entry {
+    let key = Key {
+        id: key(1),
+        profile: KeyProfile {
+            name: "a key".into(),
+            owner: None,
+            project,
+            plan: PlanId(1),
+            expires_at: None,
+            limits,
+            scopes: Scopes::default(),
+            metadata: None,
+        },
+        secret: peppers().stored(&secret(1, 0)),
+        previous: None,
+        recoverable: None,
+        standing: Standing::default(),
+        generation: 1,
+        ephemeral: false,
+        created_at: DAY,
+        rotated_at: None,
+        seq: 1,
+    };
+    Entry {
+        org: Arc::new(OrgView::of(organisation, false)),
+        presented: key.secret.public_id,
+        key: Arc::new(key),
+        seq: 1,
+        used_up: None,
+        legacy: false,
+        token: None,
+    }
+}
+
+/// A project with these limits, as old as the day.
+pub(crate) fn project(limits: Limits) -> Project {
+    Project { name: "team".into(), limits, created_at: DAY, seq: 1 }
 }
 
 pub(crate) fn created(n: u8) -> Event {

@@ -8,17 +8,13 @@ use std::task::{Context, Poll, Waker};
 
 use turnpike_bus::local::LocalBus;
 use turnpike_domain::admit::{Denial, LimitSource};
-use turnpike_domain::event::KeyProfile;
-use turnpike_domain::id::{KeyId, PlanId, ProjectId};
+use turnpike_domain::id::{KeyId, ProjectId};
 use turnpike_domain::limit::{Account, Limits};
 use turnpike_domain::meter::Usage;
 use turnpike_domain::money::NanoUsd;
-use turnpike_domain::scope::Scopes;
 use turnpike_domain::settle::Settlement;
 use turnpike_domain::spend::Source;
-use turnpike_domain::state::{
-    Cap, Key, Organisation, Project, Settings, Standing, Wallet, WalletMode,
-};
+use turnpike_domain::state::{Cap, Organisation, Settings, Wallet, WalletMode};
 use turnpike_domain::time::{Reset, SECOND_MS};
 use turnpike_runtime::clock::{Clock as _, PausedClock};
 
@@ -51,43 +47,11 @@ fn with_reset(reset: Reset) -> Limits {
 }
 
 fn entry(limits: Limits, project: Option<ProjectId>) -> Entry {
-    let key = Key {
-        id: fake::key(1),
-        profile: KeyProfile {
-            name: "a key".into(),
-            owner: None,
-            project,
-            plan: PlanId(1),
-            expires_at: None,
-            limits,
-            scopes: Scopes::default(),
-            metadata: None,
-        },
-        secret: fake::peppers().stored(&fake::secret(1, 0)),
-        previous: None,
-        recoverable: None,
-        standing: Standing::default(),
-        generation: 1,
-        ephemeral: false,
-        created_at: DAY,
-        rotated_at: None,
-        seq: 1,
-    };
     let mut organisation = Organisation::new(ORG);
     for id in [TEAM, OTHER_TEAM] {
-        let (name, limits) = ("team".into(), Limits::default());
-        organisation.projects.insert(id, Project { name, limits, created_at: DAY, seq: 1 });
+        organisation.projects.insert(id, fake::project(Limits::default()));
     }
-    let org = Arc::new(OrgView::of(&organisation, false));
-    Entry {
-        org,
-        presented: key.secret.public_id,
-        key: Arc::new(key),
-        seq: 1,
-        used_up: None,
-        legacy: false,
-        token: None,
-    }
+    fake::entry(&organisation, limits, project)
 }
 
 impl House {

@@ -5,15 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use turnpike_bus::local::LocalBus;
 use turnpike_bus::seam::{Bus, Request, Serve, Service};
-use turnpike_domain::event::KeyProfile;
-use turnpike_domain::id::{PlanId, ProjectId};
+use turnpike_domain::id::ProjectId;
 use turnpike_domain::limit::Limits;
 use turnpike_domain::meter::Usage;
 use turnpike_domain::money::NanoUsd;
 use turnpike_domain::rate::{Amount, Answer, Ask, Hearing, Rates, Report, WINDOW_MS};
-use turnpike_domain::scope::Scopes;
 use turnpike_domain::spend::Source;
-use turnpike_domain::state::{Key, Organisation, Project, RateFallback, Standing};
+use turnpike_domain::state::{Organisation, RateFallback};
 use turnpike_runtime::clock::{Clock as _, PausedClock};
 use turnpike_wire::authority::{Call, Closed, PermitAnswer, PermitCall, RecentAnswer};
 use turnpike_wire::form;
@@ -21,7 +19,6 @@ use turnpike_wire::form;
 use super::*;
 use crate::config::ServeOptions;
 use crate::fake::{self, DAY, GATEWAY, ORG};
-use crate::view::OrgView;
 
 const TEAM: ProjectId = ProjectId(5);
 const GATEWAYS: u32 = 4;
@@ -55,42 +52,10 @@ fn limits(requests: Option<u32>, tokens: Option<u64>) -> Limits {
 }
 
 fn entry_of(own: Limits, team: Limits, rate_fallback: RateFallback) -> Entry {
-    let key = Key {
-        id: fake::key(1),
-        profile: KeyProfile {
-            name: "a key".into(),
-            owner: None,
-            project: Some(TEAM),
-            plan: PlanId(1),
-            expires_at: None,
-            limits: own,
-            scopes: Scopes::default(),
-            metadata: None,
-        },
-        secret: fake::peppers().stored(&fake::secret(1, 0)),
-        previous: None,
-        recoverable: None,
-        standing: Standing::default(),
-        generation: 1,
-        ephemeral: false,
-        created_at: DAY,
-        rotated_at: None,
-        seq: 3,
-    };
     let mut organisation = Organisation::new(ORG);
     organisation.settings.rate_fallback = rate_fallback;
-    let project = Project { name: "team".into(), limits: team, created_at: DAY, seq: 2 };
-    organisation.projects.insert(TEAM, project);
-    let org = Arc::new(OrgView::of(&organisation, false));
-    Entry {
-        org,
-        presented: key.secret.public_id,
-        key: Arc::new(key),
-        seq: 1,
-        used_up: None,
-        legacy: false,
-        token: None,
-    }
+    organisation.projects.insert(TEAM, fake::project(team));
+    fake::entry(&organisation, own, Some(TEAM))
 }
 
 fn entry(own: Limits) -> Entry {
