@@ -12,6 +12,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use memchr::memmem;
 use turnpike_domain::admit::Denial;
 use turnpike_domain::id::RequestId;
 use turnpike_domain::meter::Usage;
@@ -20,9 +21,12 @@ use turnpike_domain::state::ProviderKind;
 pub use place::{Place, Sent, Target, place};
 pub use routes::{Route, routes};
 
-use crate::field::Finder;
+use crate::field::{Name, Search};
 use crate::peek::{self, NotARequest, OutputField, Peek};
 use crate::sse::{self, Event, Fate};
+
+/// The field of an answer of OpenAI's and Anthropic's that holds its usage.
+static USAGE: Name = Name::new("usage", || memmem::Finder::new("\"usage\""));
 
 /// A language of requests, answers and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,11 +241,11 @@ impl Call {
 
     /// Looks for the field of a JSON answer that holds its usage.
     #[must_use]
-    pub fn usage_finder(self) -> Finder {
+    pub fn usage_search(self) -> Search {
         match self {
-            Self::OpenAi(_) | Self::Anthropic(_) => Finder::new("usage"),
-            Self::Gemini(call) if call.streams_json() => Finder::in_list(gemini::USAGE_FIELD),
-            Self::Gemini(_) => Finder::new(gemini::USAGE_FIELD),
+            Self::OpenAi(_) | Self::Anthropic(_) => Search::in_object(&USAGE),
+            Self::Gemini(call) if call.streams_json() => Search::in_list(&gemini::USAGE),
+            Self::Gemini(_) => Search::in_object(&gemini::USAGE),
         }
     }
 

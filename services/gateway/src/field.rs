@@ -1,6 +1,12 @@
 //! Finds one field of a JSON object, or of the objects of a list, that arrives in pieces, without
 //! keeping the rest.
 
+mod glance;
+
+use bytes::Bytes;
+
+pub use glance::Name;
+
 /// The most that is kept of the field's value, in bytes: a usage object has a few hundred.
 pub const MAX_VALUE_BYTES: usize = 64 * 1024;
 
@@ -20,9 +26,69 @@ enum State {
     Escape,
 }
 
+/// Looks for a field in a text that comes in pieces.
+#[derive(Debug)]
+pub struct Search {
+    name: &'static Name,
+    finder: Finder,
+    /// The only piece so far, which is not read yet: most texts have one, and a look from its end
+    /// takes less than reading it.
+    only: Option<Bytes>,
+    begun: bool,
+}
+
+impl Search {
+    /// Looks for the field of an object.
+    #[must_use]
+    pub const fn in_object(name: &'static Name) -> Self {
+        Self { name, finder: Finder::at(name.text(), 1), only: None, begun: false }
+    }
+
+    /// Looks in each object of a list, and keeps the last value that it finds.
+    #[must_use]
+    pub const fn in_list(name: &'static Name) -> Self {
+        Self { name, finder: Finder::at(name.text(), 2), only: None, begun: false }
+    }
+
+    /// Takes the next piece.
+    pub fn push(&mut self, piece: &Bytes) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.only = Some(piece.clone());
+            return;
+        }
+        if let Some(first) = self.only.take() {
+            self.finder.push(&first);
+        }
+        self.finder.push(piece);
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn finish(mut self) -> Found {
+        if let Some(only) = self.only.take() {
+            if let Some(value) = self.finder.glance(self.name, &only) {
+                return Found { value: Ok(Some(value)), is_whole: true };
+            }
+            self.finder.push(&only);
+        }
+        let is_whole = self.finder.is_whole();
+        Found { value: self.finder.finish(), is_whole }
+    }
+}
+
+/// What a search has come to.
+#[derive(Debug)]
+pub struct Found {
+    /// The raw value, if the field came; in a list the last whole one. No answer is better than one
+    /// of two.
+    pub value: Result<Option<Vec<u8>>, Unusable>,
+    /// Whether what has passed is a whole object or list.
+    pub is_whole: bool,
+}
+
 /// Looks for a field while the text passes.
 #[derive(Debug)]
-pub struct Finder {
+struct Finder {
     name: &'static [u8],
     /// How deep the names stand among which the one looked for is: 1, or 2 in a list.
     home: u32,
@@ -45,19 +111,7 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// Looks for the field called `name`, which must need no escapes.
-    #[must_use]
-    pub fn new(name: &'static str) -> Self {
-        Self::at(name, 1)
-    }
-
-    /// Looks in each object of a list, and keeps the last value that it finds.
-    #[must_use]
-    pub fn in_list(name: &'static str) -> Self {
-        Self::at(name, 2)
-    }
-
-    fn at(name: &'static str, home: u32) -> Self {
+    const fn at(name: &'static str, home: u32) -> Self {
         Self {
             name: name.as_bytes(),
             home,
@@ -73,8 +127,7 @@ impl Finder {
         }
     }
 
-    /// Takes the next piece.
-    pub fn push(&mut self, piece: &[u8]) {
+    fn push(&mut self, piece: &[u8]) {
         let (mut at, mut begun) = (0, 0);
         while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
             let was_inside = self.inside;
@@ -98,11 +151,7 @@ impl Finder {
         }
     }
 
-    /// The raw value, if the field came; in a list the last whole one.
-    ///
-    /// # Errors
-    /// [`Unusable`]: no answer is better than one of two.
-    pub fn finish(self) -> Result<Option<Vec<u8>>, Unusable> {
+    fn finish(self) -> Result<Option<Vec<u8>>, Unusable> {
         let (value, times) = match self.home {
             1 if self.inside => return Err(Unusable),
             1 => (self.value, self.times),
@@ -116,9 +165,7 @@ impl Finder {
         }
     }
 
-    /// Whether what has passed is a whole object or list.
-    #[must_use]
-    pub const fn is_whole(&self) -> bool {
+    const fn is_whole(&self) -> bool {
         self.depth == 0 && self.begun
     }
 
@@ -256,12 +303,19 @@ mod tests {
     use super::*;
     use crate::testing::cut;
 
-    fn find(pieces: &[&[u8]]) -> Result<Option<String>, Unusable> {
-        let mut finder = Finder::new("usage");
+    static USAGE: Name = Name::new("usage", || memchr::memmem::Finder::new("\"usage\""));
+
+    /// What a search finds, and whether the text was whole.
+    fn searched(mut search: Search, pieces: &[&[u8]]) -> (Result<Option<String>, Unusable>, bool) {
         for piece in pieces {
-            finder.push(piece);
+            search.push(&Bytes::copy_from_slice(piece));
         }
-        finder.finish().map(|found| found.map(|value| String::from_utf8(value).unwrap()))
+        let Found { value, is_whole } = search.finish();
+        (value.map(|found| found.map(|value| String::from_utf8(value).unwrap())), is_whole)
+    }
+
+    fn find(pieces: &[&[u8]]) -> Result<Option<String>, Unusable> {
+        searched(Search::in_object(&USAGE), pieces).0
     }
 
     #[test]
@@ -276,7 +330,9 @@ mod tests {
             ("", None),
         ];
         for (text, want) in cases {
-            assert_eq!(find(&[text.as_bytes()]), Ok(want.map(str::to_owned)), "{text}");
+            let want = Ok(want.map(str::to_owned));
+            assert_eq!(find(&[text.as_bytes()]), want, "{text}");
+            assert_eq!(find(&[b"", text.as_bytes()]), want, "{text}");
         }
     }
 
@@ -290,13 +346,7 @@ mod tests {
 
     #[test]
     fn in_a_list_the_last_whole_value_counts() {
-        let last = |text: &str| {
-            let mut finder = Finder::in_list("usage");
-            finder.push(text.as_bytes());
-            let is_whole = finder.is_whole();
-            let found = finder.finish().map(|it| it.map(|it| String::from_utf8(it).unwrap()));
-            (found, is_whole)
-        };
+        let last = |text: &str| searched(Search::in_list(&USAGE), &[text.as_bytes()]);
         let cases = [
             (r#"[{"usage":{"a":1},"x":[1]},{"usage":{"a":2}}]"#, Some(r#"{"a":2}"#), true),
             (r#"[{"usage":{"a":1},"x":{"usage":7}},{"y":2}]"#, Some(r#"{"a":1}"#), true),
@@ -310,6 +360,24 @@ mod tests {
         }
         let long = format!(r#"[{{"usage":"{}"}}]"#, "x".repeat(MAX_VALUE_BYTES));
         assert_eq!(last(&long).0, Err(Unusable));
+    }
+
+    /// Objects whose names and texts are made to be taken for others.
+    fn object() -> impl Strategy<Value = String> {
+        let texts = ["\"usage\"", "\"x\"", "\"\\\"usage\\\":1\"", "\"{,\\\\\"", "1", "null"];
+        let names = ["\"usage\"", "\"x\"", "\"usages\"", "\"{\\\"usage\"", " \"usage\" "];
+        let value = prop::sample::select(texts.to_vec()).prop_map(str::to_owned);
+        let value = value.prop_recursive(3, 12, 4, move |inner| {
+            let name = prop::sample::select(names.to_vec());
+            let field = (name, inner.clone()).prop_map(|(name, value)| format!("{name}:{value}"));
+            let fields = prop::collection::vec(field, 0..4);
+            let items = prop::collection::vec(inner, 0..4);
+            prop_oneof![
+                fields.prop_map(|fields| format!("{{{}}}", fields.join(","))),
+                items.prop_map(|items| format!("[{}]", items.join(" ,"))),
+            ]
+        });
+        value.prop_filter("an object", |text| text.starts_with('{'))
     }
 
     proptest! {
@@ -330,6 +398,14 @@ mod tests {
             let read = |found: String| serde_json::from_str::<serde_json::Value>(&found).unwrap();
             let parsed = found.map(read);
             prop_assert_eq!(parsed.as_ref(), value.get("usage"));
+        }
+
+        #[test]
+        fn a_look_from_the_end_says_what_reading_all_of_it_says(
+            text in object(), tail in prop::sample::select(vec!["", " ", "\n", "}", "x"]),
+        ) {
+            let text = format!("{text}{tail}").into_bytes();
+            prop_assert_eq!(find(&[&text]), find(&[b"", &text]));
         }
 
         #[test]

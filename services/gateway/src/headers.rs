@@ -131,28 +131,36 @@ pub fn may_go_down(name: &str) -> bool {
     DOWN.iter().any(is) || is(&CONNECTION) || is(&RETRY_AFTER)
 }
 
-/// Whether a content type is a stream of events.
-#[must_use]
-pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"))
+/// What a content type says that a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// A stream of events.
+    Events,
+    /// JSON.
+    Json,
+    /// Any kind of text.
+    Text,
+    /// Anything else, or nobody knows.
+    Other,
 }
 
-/// Whether a content type is JSON.
+/// The kind of a body with these headers.
 #[must_use]
-pub fn is_json(headers: &HeaderMap) -> bool {
-    media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
-}
-
-/// Whether a content type is text.
-#[must_use]
-pub fn is_text(headers: &HeaderMap) -> bool {
-    let is_text = |kind: &str| kind.get(..5).is_some_and(|it| it.eq_ignore_ascii_case("text/"));
-    media_type(headers).is_some_and(is_text)
-}
-
-fn media_type(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next().unwrap_or(value).trim())
+pub fn media(headers: &HeaderMap) -> Media {
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let end = memchr::memchr(b';', value).unwrap_or(value.len());
+    let kind = value[..end].trim_ascii();
+    let begins =
+        |with: &[u8]| kind.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with));
+    if kind.eq_ignore_ascii_case(b"application/json") {
+        Media::Json
+    } else if kind.eq_ignore_ascii_case(b"text/event-stream") {
+        Media::Events
+    } else if begins(b"text/") {
+        Media::Text
+    } else {
+        Media::Other
+    }
 }
 
 /// For how many milliseconds a provider wants to be left alone, if it says so in seconds (RFC 9110,
@@ -289,7 +297,16 @@ mod tests {
             .collect();
         end_hop(&mut to);
         assert_eq!(to, map(&[("content-type", "text/event-stream; charset=utf-8")]));
-        assert!(is_event_stream(&from) && !is_json(&from));
-        assert!(is_json(&map(&[("content-type", "Application/JSON")])));
+        assert_eq!(media(&from), Media::Events);
+        for (value, kind) in [
+            ("Application/JSON", Media::Json),
+            ("application/json ; charset=utf-8", Media::Json),
+            ("application/jsonl", Media::Other),
+            ("TEXT/vtt", Media::Text),
+            ("tex", Media::Other),
+        ] {
+            assert_eq!(media(&map(&[("content-type", value)])), kind, "{value}");
+        }
+        assert_eq!(media(&HeaderMap::new()), Media::Other);
     }
 }

@@ -9,7 +9,7 @@ pub(super) fn object<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Option<T> {
     if opens != Some(&b'{') {
         return None;
     }
-    serde_json::from_slice(raw).ok()
+    serde_json::from_str(std::str::from_utf8(raw).ok()?).ok()
 }
 
 /// Seconds: digits, perhaps with decimals. A begun second is a whole one.

@@ -7,16 +7,19 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde_json::{Value, json};
 use turnpike_domain::admit::Denial;
 
 pub use stream::StreamMeter;
 
 use super::{Problem, Report};
+use crate::field::Name;
 use crate::query;
 
 /// The field of an answer that holds its usage.
-pub(super) const USAGE_FIELD: &str = "usageMetadata";
+pub(super) static USAGE: Name =
+    Name::new("usageMetadata", || memmem::Finder::new("\"usageMetadata\""));
 /// Who gives the reasons of our errors (google.rpc.ErrorInfo).
 const DOMAIN: &str = "turnpike.dev";
 

@@ -13,8 +13,8 @@ use super::{Arrival, Site, settle};
 use crate::body::{Cut, Limits, Means, Relay, Tap, next_piece};
 use crate::core::Denied;
 use crate::dialect::{Call, Report, StreamMeter};
-use crate::field::Finder;
-use crate::headers;
+use crate::field::{Found, Search};
+use crate::headers::{self, Media};
 use crate::lane::OpenAnswer;
 use crate::respond::{self, Outgoing};
 use crate::sse::Scanner;
@@ -37,25 +37,26 @@ pub(super) async fn observe(
     answer: Response<AnswerBody>,
 ) -> Result<Response<Outgoing>, Denied> {
     let (mut head, body) = answer.into_parts();
-    let is_events = headers::is_event_stream(&head.headers);
-    let is_json = headers::is_json(&head.headers);
+    let media = headers::media(&head.headers);
     headers::end_hop(&mut head.headers);
     if let Some(quotas) = job.admitted.quotas() {
         quotas.tell(job.call.dialect(), || site.core.now(), &mut head.headers);
     }
     head.version = http::Version::HTTP_11;
     head.extensions.clear();
-    let reading = if is_events {
-        let meter = job.call.stream_meter(job.hides_usage);
-        Reading::Events { scanner: Scanner::new(meter.drops_events()), meter }
-    } else if is_json {
-        Reading::Json(job.call.usage_finder())
-    } else if job.call.counts_text() && headers::is_text(&head.headers) {
-        Reading::Text { bytes: 0, most: job.admitted.reservation().output }
-    } else {
-        Reading::Nothing
+    let call = job.call;
+    let (reading, streams) = match media {
+        Media::Events => {
+            let meter = call.stream_meter(job.hides_usage);
+            (Reading::Events { scanner: Scanner::new(meter.drops_events()), meter }, true)
+        }
+        Media::Json => (Reading::Json(call.usage_search()), call.streams_json()),
+        Media::Text if call.counts_text() => {
+            (Reading::Text { bytes: 0, most: job.admitted.reservation().output }, false)
+        }
+        Media::Text | Media::Other => (Reading::Nothing, false),
     };
-    if is_events || (is_json && job.call.streams_json()) {
+    if streams {
         return Ok(stream(site, job, (head, body), reading, VecDeque::new()));
     }
     whole(site, job, (head, body), reading).await
@@ -155,7 +156,7 @@ enum Reading {
         scanner: Scanner,
         meter: StreamMeter,
     },
-    Json(Finder),
+    Json(Search),
     /// A text that is the output itself: no tokenizer makes more tokens than bytes.
     Text {
         bytes: u64,
@@ -181,7 +182,7 @@ impl Reading {
                     |kept| out.push_back(kept),
                 );
             }
-            Self::Json(finder) => finder.push(&piece),
+            Self::Json(search) => search.push(&piece),
             Self::Text { bytes, .. } => {
                 *bytes = bytes.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
             }
@@ -193,9 +194,9 @@ impl Reading {
     fn report(self, call: Call) -> Report {
         match self {
             Self::Events { meter, .. } => meter.report(),
-            Self::Json(finder) => {
-                let is_whole = finder.is_whole();
-                match finder.finish() {
+            Self::Json(search) => {
+                let Found { value, is_whole } = search.finish();
+                match value {
                     Ok(field) => call.read_answer(field.as_deref(), is_whole),
                     Err(_) => Report { malformed: true, ..Report::default() },
                 }

@@ -49,8 +49,7 @@ struct Duration<'a> {
 /// endpoint makes output; else the report counts as malformed and says nothing. A bad finer figure
 /// is taken as 0, which charges its tokens at the plain rate.
 pub(super) fn read(endpoint: Endpoint, raw: &[u8]) -> Report {
-    let duration = object(raw).filter(|told: &Duration<'_>| told.kind == "duration");
-    if let Some(told) = duration.filter(|_| endpoint == Endpoint::Transcriptions) {
+    if let Some(told) = duration(endpoint, raw) {
         let seconds = told.seconds.and_then(seconds);
         let usage = seconds.map(|audio_seconds| Usage { audio_seconds, ..Usage::default() });
         return Report { usage, malformed: usage.is_none(), counted_output: None };
@@ -100,6 +99,12 @@ pub(super) fn read(endpoint: Endpoint, raw: &[u8]) -> Report {
         })
     });
     Report { usage, malformed: malformed || usage.is_none(), counted_output: None }
+}
+
+/// What is told in seconds, where that may be.
+fn duration(endpoint: Endpoint, raw: &[u8]) -> Option<Duration<'_>> {
+    let told: Duration<'_> = (endpoint == Endpoint::Transcriptions).then(|| object(raw))??;
+    (told.kind == "duration").then_some(told)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::body::{Limits, Means, Relay, Waits, Whole, next_piece};
 use crate::core::Denied;
 use crate::dialect::Dialect;
 use crate::dialect::mcp::filtered;
-use crate::headers;
+use crate::headers::{self, Media};
 use crate::respond::Outgoing;
 use crate::upstream::AnswerBody;
 
@@ -84,7 +84,7 @@ async fn deliver(
     head.version = http::Version::HTTP_11;
     head.extensions.clear();
     own_session(site, arrival, asked, &mut head.headers);
-    let is_events = headers::is_event_stream(&head.headers);
+    let is_events = headers::media(&head.headers) == Media::Events;
     if let Some(quotas) = passage.quotas() {
         quotas.tell(Dialect::Mcp, || site.core.now(), &mut head.headers);
     }
