@@ -38,6 +38,9 @@ pub enum NotARequest {
     /// Arrays and objects within each other, more than anybody needs.
     #[error("the body is nested more than {MAX_DEPTH} deep")]
     TooDeep,
+    /// Not UTF-8, as JSON has to be (RFC 8259, 8.1).
+    #[error("the body is not UTF-8: {0}")]
+    NotText(#[from] std::str::Utf8Error),
     /// Valid JSON, but not an object.
     #[error("the body must be a JSON object")]
     NotAnObject,
@@ -148,6 +151,11 @@ static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u00"
 /// Prepares to search for each of some needles.
 fn finders(needles: &[&'static [u8]]) -> Vec<Finder<'static>> {
     needles.iter().map(|needle| Finder::new(*needle)).collect()
+}
+
+/// The fields of a body. It is looked at once whether all of it is text, instead of at each string.
+fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, NotARequest> {
+    Ok(serde_json::from_str(std::str::from_utf8(body)?)?)
 }
 
 /// Where an object opens that is nested no deeper than what is read.

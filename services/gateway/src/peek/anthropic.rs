@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::{Nested, NotARequest, Peek, Spelling, finders, named, opening, place};
+use super::{Nested, NotARequest, Peek, Spelling, finders, named, opening, parsed, place};
 
 /// The raw fields.
 #[derive(Deserialize)]
@@ -51,7 +51,7 @@ static OUTSIDE: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| finders(&OUTSI
 /// Names what makes it unusable, in a sentence for the caller.
 pub fn anthropic(body: &[u8]) -> Result<Peek<'_>, NotARequest> {
     let opening = opening(body)?;
-    let fields: Fields<'_> = serde_json::from_slice(body)?;
+    let fields: Fields<'_> = parsed(body)?;
     let model = fields.model.ok_or(NotARequest::NoModel)?;
     Ok(Peek {
         model: named(model)?,

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::nested::Nested;
-use super::{NotARequest, Peek, Spelling, opening, place, present};
+use super::{NotARequest, Peek, Spelling, opening, parsed, place, present};
 
 /// The raw fields.
 #[derive(Deserialize)]
@@ -69,7 +69,7 @@ const OUTSIDE_NEEDLES: [&[u8]; 4] =
 /// Names what makes it unusable, in a sentence for the caller.
 pub fn gemini<'a>(model: &'a str, streams: bool, body: &'a [u8]) -> Result<Peek<'a>, NotARequest> {
     let opening = opening(body)?;
-    let fields: Fields<'_> = serde_json::from_slice(body)?;
+    let fields: Fields<'_> = parsed(body)?;
     let requests = fields.requests.unwrap_or_default();
     let inner = requests.iter().chain(&fields.counted).filter_map(|inner| inner.model);
     let mut more_models_at = Vec::new();

@@ -10,7 +10,9 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::nested::Nested;
-use super::{NotARequest, OutputField, Peek, Spelling, finders, named, opening, place, present};
+use super::{
+    NotARequest, OutputField, Peek, Spelling, finders, named, opening, parsed, place, present,
+};
 
 /// The raw fields. `RawValue` keeps their places in the body, also of a `null`.
 #[derive(Deserialize)]
@@ -75,7 +77,7 @@ static OUTSIDE: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| finders(&OUTSI
 /// Names what makes it unusable, in a sentence for the caller.
 pub fn openai<'a>(body: &'a [u8], default: Option<&'static str>) -> Result<Peek<'a>, NotARequest> {
     let opening = opening(body)?;
-    let fields: Fields<'_> = serde_json::from_slice(body)?;
+    let fields: Fields<'_> = parsed(body)?;
     let (model, spelling, model_at) = match (fields.model, default) {
         (Some(raw), _) => (named(raw)?, Spelling::Json, place(body, raw)),
         (None, Some(default)) => (Cow::Borrowed(default), Spelling::Absent, opening.at..opening.at),
