@@ -107,7 +107,7 @@ pub async fn answer(
         Ok(entry) => {
             let arrival = Arrival { request: id, started_us, entry, address, model: None };
             let asked = Asked { dialect, target, query: uri.query().unwrap_or_default() };
-            handle(&site, arrival, asked, head, &mut body).await
+            handle(&site, arrival, asked, &mut head, &mut body).await
         }
         Err(denied) => Err(denied),
     };
@@ -126,9 +126,9 @@ pub async fn answer(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     site.lane.tally.answered(response.status().as_u16());
-    let named = id.text();
-    response.headers_mut().insert(headers::sdk_request_id(dialect), headers::value(named));
-    response.headers_mut().insert(headers::REQUEST_ID, headers::value(named));
+    let named = headers::value(id.text());
+    response.headers_mut().insert(headers::sdk_request_id(dialect), named.clone());
+    response.headers_mut().insert(headers::REQUEST_ID, named);
     response
 }
 
@@ -136,7 +136,7 @@ async fn handle(
     site: &Rc<Site>,
     mut arrival: Arrival,
     asked: Asked<'_>,
-    head: Parts,
+    head: &mut Parts,
     body: &mut Incoming,
 ) -> Result<Response<Outgoing>, Denied> {
     let core = &*site.core;
@@ -164,14 +164,18 @@ async fn handle(
             Ok(note::answered(site, &arrival, own))
         }
         // Apart, because it needs much room: a request is moved until it is first polled.
-        Target::Mcp(server) => Box::pin(mcp::serve(site, arrival, server, head, body)).await,
+        Target::Mcp(server) => {
+            let head = (head.method.clone(), std::mem::take(&mut head.headers));
+            Box::pin(mcp::serve(site, arrival, server, head, body)).await
+        }
         Target::Call(call, _) => {
             let mut hold = site.bodies.hold();
             let (limits, clock) = (limits(core), &**core.clock());
             let read = body::read(&head.headers, body, limits, &mut hold, clock).await;
             let body =
                 read.map_err(|error| refused(denial_of(&error)).with_message(error.to_string()))?;
-            let job = admit::admit(site, arrival, call, head.headers, (body, hold)).await?;
+            let headers = std::mem::take(&mut head.headers);
+            let job = admit::admit(site, arrival, call, headers, (body, hold)).await?;
             if let Err(denial) = site.lane.written().await {
                 let denied = job.denied(denial, core.now());
                 settle::fail(job.admitted, &denied, true);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -133,8 +134,10 @@ where
         };
         let heads = Heads::new(Rc::clone(&pace), limits);
         let service = service_fn(move |request| {
-            let (busy, answering) = (pace.begin(), handle(request, peer));
-            async move { Ok::<_, Infallible>(answering.await.map(|body| Paced::new(body, busy))) }
+            let busy = pace.begin();
+            // Apart: a connection has room for it only while it is at work, and nothing moves it.
+            Box::pin(handle(request, peer))
+                .map(|response| Ok::<_, Infallible>(response.map(|body| Paced::new(body, busy))))
         });
         let stream = TokioIo::new(stream.waiting_for(heads));
         let connection = http1_builder(means.bounds).serve_connection(stream, service);

@@ -114,6 +114,7 @@ pub fn cost(usage: &Usage, prices: &Prices, multiplier: Multiplier) -> NanoUsd {
     ];
     let tokens = parts
         .iter()
+        .filter(|(count, _)| *count > 0)
         .map(|(count, price)| exact(*count, *price, multiplier))
         .fold(0_i128, i128::saturating_add);
     let seconds = exact_seconds(usage.audio_seconds, prices, multiplier);

@@ -77,19 +77,32 @@ const WHOLE_DIGITS: usize = 11;
 /// Writes `1.5` as `1.50`: at least two decimals, at most nine, no exponent.
 impl fmt::Display for NanoUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let (mut digits, mut rest) = ([b'0'; WHOLE_DIGITS + DECIMALS], self.0.unsigned_abs());
-        for place in digits.iter_mut().rev() {
-            *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        // The sign, the digits before the point, the point, the decimals: written from the end.
+        let mut text = [b'0'; 1 + WHOLE_DIGITS + 1 + DECIMALS];
+        let (mut first, mut end, mut rest) = (text.len(), text.len(), self.0.unsigned_abs());
+        for decimals_left in (0..DECIMALS).rev() {
+            first -= 1;
+            text[first] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
             rest /= 10;
+            if text[first] == b'0' && end == first + 1 && decimals_left >= 2 {
+                end = first;
+            }
         }
-        let (whole, decimals) = digits.split_at(WHOLE_DIGITS);
-        let first = whole.iter().position(|digit| *digit != b'0').unwrap_or(WHOLE_DIGITS - 1);
-        let last = decimals.iter().rposition(|digit| *digit != b'0').unwrap_or(0).max(1);
-        for text in [sign.as_bytes(), &whole[first..], b".", &decimals[..=last]] {
-            f.write_str(std::str::from_utf8(text).unwrap_or_default())?;
+        first -= 1;
+        text[first] = b'.';
+        loop {
+            first -= 1;
+            text[first] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
         }
-        Ok(())
+        if self.0 < 0 {
+            first -= 1;
+            text[first] = b'-';
+        }
+        f.write_str(std::str::from_utf8(&text[first..end]).unwrap_or_default())
     }
 }
 

@@ -150,13 +150,20 @@ impl Writer {
     }
 
     /// A head in its shortest form, as section 4.2.1 wants it: the request path writes some fifty
-    /// of them for each request.
+    /// of them for each request, most of them of one byte.
+    #[inline]
     fn head(&mut self, major: u8, value: u64) {
-        let kind = major << 5;
         let [.., low] = value.to_be_bytes();
         if value < 24 {
-            self.bytes.push(kind | low);
-        } else if low_bytes_hold(value, 1) {
+            self.bytes.push(major << 5 | low);
+        } else {
+            self.long_head(major << 5, value);
+        }
+    }
+
+    fn long_head(&mut self, kind: u8, value: u64) {
+        let [.., low] = value.to_be_bytes();
+        if low_bytes_hold(value, 1) {
             self.bytes.extend_from_slice(&[kind | 24, low]);
         } else if low_bytes_hold(value, 2) {
             let [.., second, first] = value.to_be_bytes();

@@ -106,6 +106,10 @@ async fn collect<B: Body<Data = Bytes>>(
             return Err(ReadError::NoRoom);
         }
         whole.push(data);
+        // With an announced length nobody has to ask again after its last byte.
+        if body.is_end_stream() {
+            break;
+        }
     }
     Ok(whole.finish())
 }

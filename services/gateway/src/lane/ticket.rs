@@ -122,8 +122,8 @@ impl Ticket {
     /// What is left of the rates that it was counted on.
     pub(crate) fn quotas(&self) -> Option<Quotas> {
         let holds = self.holds.take();
-        let now_ms = self.lane.clock().boot_ms();
-        let quotas = holds.rate.as_ref().map(|permit| permit.quotas(now_ms));
+        let told = |permit: &Permit| permit.quotas(self.lane.clock().boot_ms());
+        let quotas = holds.rate.as_ref().map(told);
         self.holds.set(holds);
         quotas
     }

@@ -14,7 +14,6 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::ORIGIN;
-use http::request::Parts;
 use http::{HeaderMap, Method, Response, Uri};
 use hyper::body::Incoming;
 use turnpike_domain::admit::{Denial, mcp_server, mcp_tool};
@@ -54,7 +53,7 @@ pub(super) async fn serve(
     site: &Rc<Site>,
     arrival: Arrival,
     name: &str,
-    head: Parts,
+    (method, headers): (Method, HeaderMap),
     body: &mut Incoming,
 ) -> Result<Response<Outgoing>, Denied> {
     let now = site.core.now();
@@ -64,8 +63,7 @@ pub(super) async fn serve(
         let nowhere = "There is no MCP server of this name.";
         return Err(refused(Denial::NotFound).with_message(nowhere));
     }
-    own_origin(&head.headers).map_err(refused)?;
-    let (method, headers) = (head.method, head.headers);
+    own_origin(&headers).map_err(refused)?;
     // The answer to a message of a revision that is not spoken has the message's id.
     let spoken = revision(&headers);
     let has_streams = spoken.as_ref().is_ok_and(|it| it.is_none_or(Revision::has_sessions));

@@ -153,7 +153,8 @@ impl Parcel<'_> {
         }
         own.iter().for_each(|(name, value)| lines.add(name, value));
         // So that a provider's own log can be compared with ours, request by request.
-        lines.add(&headers::REQUEST_ID, &headers::value(self.id.text()));
+        let id = self.id.text();
+        let is_told = lines.add_texts(&headers::REQUEST_ID, [std::str::from_utf8(&id).ok()?, ""]);
         if spec.credential.is_some() {
             let Some(credential) = site.core.credential(way.provider) else {
                 tracing::warn!(provider = %spec.name, "a provider's credential cannot be opened");
@@ -163,7 +164,7 @@ impl Parcel<'_> {
                 return None;
             }
         }
-        Some(lines)
+        is_told.then_some(lines)
     }
 }
 
@@ -193,11 +194,12 @@ fn draw<'a>(offer: &Offer<'a>, call: Call, tried: &[ProviderId]) -> Option<Way<'
         let ways = offer.ways();
         ways.filter(|way| way.provider.spec.kind == speaks && !tried.contains(&way.provider_id))
     };
-    let first = open().next()?;
-    let group = || open().take_while(|way| way.weight > 0);
-    if first.weight == 0 || group().nth(1).is_none() {
+    let mut best = open();
+    let (first, second) = (best.next()?, best.next());
+    if first.weight == 0 || second.is_none_or(|second| second.weight == 0) {
         return Some(first);
     }
+    let group = || open().take_while(|way| way.weight > 0);
     let mut drawn = entropy::below(group().map(|way| u64::from(way.weight)).sum());
     group().find(|way| match drawn.checked_sub(u64::from(way.weight)) {
         Some(rest) => {
