@@ -252,6 +252,7 @@ mod tests {
         for body in ["{", r#"{"model":1}"#, r#"{"model":"a","n":-1}"#] {
             assert!(matches!(peek(body.as_bytes()), Err(NotARequest::Json(_))), "{body}");
         }
+        assert!(matches!(peek(b"{\"model\":\"a\",\"x\":\"\xff\"}"), Err(NotARequest::NotText(_))));
         assert!(matches!(peek(b"{}"), Err(NotARequest::NoModel)));
         assert!(matches!(peek(br#"{"model":""}"#), Err(NotARequest::NoModel)));
         assert!(matches!(
