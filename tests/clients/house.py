@@ -47,6 +47,14 @@ def wait_until(holds, what, seconds=START_SECONDS):
         time.sleep(0.02)
 
 
+def store_of(folder):
+    """A store of the house's own and its root: a folder, or a part of the cluster for tests."""
+    cluster_file = os.environ.get("TURNPIKE_TEST_FDB_CLUSTER_FILE")
+    if not cluster_file:
+        return f"redb:{folder}/store", "turnpike"
+    return f"fdb:{cluster_file}", f"turnpike-test-{secrets.token_hex(8)}"
+
+
 def new_gateway_id():
     """A TypeID of a gateway, as the control plane makes them: 26 characters of Crockford's base32."""
     digits = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -59,7 +67,8 @@ class Process:
 
     def __init__(self, name, command, environment, folder, ready):
         self.name, self.command, self.ready = name, command, ready
-        plain = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        inherited = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")
+        plain = {name: os.environ[name] for name in inherited if name in os.environ}
         self.environment = {**plain, "RUST_BACKTRACE": "1", **environment}
         self.log = folder / f"{name}.log"
         self.child = None
@@ -154,7 +163,7 @@ class House:
         }
         self.gateway_ids = [new_gateway_id() for _ in range(gateways)] if users else []
         self.logins = self._users() if users else {}
-        self.store = f"redb:{self.folder}/store"
+        self.store, self.store_root = store_of(self.folder)
         self.nats = self._nats()
         self.echo = self._echo()
         self.control = self._control()
@@ -291,6 +300,7 @@ class House:
             "TURNPIKE_LISTEN": f"127.0.0.1:{port}",
             "TURNPIKE_ADMIN_LISTEN": f"127.0.0.1:{admin}",
             "TURNPIKE_FIRST_START_WRITE_TO": f"{self.folder}/first",
+            "TURNPIKE_STORE_ROOT": self.store_root,
             "TURNPIKE_ALLOW_PRIVATE": "true",
             **self.shared_keys,
             **self.own_keys,
@@ -305,6 +315,7 @@ class House:
         admin = free_port()
         environment = {
             "TURNPIKE_ADMIN_LISTEN": f"127.0.0.1:{admin}",
+            "TURNPIKE_STORE_ROOT": self.store_root,
             **self._login("projector"),
             **self._day("projector"),
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use turnpike_bus::nats::{BusAddress, BusOptions};
 use turnpike_runtime::config::{Mistakes, Options, Secret};
 use turnpike_runtime::telemetry::TelemetryOptions;
+use turnpike_store::open;
 use turnpike_wire::keyring;
 use turnpike_wire::seal::{Purpose, SealingKeys};
 use turnpike_wire::secret::Peppers;
@@ -22,6 +23,9 @@ pub struct ControlPlaneOptions {
     pub admin_listen: SocketAddr,
     /// `redb:DIR`, or `fdb:CLUSTER_FILE` where FoundationDB is built in.
     pub store: String,
+    /// What stands before every key in a FoundationDB cluster, so that several installations can
+    /// share one; the same on every process of an installation. Without meaning to redb.
+    pub store_root: String,
     /// Where messages travel: `nats://HOST:PORT` or `tls://HOST:PORT`; `local` is for
     /// `turnpike dev`.
     pub bus: BusAddress,
@@ -109,6 +113,7 @@ impl Default for ControlPlaneOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7071)),
             store: "redb:turnpike-data".into(),
+            store_root: open::DEFAULT_ROOT.into(),
             bus: BusAddress::default(),
             nats: BusOptions::default(),
             public_url: "http://127.0.0.1:7070".into(),
@@ -128,6 +133,8 @@ impl Options for ControlPlaneOptions {
     fn check(&self, mistakes: &mut Mistakes) {
         let store = self.store.starts_with("redb:") || self.store.starts_with("fdb:");
         mistakes.unless(store, "store", "must be redb:DIR or fdb:CLUSTER_FILE");
+        let root = open::is_root(&self.store_root);
+        mistakes.unless(root, "store_root", "must be 1 to 40 of a-z A-Z 0-9 . _ -");
         self.nats.check(&self.bus, mistakes);
         mistakes.without_login(&self.public_url, "public_url");
         mistakes.unless(self.max_body_bytes >= 1_024, "max_body_bytes", "must be at least 1024");

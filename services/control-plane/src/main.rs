@@ -6,6 +6,7 @@ use turnpike_bus::nats::{StreamLimits, connect};
 use turnpike_control_plane::config::ControlPlaneOptions;
 use turnpike_control_plane::run::{Parts, run};
 use turnpike_runtime::{clock, config, signals, tasks, telemetry};
+use turnpike_store::open::open;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -43,7 +44,9 @@ async fn main() -> anyhow::Result<()> {
     let stop = signals::watch()?;
     let clock = clock::system();
     let options = loaded.options;
-    let kv = turnpike_store::open::open(&options.store, clock.clone()).await.context("store")?;
+    let opening = open(&options.store, &options.store_root, clock.clone());
+    let Some(opened) = stop.run_until_cancelled(opening).await else { return Ok(()) };
+    let kv = opened.context("store")?;
     let (name, streams) = ("turnpike-control-plane", Some(StreamLimits::default()));
     let bus = connect(&options.bus, &options.nats, name, None, streams, clock.clone());
     let bus = bus.await.context("bus")?;

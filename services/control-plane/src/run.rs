@@ -9,13 +9,13 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use turnpike_bus::seam::Bus;
-use turnpike_runtime::clock::SharedClock;
+use turnpike_runtime::clock::{Clock, SharedClock};
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::probes::Probes;
 use turnpike_runtime::serve;
 use turnpike_runtime::tasks::Tasks;
 use turnpike_store::error::StoreError;
-use turnpike_store::execute::Executor;
+use turnpike_store::execute::{ExecuteError, Executor};
 use turnpike_store::kv::Kv;
 use turnpike_store::streams::Streams;
 use turnpike_store::{incarnation, log};
@@ -30,8 +30,14 @@ use crate::{console, http, internal, receipts, relay, tail};
 
 /// How often stored snapshots are looked after.
 const SAVE_EVERY_MS: u64 = 30_000;
+/// Tries of a step of the start that the store fails: it recovers within seconds, and what fails
+/// for longer is for whoever starts processes again.
+const STARTS: u32 = 10;
+/// The wait between two of them.
+const START_AGAIN_MS: u64 = 1_000;
 
 /// What a control plane is made of; chosen in `main`.
+#[derive(Clone)]
 pub struct Parts {
     /// The store.
     pub kv: Arc<dyn Kv>,
@@ -109,8 +115,9 @@ pub async fn build(parts: Parts) -> Result<(Arc<App>, turnpike_domain::id::Posit
 /// # Errors
 /// [`StartError`].
 pub async fn run(parts: Parts) -> Result<Running, StartError> {
-    let (app, from) = build(parts).await?;
-    first_start(&app).await?;
+    let clock = parts.clock.clone();
+    let (app, from) = insist(&*clock, async || build(parts.clone()).await).await?;
+    insist(&*clock, async || Ok(first_start(&app).await?)).await?;
     let (listener, address) = listen(app.options.listen)?;
     let (admin, admin_address) = listen(app.options.admin_listen)?;
     let probes = Probes::new(Metrics::new());
@@ -127,6 +134,42 @@ pub async fn run(parts: Parts) -> Result<Running, StartError> {
     });
     probes.set_ready(true, "serving");
     Ok(Running { app, address, admin_address, probes, tasks })
+}
+
+/// Takes a step again that the store has failed and that may pass the next time.
+async fn insist<T>(
+    clock: &dyn Clock,
+    step: impl AsyncFn() -> Result<T, StartError>,
+) -> Result<T, StartError> {
+    for _ in 1..STARTS {
+        match step().await {
+            Err(error) if may_pass(&error) => {
+                tracing::warn!(%error, "the start waits for the store");
+                clock.sleep(START_AGAIN_MS).await;
+            }
+            done => return done,
+        }
+    }
+    step().await
+}
+
+fn may_pass(error: &StartError) -> bool {
+    match error {
+        StartError::Store(error)
+        | StartError::FirstStart(
+            BootstrapError::Store(error) | BootstrapError::Execute(ExecuteError::Store(error)),
+        ) => match error {
+            StoreError::Read(_) | StoreError::Commit(_) | StoreError::Contended => true,
+            StoreError::Corrupt { .. } | StoreError::Fenced => false,
+        },
+        StartError::Listen { .. }
+        | StartError::Keys(_)
+        | StartError::FirstStart(
+            BootstrapError::Execute(ExecuteError::Refused(_) | ExecuteError::IdempotencyConflict)
+            | BootstrapError::Password(_)
+            | BootstrapError::HandOver(_),
+        ) => false,
+    }
 }
 
 /// Makes what a new house needs, if the operator said where to write the credentials.
@@ -220,4 +263,36 @@ fn serve_http(tasks: &Tasks, listener: TcpListener, routes: Router) {
             tracing::error!(%error, "the management API failed");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use turnpike_domain::time::Timestamp;
+    use turnpike_runtime::clock::PausedClock;
+    use turnpike_store::kv::ReadError;
+
+    use super::*;
+
+    /// How a step that first fails `times` times ends, and how often it was taken.
+    async fn taken(times: u32, error: impl Fn() -> StartError) -> (Result<(), StartError>, u32) {
+        let count = AtomicU32::new(0);
+        let step = async || {
+            if count.fetch_add(1, Ordering::Relaxed) < times { Err(error()) } else { Ok(()) }
+        };
+        let ended = insist(&PausedClock::new(Timestamp(0)), step).await;
+        (ended, count.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_waits_for_a_store_that_fails_and_for_nothing_else() {
+        let away = || StartError::Store(ReadError::Unavailable("on purpose".into()).into());
+        assert!(matches!(taken(3, away).await, (Ok(()), 4)));
+        assert!(matches!(taken(STARTS, away).await, (Err(StartError::Store(_)), STARTS)));
+        let lost = || StartError::FirstStart(BootstrapError::Store(StoreError::Contended));
+        assert!(matches!(taken(1, lost).await, (Ok(()), 2)));
+        let wrong = || StartError::Keys("signing".into());
+        assert!(matches!(taken(1, wrong).await, (Err(StartError::Keys(_)), 1)));
+    }
 }

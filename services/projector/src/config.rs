@@ -7,6 +7,7 @@ use turnpike_bus::nats::{BusAddress, BusOptions};
 use turnpike_domain::time::MINUTE_MS;
 use turnpike_runtime::config::{Mistakes, Options};
 use turnpike_runtime::telemetry::TelemetryOptions;
+use turnpike_store::open;
 
 /// All options of the projector.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,6 +17,9 @@ pub struct ProjectorOptions {
     pub admin_listen: SocketAddr,
     /// `redb:DIR`, or `fdb:CLUSTER_FILE` where FoundationDB is built in.
     pub store: String,
+    /// What stands before every key in a FoundationDB cluster, so that several installations can
+    /// share one; the same on every process of an installation. Without meaning to redb.
+    pub store_root: String,
     /// Where messages travel: `nats://HOST:PORT` or `tls://HOST:PORT`; `local` is for
     /// `turnpike dev`.
     pub bus: BusAddress,
@@ -50,6 +54,7 @@ impl Default for ProjectorOptions {
         Self {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7072)),
             store: "redb:turnpike-data".into(),
+            store_root: open::DEFAULT_ROOT.into(),
             bus: BusAddress::default(),
             nats: BusOptions::default(),
             drain_ms: 5_000,
@@ -73,6 +78,8 @@ impl Options for ProjectorOptions {
     fn check(&self, mistakes: &mut Mistakes) {
         let store = self.store.starts_with("redb:") || self.store.starts_with("fdb:");
         mistakes.unless(store, "store", "must be redb:DIR or fdb:CLUSTER_FILE");
+        let root = open::is_root(&self.store_root);
+        mistakes.unless(root, "store_root", "must be 1 to 40 of a-z A-Z 0-9 . _ -");
         self.nats.check(&self.bus, mistakes);
         let long = self.lose_after_ms >= MIN_LOSE_AFTER_MS;
         mistakes.unless(long, "lose_after_ms", "must be at least 60000");

@@ -8,6 +8,7 @@ use turnpike_projector::run::{Parts, run};
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::tasks::{self, Tasks};
 use turnpike_runtime::{clock, config, serve, signals, telemetry};
+use turnpike_store::open::open;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -43,7 +44,9 @@ async fn main() -> anyhow::Result<()> {
         tracing::warn!(name, "this variable is no option");
     }
     let (stop, clock, options) = (signals::watch()?, clock::system(), loaded.options);
-    let kv = turnpike_store::open::open(&options.store, clock.clone()).await.context("store")?;
+    let opening = open(&options.store, &options.store_root, clock.clone());
+    let Some(opened) = stop.run_until_cancelled(opening).await else { return Ok(()) };
+    let kv = opened.context("store")?;
     let (name, streams) = ("turnpike-projector", Some(StreamLimits::default()));
     let bus = connect(&options.bus, &options.nats, name, None, streams, clock.clone());
     let bus = bus.await.context("bus")?;

@@ -7,9 +7,11 @@
 //! | `Append` | a versionstamped key, with the number in the batch behind the stamp |
 //! | [`Committed::stamp`] | the versionstamp |
 //!
-//! A commit runs in a task of its own that always finishes, without a deadline: one whose future is
-//! dropped may still land. What it answered is taken from the error's number only, see [`errors`];
-//! after [`CommitError::Unknown`] the caller reads a row that the commit would have written.
+//! A commit runs in a task of its own that always finishes: one whose future is dropped may still
+//! land. What it answered is taken from the error's number only, see [`errors`]; after
+//! [`CommitError::Unknown`] the caller reads a row that the commit would have written. Without an
+//! answer for [`TIMEOUT_MS`] it is unknown too, or whoever waits would wait for as long as the
+//! cluster is away.
 
 mod errors;
 mod moment;
@@ -17,15 +19,14 @@ mod network;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use foundationdb::options::{ConflictRangeType, MutationType, TransactionOption};
 use foundationdb::{Database, FdbResult, Transaction};
 use tokio::sync::oneshot;
-
-pub use self::network::{Network, OpenError};
 
 use crate::kv::{
     Batch, BoxFuture, CommitError, Committed, Kv, MAX_KEY_BYTES, ReadError, Snapshot, Stamp,
@@ -36,9 +37,51 @@ use crate::writes;
 
 /// The longest root: it is taken from the bytes of every key.
 pub const MAX_ROOT_BYTES: usize = 100;
-/// How long a snapshot may be read, from when it was taken: as long as FoundationDB keeps a
-/// version. Without it a read would wait for ever while no server can be reached.
-const READ_TIMEOUT_MS: i32 = 5_000;
+/// How long a transaction may take: as long as FoundationDB keeps a version. What is read later is
+/// too old, and a guarded commit that comes later is refused. The client library counts it; without
+/// it a call waits for ever while no server can be reached.
+const TIMEOUT_MS: i32 = 5_000;
+
+/// Why a FoundationDB store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The client library refuses to start: most often it is older than API version 730.
+    #[error("the FoundationDB client (libfdb_c) does not start: {text}")]
+    Client {
+        /// What the library says.
+        text: String,
+    },
+    /// The root is empty, too long, or in the keys that FoundationDB keeps for itself.
+    #[error(
+        "a root of {bytes} bytes cannot be used: 1 to {MAX_ROOT_BYTES} bytes, the first not 0xff"
+    )]
+    Root {
+        /// The length of the root.
+        bytes: usize,
+    },
+    /// The path of the cluster file is not text that the client library takes.
+    #[error("{} is not a path that the FoundationDB client takes", path.display())]
+    Path {
+        /// The path of the cluster file.
+        path: PathBuf,
+    },
+    /// The cluster file cannot be read. The library would say so only when it is first used.
+    #[error("the cluster file {} cannot be read", path.display())]
+    Unreadable {
+        /// The path of the cluster file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The library refuses the cluster file.
+    #[error("{} is not a cluster file: {text}", path.display())]
+    Cluster {
+        /// The path of the cluster file.
+        path: PathBuf,
+        /// What the library says.
+        text: String,
+    },
+}
 
 /// A store under one root in a FoundationDB cluster.
 pub struct Fdb {
@@ -49,8 +92,6 @@ pub struct Fdb {
 struct Cluster {
     database: Database,
     root: Bytes,
-    /// Stops when the last store, snapshot, commit and watch is gone; dropped behind the database.
-    _network: Network,
 }
 
 impl Fdb {
@@ -59,19 +100,23 @@ impl Fdb {
     /// is first used.
     ///
     /// # Errors
-    /// [`OpenError`] if the root is empty, too long or reserved, or the cluster file is not one.
-    pub fn open(network: &Network, cluster_file: &Path, root: Bytes) -> Result<Self, OpenError> {
+    /// [`OpenError`] if the root is empty, too long or reserved, the client does not start, or the
+    /// cluster file is not one.
+    pub fn open(cluster_file: &Path, root: Bytes) -> Result<Self, OpenError> {
         // Keys that begin with 0xff are FoundationDB's own.
         if root.len() > MAX_ROOT_BYTES || root.first().is_none_or(|first| *first == 0xff) {
             return Err(OpenError::Root { bytes: root.len() });
         }
         let path = cluster_file.to_str().filter(|path| !path.contains('\0'));
         let path = path.ok_or_else(|| OpenError::Path { path: cluster_file.to_owned() })?;
+        let unreadable = |source| OpenError::Unreadable { path: cluster_file.to_owned(), source };
+        std::fs::File::open(cluster_file).map_err(unreadable)?;
+        network::start().map_err(|error| OpenError::Client { text: errors::text(error) })?;
         let database = Database::from_path(path).map_err(|error| OpenError::Cluster {
             path: cluster_file.to_owned(),
             text: errors::text(error),
         })?;
-        let cluster = Arc::new(Cluster { database, root, _network: network.clone() });
+        let cluster = Arc::new(Cluster { database, root });
         Ok(Self { cluster, room: Room::default() })
     }
 
@@ -103,14 +148,15 @@ impl Kv for Fdb {
     fn watch(&self, key: Bytes) -> BoxFuture<'static, ()> {
         let transaction = self.cluster.database.create_trx();
         // The calls are made now and not when the future is first polled, so that writes from now
-        // on count; the watch begins with the commit. The cluster is dropped last.
+        // on count; the watch begins with the commit, which writes nothing. It has no timeout: that
+        // would end it while it waits for its key.
         let begun = transaction.map(|transaction| {
             let woken = transaction.watch(&self.cluster.key(&key));
-            (woken, transaction.commit(), Arc::clone(&self.cluster))
+            (woken, transaction.commit())
         });
         Box::pin(async move {
             let wait = async {
-                let (woken, commit, _cluster) = begun?;
+                let (woken, commit) = begun?;
                 commit.await?;
                 woken.await
             };
@@ -147,7 +193,8 @@ impl Cluster {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
-        let transaction = self.database.create_trx().map_err(errors::before_commit)?;
+        let transaction = self.transaction().map_err(errors::before_commit)?;
+        // Guards first: the client leaves out a read conflict on what the transaction has written.
         self.guard(&transaction, &batch)?;
         self.write(&transaction, batch.writes).map_err(errors::before_commit)?;
         let stamp = transaction.get_versionstamp();
@@ -213,10 +260,9 @@ impl Cluster {
         transaction.add_conflict_range(&begin, &end, kind)
     }
 
-    /// A transaction for reads.
-    fn reader(&self) -> FdbResult<Transaction> {
+    fn transaction(&self) -> FdbResult<Transaction> {
         let transaction = self.database.create_trx()?;
-        transaction.set_option(TransactionOption::Timeout(READ_TIMEOUT_MS))?;
+        transaction.set_option(TransactionOption::Timeout(TIMEOUT_MS))?;
         Ok(transaction)
     }
 }

@@ -9,19 +9,30 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use turnpike_runtime::entropy;
 
+use crate::engines;
 use crate::kv::{Batch, BoxFuture, CommitError, Committed, Kv, ReadError, Snapshot};
-use crate::memory::Memory;
 
-/// Memory with faults; one call in about three fails while `failing` is set.
-#[derive(Default)]
+/// A store with faults; one call in about three fails while `failing` is set.
 pub(crate) struct Hostile {
-    memory: Memory,
+    below: Arc<dyn Kv>,
     failing: AtomicBool,
     /// The next commit lands late, and the next snapshot behind it fails.
     losing: AtomicBool,
     blind: AtomicBool,
     /// Commits whose answer was lost and that have not landed yet.
     late: Mutex<VecDeque<Batch>>,
+}
+
+impl Default for Hostile {
+    fn default() -> Self {
+        Self {
+            below: engines::fresh(),
+            failing: AtomicBool::default(),
+            losing: AtomicBool::default(),
+            blind: AtomicBool::default(),
+            late: Mutex::default(),
+        }
+    }
 }
 
 impl Hostile {
@@ -37,7 +48,7 @@ impl Hostile {
     pub(crate) async fn land_all(&self) {
         let late: Vec<Batch> = self.late.lock().unwrap().drain(..).collect();
         for batch in late {
-            let _its_answer_is_lost = self.memory.commit(batch).await;
+            let _its_answer_is_lost = self.below.commit(batch).await;
         }
     }
 
@@ -56,7 +67,7 @@ impl Hostile {
             if when { late.pop_front() } else { None }
         };
         if let Some(batch) = landing {
-            let _its_answer_is_lost = self.memory.commit(batch).await;
+            let _its_answer_is_lost = self.below.commit(batch).await;
         }
     }
 }
@@ -71,7 +82,7 @@ impl Kv for Hostile {
             if self.fails(20) {
                 return Err(ReadError::TooOld);
             }
-            self.memory.snapshot().await
+            self.below.snapshot().await
         })
     }
 
@@ -83,7 +94,7 @@ impl Kv for Hostile {
                 return lost();
             }
             if self.fails(8) {
-                self.memory.commit(batch).await?;
+                self.below.commit(batch).await?;
                 return lost();
             }
             let loses = self.losing.swap(false, Ordering::Relaxed);
@@ -100,7 +111,7 @@ impl Kv for Hostile {
             if self.fails(20) {
                 return Err(CommitError::Unavailable("on purpose".into()));
             }
-            self.memory.commit(batch).await
+            self.below.commit(batch).await
         })
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::future::join_all;
 use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::entropy;
 
@@ -137,8 +138,10 @@ pub async fn renew_all(terms: &[Arc<Term>]) -> Result<Vec<Arc<Term>>, StoreError
         let sent_ms = clock.boot_ms();
         let snapshot = kv.snapshot().await?;
         let (mut kept, mut lost) = (Vec::new(), Vec::new());
-        for term in terms {
-            match term.check(&*snapshot).await {
+        // All at once: on a distributed store each is a round trip.
+        let checks = join_all(terms.iter().map(|term| term.check(&*snapshot))).await;
+        for (term, checked) in terms.iter().zip(checks) {
+            match checked {
                 Ok(()) => kept.push(term),
                 Err(StoreError::Fenced) => lost.push(Arc::clone(term)),
                 Err(error) => return Err(error),

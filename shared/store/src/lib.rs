@@ -3,6 +3,8 @@
 pub mod booking;
 pub mod conformance;
 pub mod embedded;
+#[cfg(test)]
+mod engines;
 pub mod error;
 pub mod execute;
 #[cfg(feature = "fdb")]

@@ -1,5 +1,8 @@
 //! The log: one dense, hash-chained stream per organisation, and one feed of all in commit order.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -112,10 +115,11 @@ pub async fn positions(
     Ok((first..=last).take(PAGE).filter_map(position).collect())
 }
 
-/// All events behind `after` in commit order, at most `limit`.
+/// The events behind `after` in commit order, at most `limit`. If one of them cannot be read now,
+/// those before it are answered: who is far behind must get on while reads fail.
 ///
 /// # Errors
-/// [`StoreError`] if they cannot be read.
+/// [`StoreError`] if the first of them cannot be read, or one makes no sense.
 pub async fn feed(
     snapshot: &dyn Snapshot,
     after: Position,
@@ -130,8 +134,16 @@ pub async fn feed(
         let body = body.ok_or_else(|| StoreError::event(org, seq, "it is missing"))?;
         Ok(Placed { position, logged: Logged { org, seq, body } })
     };
+    let mut events = Vec::with_capacity(entries.len());
     // All at once: on a distributed store each read is a round trip.
-    join_all(entries.into_iter().map(event)).await.into_iter().collect()
+    for read in join_all(entries.into_iter().map(event)).await {
+        match read {
+            Ok(placed) => events.push(placed),
+            Err(StoreError::Read(_)) if !events.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(events)
 }
 
 /// The position of the last event of all; zero before the first.

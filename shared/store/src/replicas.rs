@@ -91,13 +91,12 @@ mod tests {
     use turnpike_runtime::clock::{Clock as _, PausedClock};
 
     use super::*;
+    use crate::engines;
     use crate::leader::RENEW_MS;
-    use crate::memory::Memory;
 
     #[tokio::test(start_paused = true)]
     async fn who_beats_is_counted_until_it_is_silent_or_leaves() {
-        let (kv, clock): (Arc<dyn Kv>, _) =
-            (Arc::new(Memory::new()), PausedClock::new(Timestamp(0)));
+        let (kv, clock): (Arc<dyn Kv>, _) = (engines::fresh(), PausedClock::new(Timestamp(0)));
         let replica = || Replicas::new(Arc::clone(&kv), Arc::new(clock.clone()), "test");
         let (mut one, mut two, mut three) = (replica(), replica(), replica());
         assert_eq!(one.beat().await, Ok(1));

@@ -142,8 +142,8 @@ mod tests {
     use turnpike_runtime::clock::system;
 
     use super::*;
+    use crate::engines;
     use crate::execute::{Attempt, ExecuteError, Executor};
-    use crate::memory::Memory;
     use crate::streams::Streams;
 
     const ORG: OrgId = OrgId(5);
@@ -160,15 +160,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_request_log_is_cut_at_a_time_over_many_commits() {
-        let kv = Memory::new();
+        let kv = engines::fresh();
         for request in 0..2_500_u64 {
             let id = u128::from(DAY.0 + request) << 80 | 7 << 76;
-            put(&kv, keyspace::request(ORG, RequestId(id))).await;
+            put(&*kv, keyspace::request(ORG, RequestId(id))).await;
         }
-        put(&kv, keyspace::request(OrgId(6), RequestId(0))).await;
-        let swept = sweep(&kv, ORG, keep(DAY.plus_ms(2_100))).await.unwrap();
+        put(&*kv, keyspace::request(OrgId(6), RequestId(0))).await;
+        let swept = sweep(&*kv, ORG, keep(DAY.plus_ms(2_100))).await.unwrap();
         assert_eq!(swept, Swept { requests: 2_100, commands: 0 });
-        assert_eq!(sweep(&kv, ORG, keep(DAY.plus_ms(2_100))).await.unwrap(), Swept::default());
+        assert_eq!(sweep(&*kv, ORG, keep(DAY.plus_ms(2_100))).await.unwrap(), Swept::default());
         let snapshot = kv.snapshot().await.unwrap();
         let left = snapshot.scan(keyspace::requests(ORG, None, 9_000)).await.unwrap();
         assert_eq!(left.len(), 400);
@@ -193,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_is_forgotten_once_an_old_event_has_followed_it() {
-        let kv: Arc<dyn Kv> = Arc::new(Memory::new());
+        let kv: Arc<dyn Kv> = engines::fresh();
         let executor = Executor::new(Arc::new(Streams::new(Arc::clone(&kv))), system());
         for id in 0..20 {
             rename(&executor, id, id / 2).await.unwrap();

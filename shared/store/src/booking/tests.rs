@@ -20,9 +20,9 @@ use turnpike_runtime::clock::{Clock, PausedClock};
 use turnpike_runtime::entropy;
 
 use super::*;
+use crate::engines as stores;
 use crate::hostile::Hostile;
 use crate::leader::{Role, TAKE_OVER_MS};
-use crate::memory::Memory;
 use crate::requests::{self, Search};
 use crate::rows::Total;
 use crate::usage;
@@ -194,7 +194,7 @@ async fn nothing_is_remembered_that_a_late_commit_may_change() {
 }
 
 async fn calm() -> (Arc<dyn Kv>, Booker) {
-    let kv: Arc<dyn Kv> = Arc::new(Memory::new());
+    let kv: Arc<dyn Kv> = stores::fresh();
     let booker = booker(&kv, &PausedClock::new(NOW)).await;
     (kv, booker)
 }

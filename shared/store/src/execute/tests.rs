@@ -10,9 +10,9 @@ use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::PausedClock;
 
 use super::*;
+use crate::engines;
 use crate::hostile::Hostile;
 use crate::kv::Kv;
-use crate::memory::Memory;
 use crate::orders::{attempt, create, plan, rename};
 
 const ORG: OrgId = OrgId(7);
@@ -20,10 +20,6 @@ const ORG: OrgId = OrgId(7);
 fn executor(kv: &Arc<dyn Kv>) -> Executor {
     let streams = Arc::new(Streams::new(Arc::clone(kv)));
     Executor::new(streams, Arc::new(PausedClock::new(Timestamp(0))))
-}
-
-fn memory() -> Arc<dyn Kv> {
-    Arc::new(Memory::new())
 }
 
 /// All events of a stream, as they are stored.
@@ -42,7 +38,7 @@ async fn stored(kv: &dyn Kv, org: OrgId) -> Vec<Record> {
 
 #[tokio::test(start_paused = true)]
 async fn a_repeated_command_has_one_effect_and_its_first_answer() {
-    let kv = memory();
+    let kv = engines::fresh();
     let executor = executor(&kv);
     let first = executor.organisation(ORG, &create(1), attempt(1, 1)).await.unwrap();
     assert_eq!((first.records.len(), first.replayed), (1, false));
@@ -60,7 +56,7 @@ async fn a_repeated_command_has_one_effect_and_its_first_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_command_id_with_another_body_is_a_conflict() {
-    let kv = memory();
+    let kv = engines::fresh();
     let executor = executor(&kv);
     executor.organisation(ORG, &create(1), attempt(1, 1)).await.unwrap();
     let other = executor.organisation(ORG, &rename(1, 5), attempt(2, 1)).await;
@@ -72,7 +68,7 @@ async fn a_command_id_with_another_body_is_a_conflict() {
 
 #[tokio::test(start_paused = true)]
 async fn a_command_without_events_is_remembered_too() {
-    let kv = memory();
+    let kv = engines::fresh();
     let executor = executor(&kv);
     executor.organisation(ORG, &create(1), attempt(1, 1)).await.unwrap();
     let nothing = executor.organisation(ORG, &rename(2, 1), attempt(2, 2)).await.unwrap();
@@ -85,7 +81,7 @@ async fn a_command_without_events_is_remembered_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_command_may_be_tried_again() {
-    let kv = memory();
+    let kv = engines::fresh();
     let executor = executor(&kv);
     let early = executor.organisation(ORG, &rename(2, 2), attempt(2, 1)).await;
     assert!(matches!(early, Err(ExecuteError::Refused(_))), "{early:?}");
@@ -96,7 +92,7 @@ async fn a_refused_command_may_be_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn of_two_processes_with_one_command_one_executes_and_one_replays() {
-    let kv = memory();
+    let kv = engines::fresh();
     let (left, right) = (executor(&kv), executor(&kv));
     left.organisation(ORG, &create(1), attempt(1, 1)).await.unwrap();
     for id in 2..50 {
@@ -114,7 +110,7 @@ async fn of_two_processes_with_one_command_one_executes_and_one_replays() {
 
 #[tokio::test(start_paused = true)]
 async fn the_platform_has_a_stream_of_its_own() {
-    let kv = memory();
+    let kv = engines::fresh();
     let executor = executor(&kv);
     executor.platform(&plan(1), attempt(1, 1)).await.unwrap();
     executor.organisation(ORG, &create(1), attempt(1, 1)).await.unwrap();
@@ -220,7 +216,7 @@ async fn insist(executors: &[Executor], command: u64, seed: u64) -> Vec<Record> 
 
 #[tokio::test(start_paused = true)]
 async fn events_are_said_to_stand_where_the_feed_has_them() {
-    let kv = memory();
+    let kv = engines::fresh();
     let executor = executor(&kv);
     executor.organisation(ORG, &create(1), attempt(1, 1)).await.unwrap();
     executor.organisation(OrgId(8), &create(1), attempt(3, 1)).await.unwrap();

@@ -13,6 +13,8 @@ const TRANSACTION_TOO_OLD: i32 = 1007;
 const FUTURE_VERSION: i32 = 1009;
 const NOT_COMMITTED: i32 = 1020;
 const TRANSACTION_TIMED_OUT: i32 = 1031;
+const PROCESS_BEHIND: i32 = 1037;
+const CLUSTER_VERSION_CHANGED: i32 = 1039;
 const TRANSACTION_TOO_LARGE: i32 = 2101;
 const KEY_TOO_LARGE: i32 = 2102;
 const VALUE_TOO_LARGE: i32 = 2103;
@@ -20,7 +22,7 @@ const VALUE_TOO_LARGE: i32 = 2103;
 /// Refused before anything was written: a server is behind (1037), the database is locked (1038), a
 /// proxy has no memory left (1042, 1078), batch priority, a tag or a proxy's tag is throttled
 /// (1051, 1213, 1223).
-const REFUSED: [i32; 7] = [1037, 1038, 1042, 1051, 1078, 1213, 1223];
+const REFUSED: [i32; 7] = [PROCESS_BEHIND, 1038, 1042, 1051, 1078, 1213, 1223];
 
 /// The answer of a commit. `commit_unknown_result` (1021), `cluster_version_changed` (1039), a
 /// cancellation and a timeout may have happened, as may anything that is not known here.
@@ -42,10 +44,15 @@ pub(super) fn before_commit(error: FdbError) -> CommitError {
 }
 
 /// The answer of a read within a snapshot. The timeout is as long as a version is kept, so who runs
-/// into it takes a new snapshot, which says whether the cluster can be reached.
+/// into it takes a new snapshot, which says whether the cluster can be reached. A server that has
+/// not come to the version yet, and a client that changes its protocol, serve a newer one.
 pub(super) fn read(error: FdbError) -> ReadError {
     match error.code() {
-        TRANSACTION_TOO_OLD | TRANSACTION_TIMED_OUT => ReadError::TooOld,
+        TRANSACTION_TOO_OLD
+        | TRANSACTION_TIMED_OUT
+        | FUTURE_VERSION
+        | PROCESS_BEHIND
+        | CLUSTER_VERSION_CHANGED => ReadError::TooOld,
         _ => ReadError::Unavailable(text(error)),
     }
 }

@@ -16,11 +16,22 @@ struct Moment {
     cluster: Arc<Cluster>,
 }
 
-/// The newest moment: the version that the cluster gives sees every commit that it answered.
+/// The newest moment: the version that the cluster gives sees every commit that it answered. What
+/// passes, such as a proxy without memory or a client that changes its protocol, is tried again for
+/// as long as the transaction may take.
 pub(super) async fn take(cluster: &Arc<Cluster>) -> Result<Arc<dyn Snapshot>, ReadError> {
     let unreachable = |error| ReadError::Unavailable(errors::text(error));
-    let transaction = cluster.reader().map_err(unreachable)?;
-    let version = transaction.get_read_version().await.map_err(unreachable)?;
+    let mut transaction = cluster.transaction().map_err(unreachable)?;
+    let version = loop {
+        match transaction.get_read_version().await {
+            Ok(version) => break version,
+            // Waits for longer each time, and gives back what no waiting helps.
+            Err(error) => {
+                let again = transaction.on_error(error).await;
+                transaction = again.map_err(|_| unreachable(error))?;
+            }
+        }
+    };
     let version = u64::try_from(version)
         .map_err(|_| ReadError::Unavailable(format!("the cluster is at version {version}")))?;
     Ok(Arc::new(Moment { transaction, version, cluster: Arc::clone(cluster) }))

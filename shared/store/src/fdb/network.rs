@@ -1,75 +1,52 @@
-//! FoundationDB's client thread: started once in a process, stopped before it ends.
+//! FoundationDB's client thread: started once in a process, stopped as the process exits.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ffi::c_int;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use foundationdb::FdbError;
 use foundationdb::api::{FdbApiBuilder, NetworkAutoStop};
+use foundationdb::{FdbError, FdbResult};
 
-use super::errors;
+/// What starting the client came to. It can be started once in the life of a process, even after it
+/// was stopped, so it belongs to the process and not to a store.
+static STARTED: OnceLock<FdbResult<()>> = OnceLock::new();
+/// Stops the thread and joins it when it is dropped.
+static RUNNING: Mutex<Option<NetworkAutoStop>> = Mutex::new(None);
 
-/// The client library can be started once in the life of a process, even after it was stopped.
-static STARTED: AtomicBool = AtomicBool::new(false);
+/// `operation_failed`, for what the library itself has no number for.
+const OPERATION_FAILED: i32 = 1000;
 
-/// Why a FoundationDB store could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// [`Network::start`] was called before in this process.
-    #[error("the FoundationDB client was started before in this process")]
-    Started,
-    /// The client library refuses to start: most often it is older than API version 730.
-    #[error("the FoundationDB client (libfdb_c) does not start: {text}")]
-    Client {
-        /// What the library says.
-        text: String,
-    },
-    /// The root is empty, too long, or in the keys that FoundationDB keeps for itself.
-    #[error(
-        "a root of {bytes} bytes cannot be used: 1 to {} bytes, the first not 0xff",
-        super::MAX_ROOT_BYTES
-    )]
-    Root {
-        /// The length of the root.
-        bytes: usize,
-    },
-    /// The path of the cluster file is not text that the client library takes.
-    #[error("{} is not a path that the FoundationDB client takes", path.display())]
-    Path {
-        /// The path of the cluster file.
-        path: PathBuf,
-    },
-    /// The cluster file cannot be read or understood.
-    #[error("{} is not a cluster file: {text}", path.display())]
-    Cluster {
-        /// The path of the cluster file.
-        path: PathBuf,
-        /// What the library says.
-        text: String,
-    },
+#[expect(
+    unsafe_code,
+    reason = "a function of the C library, which every program here is linked to"
+)]
+unsafe extern "C" {
+    /// Calls `hook` when the process exits, the last one registered first. 0: it will.
+    fn atexit(hook: extern "C" fn()) -> c_int;
 }
 
-/// The running client. Its thread is stopped and joined when the last clone is dropped, and every
-/// open store holds one. `main` keeps one until its end, so that it is dropped before the process
-/// exits: the library must not run on while its memory is taken down.
-#[derive(Clone)]
-pub struct Network {
-    _running: Arc<NetworkAutoStop>,
+/// Starts the client if nobody has.
+///
+/// # Errors
+/// What the library says if it does not start: most often it is older than API version 730.
+pub(super) fn start() -> FdbResult<()> {
+    *STARTED.get_or_init(boot)
 }
 
-impl Network {
-    /// Starts the client.
-    ///
-    /// # Errors
-    /// [`OpenError::Started`] the second time, [`OpenError::Client`] if the library refuses.
-    pub fn start() -> Result<Self, OpenError> {
-        if STARTED.swap(true, Ordering::AcqRel) {
-            return Err(OpenError::Started);
-        }
-        let refused = |error: FdbError| OpenError::Client { text: errors::text(error) };
-        let builder = FdbApiBuilder::default().build().map_err(refused)?;
-        #[expect(unsafe_code, reason = "the handle is dropped, and the thread joined, before exit")]
-        let running = unsafe { builder.boot() }.map_err(refused)?;
-        Ok(Self { _running: Arc::new(running) })
+/// The library's documentation demands that its thread has ended before the process exits: else the
+/// thread runs on while its memory is taken down, and the process dies of a signal. `main` is not
+/// the only way out (a second signal ends the process at once, a test has no `main`), so this is
+/// left to the exit itself. The library was loaded before, so its own hooks run behind this one.
+fn boot() -> FdbResult<()> {
+    let builder = FdbApiBuilder::default().build()?;
+    #[expect(unsafe_code, reason = "the thread is stopped and joined by the hook below")]
+    let (running, registered) = unsafe { (builder.boot()?, atexit(stop)) };
+    if registered != 0 {
+        return Err(FdbError::from_code(OPERATION_FAILED));
     }
+    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+    Ok(())
+}
+
+extern "C" fn stop() {
+    drop(RUNNING.lock().unwrap_or_else(PoisonError::into_inner).take());
 }

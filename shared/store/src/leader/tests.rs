@@ -5,9 +5,9 @@ use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::{Clock, PausedClock};
 
 use super::*;
+use crate::engines;
 use crate::follower::Follower;
 use crate::hostile::Hostile;
-use crate::memory::Memory;
 
 /// The longest a candidate needs beyond the stillness itself: one look more.
 const LOOK_MORE_MS: u64 = LOOK_MS + LOOK_MS / 5;
@@ -17,7 +17,7 @@ fn role(kv: &Arc<dyn Kv>, clock: &PausedClock) -> Role {
 }
 
 fn ground() -> (Arc<dyn Kv>, PausedClock) {
-    (Arc::new(Memory::new()), PausedClock::new(Timestamp(0)))
+    (engines::fresh(), PausedClock::new(Timestamp(0)))
 }
 
 /// What an owner writes.

@@ -3,10 +3,10 @@
 use turnpike_runtime::clock::system;
 
 use super::*;
+use crate::engines;
 use crate::execute::Executor;
 use crate::keyspace;
 use crate::kv::{Batch, Scan, Write};
-use crate::memory::Memory;
 use crate::orders::{attempt, create, plan, rename};
 use crate::snapshots::EVERY_EVENTS;
 
@@ -19,7 +19,7 @@ fn executor(kv: &Arc<dyn Kv>) -> Executor {
 
 /// A store with a stream of `events`, and who has made it.
 async fn stream(events: u64) -> (Arc<dyn Kv>, Executor) {
-    let kv: Arc<dyn Kv> = Arc::new(Memory::new());
+    let kv: Arc<dyn Kv> = engines::fresh();
     incarnation::ensure(&*kv, NOW).await.unwrap();
     let executor = executor(&kv);
     grow(&executor, 1, events).await;

@@ -45,8 +45,8 @@ pub(crate) async fn day(kv: Arc<dyn Kv>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_day_in_memory() {
-    day(Arc::new(Memory::new())).await;
+async fn a_day_of_an_authority() {
+    day(stores::fresh()).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::*;
 use crate::ledger;
 
 async fn calm() -> (House, Booker) {
-    let house = House::new(Arc::new(Memory::new())).await;
+    let house = House::new(stores::fresh()).await;
     let booker = house.owner().await;
     (house, booker)
 }

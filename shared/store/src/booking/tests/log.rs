@@ -109,8 +109,8 @@ async fn totals(kv: &dyn Kv) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_day_of_the_log_in_memory() {
-    day(Arc::new(Memory::new())).await;
+async fn a_day_of_the_log() {
+    day(stores::fresh()).await;
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ fn spent(number: u64, token: EphemeralId, lease: Option<LeaseId>, cost: i64) -> 
 
 #[tokio::test(start_paused = true)]
 async fn a_grant_to_a_token_is_one_to_its_key() {
-    let house = House::new(Arc::new(Memory::new())).await;
+    let house = House::new(stores::fresh()).await;
     let mut booker = house.owner().await;
     issue(&house, TOKEN, Some(40)).await;
     let answer = say(&mut booker, of(TOKEN, LEASE, 1, 30)).await;
@@ -57,7 +57,7 @@ async fn a_grant_to_a_token_is_one_to_its_key() {
 /// its own.
 #[tokio::test(start_paused = true)]
 async fn children_never_come_to_more_than_their_parent() {
-    let house = House::new(Arc::new(Memory::new())).await;
+    let house = House::new(stores::fresh()).await;
     let mut booker = house.owner().await;
     issue(&house, TOKEN, Some(80)).await;
     issue(&house, OTHER_TOKEN, Some(80)).await;
@@ -81,7 +81,7 @@ async fn children_never_come_to_more_than_their_parent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_used_up_token_is_told_once_and_leaves_its_key_open() {
-    let house = House::new(Arc::new(Memory::new())).await;
+    let house = House::new(stores::fresh()).await;
     let mut booker = house.owner().await;
     issue(&house, TOKEN, Some(40)).await;
     booker.book(&[spent(1, TOKEN, None, 40)], NOW).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_used_up_token_is_told_once_and_leaves_its_key_open() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_granted_to_a_token_that_nobody_has_issued() {
-    let house = House::new(Arc::new(Memory::new())).await;
+    let house = House::new(stores::fresh()).await;
     let mut booker = house.owner().await;
     issue(&house, OTHER_TOKEN, None).await;
     for token in [TOKEN, OTHER_TOKEN] {
@@ -112,7 +112,7 @@ async fn nothing_is_granted_to_a_token_that_nobody_has_issued() {
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_of_tokens_is_carved_out_like_one_of_money() {
-    let house = House::new(Arc::new(Memory::new())).await;
+    let house = House::new(stores::fresh()).await;
     let mut booker = house.owner().await;
     let draft = Box::new(EphemeralDraft { token_cap: Some(40), ..EphemeralDraft::default() });
     house.done(Command::IssueEphemeral { key: KEY, token: TOKEN, draft }).await;

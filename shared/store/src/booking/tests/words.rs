@@ -14,7 +14,7 @@ use super::house::*;
 use super::*;
 
 async fn calm() -> (House, Booker) {
-    let house = House::new(Arc::new(Memory::new())).await;
+    let house = House::new(stores::fresh()).await;
     let booker = house.owner().await;
     (house, booker)
 }
@@ -125,7 +125,7 @@ async fn a_lowered_cap_and_a_grant_never_pass_each_other() {
             Command::ChangeProject { project: PROJECT, name: None, limits }
         }),
     ] {
-        let house = House::new(Arc::new(Memory::new())).await;
+        let house = House::new(stores::fresh()).await;
         let between = Arc::new(Between {
             memory: Arc::clone(&house.kv),
             executor: house.executor.clone(),

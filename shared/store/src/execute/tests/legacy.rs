@@ -40,7 +40,7 @@ async fn holder_of(kv: &Arc<dyn Kv>, key: ImportedKey) -> Option<Holder> {
 
 #[tokio::test(start_paused = true)]
 async fn of_two_organisations_with_one_secret_one_has_it() {
-    let kv = memory();
+    let kv = engines::fresh();
     let [left, right] = processes(&kv).await;
     for secret in 1..40 {
         let (id, key) = (u64::from(secret) + 10, u128::from(secret));
@@ -58,7 +58,7 @@ async fn of_two_organisations_with_one_secret_one_has_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_is_free_again_once_its_key_is_gone() {
-    let kv = memory();
+    let kv = engines::fresh();
     let [executor, _] = processes(&kv).await;
     let first = import(2, vec![imported(1, 9, None), imported(2, 10, None)]);
     executor.organisation(ORG, &first, attempt(1, 1)).await.unwrap();
