@@ -1,7 +1,8 @@
-"""A wire that can be cut: forwards TCP on loopback until it is told not to."""
+"""A wire that can be cut, or be slow: forwards TCP on loopback as it is told."""
 
 import socket
 import threading
+import time
 
 PIECE_BYTES = 65536
 
@@ -12,6 +13,8 @@ class Wire:
     def __init__(self, target_port):
         self.target = ("127.0.0.1", target_port)
         self.whole = True
+        # How long each piece of an answer is on its way.
+        self.delay_seconds = 0
         self.open, self.lock = set(), threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -54,12 +57,13 @@ class Wire:
             self._end(near)
             self._end(far)
             return
-        threading.Thread(target=self._copy, args=(near, far), daemon=True).start()
-        self._copy(far, near)
+        threading.Thread(target=self._copy, args=(near, far, lambda: None), daemon=True).start()
+        self._copy(far, near, lambda: time.sleep(self.delay_seconds))
 
-    def _copy(self, source, sink):
+    def _copy(self, source, sink, wait):
         try:
             while piece := source.recv(PIECE_BYTES):
+                wait()
                 sink.sendall(piece)
         except OSError:
             pass

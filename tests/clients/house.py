@@ -73,11 +73,11 @@ class Process:
         self.log = folder / f"{name}.log"
         self.child = None
 
-    def start(self, wait=True):
+    def start(self, wait=True, **how):
+        """`how` is for the operating system, such as where standard error leads."""
         with open(self.log, "ab") as log:
-            self.child = subprocess.Popen(
-                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            ways = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **how}
+            self.child = subprocess.Popen(self.command, env=self.environment, **ways)
         if wait:
             self.wait_ready()
         return self
@@ -302,6 +302,8 @@ class House:
             "TURNPIKE_FIRST_START_WRITE_TO": f"{self.folder}/first",
             "TURNPIKE_STORE_ROOT": self.store_root,
             "TURNPIKE_ALLOW_PRIVATE": "true",
+            # No balancer looks here, but where a test has one.
+            "TURNPIKE_NOTICE_MS": "0",
             **self.shared_keys,
             **self.own_keys,
             **self._login("control-plane"),
@@ -309,7 +311,9 @@ class House:
         }
         command = [TARGET / "turnpike-control-plane", "--store", self.store, "--bus", self.nats_url]
         ready = answers(f"http://127.0.0.1:{admin}/healthz/ready")
-        return Process("control-plane", command, environment, self.folder, ready)
+        process = Process("control-plane", command, environment, self.folder, ready)
+        process.port, process.admin_port = port, admin
+        return process
 
     def _projector(self):
         admin = free_port()
@@ -334,6 +338,7 @@ class House:
             "TURNPIKE_ADMIN": f"127.0.0.1:{admin}",
             "TURNPIKE_SERVE_LISTEN": f"127.0.0.1:{port}",
             "TURNPIKE_SERVE_ALLOW_PRIVATE": "true",
+            "TURNPIKE_SERVE_NOTICE_MS": "0",
             "TURNPIKE_CONTROL_URL": self.control_url,
             "TURNPIKE_CONTROL_JOIN_TOKEN": self._first("join-token"),
             "TURNPIKE_BUS": self.nats_url,

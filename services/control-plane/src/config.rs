@@ -35,7 +35,10 @@ pub struct ControlPlaneOptions {
     pub public_url: String,
     /// The most bytes of a request's body.
     pub max_body_bytes: usize,
-    /// The most milliseconds to finish open requests when stopping.
+    /// The milliseconds in which requests are taken still when stopping, though this control plane
+    /// says that it is not ready: until a load balancer has noticed.
+    pub notice_ms: u64,
+    /// The most milliseconds to finish open requests when stopping, after the notice.
     pub drain_ms: u64,
     /// Whether MCP servers that are asked for their tools may stand on private addresses.
     pub allow_private: bool,
@@ -119,6 +122,8 @@ impl Default for ControlPlaneOptions {
             public_url: "http://127.0.0.1:7070".into(),
             // A bulk import is the largest body; anything else is far smaller.
             max_body_bytes: 8 << 20,
+            // As a gateway's.
+            notice_ms: 5_000,
             drain_ms: 10_000,
             allow_private: false,
             allowed_networks: Vec::new(),

@@ -10,6 +10,7 @@ pub mod directory;
 mod heartbeat;
 mod http;
 mod internal;
+mod keeper;
 mod mcp;
 mod openapi;
 pub mod order;

@@ -4,7 +4,8 @@ use anyhow::Context as _;
 use clap::Parser;
 use turnpike_bus::nats::{StreamLimits, connect};
 use turnpike_control_plane::config::ControlPlaneOptions;
-use turnpike_control_plane::run::{Parts, run};
+use turnpike_control_plane::run::{Parts, Running, run};
+use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::{clock, config, signals, tasks, telemetry};
 use turnpike_store::open::open;
 
@@ -41,19 +42,24 @@ async fn main() -> anyhow::Result<()> {
     for name in &loaded.unknown_variables {
         tracing::warn!(name, "this variable is no option");
     }
-    let stop = signals::watch()?;
-    let clock = clock::system();
-    let options = loaded.options;
+    let (stop, clock) = (signals::watch()?, clock::system());
+    // It may have to wait for the store, and be told to end before.
+    let starting = Box::pin(start(loaded.options, clock.clone()));
+    if let Some(running) = stop.run_until_cancelled(starting).await {
+        let running = running?;
+        tracing::info!(api = %running.address, admin = %running.admin_address, "listening");
+        stop.cancelled().await;
+        running.stop().await;
+    }
+    tasks::finish_detached(&*clock, FINISH_MS).await;
+    Ok(())
+}
+
+async fn start(options: ControlPlaneOptions, clock: SharedClock) -> anyhow::Result<Running> {
     let opening = open(&options.store, &options.store_root, clock.clone());
-    let Some(opened) = stop.run_until_cancelled(opening).await else { return Ok(()) };
-    let kv = opened.context("store")?;
+    let kv = opening.await.context("store")?;
     let (name, streams) = ("turnpike-control-plane", Some(StreamLimits::default()));
     let bus = connect(&options.bus, &options.nats, name, None, streams, clock.clone());
     let bus = bus.await.context("bus")?;
-    let running = run(Parts { kv, bus, clock: clock.clone(), options }).await?;
-    tracing::info!(api = %running.address, admin = %running.admin_address, "listening");
-    stop.cancelled().await;
-    running.stop().await;
-    tasks::finish_detached(&*clock, FINISH_MS).await;
-    Ok(())
+    Ok(run(Parts { kv, bus, clock, options }).await?)
 }

@@ -5,7 +5,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 
-use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Version, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use turnpike_bus::seam::Bus;
@@ -26,7 +30,7 @@ use crate::config::ControlPlaneOptions;
 use crate::directory::Directory;
 use crate::presence::Presence;
 use crate::tail::Tail;
-use crate::{console, http, internal, receipts, relay, tail};
+use crate::{console, http, internal, keeper, receipts, relay, tail};
 
 /// How often stored snapshots are looked after.
 const SAVE_EVERY_MS: u64 = 30_000;
@@ -60,6 +64,8 @@ pub struct Running {
     /// Ready or not.
     pub probes: Probes,
     tasks: Tasks,
+    /// Cancelled some time before the tasks are: each connection then ends behind its next answer.
+    leaving: CancellationToken,
 }
 
 /// Why a control plane did not start.
@@ -123,9 +129,15 @@ pub async fn run(parts: Parts) -> Result<Running, StartError> {
     let probes = Probes::new(Metrics::new());
     let tasks = Tasks::new("control-plane");
     work(&app, &tasks, from);
+    let (keep, stopping) = (keeper::keep(Arc::clone(&app)), tasks.stopping());
+    tasks.spawn("keeper", async move {
+        stopping.run_until_cancelled(keep).await;
+    });
     let api = http::router(Arc::clone(&app), tasks.stopping());
     let routes = api.merge(internal::router(Arc::clone(&app))).merge(console::router());
-    serve_http(&tasks, listener, routes);
+    let leaving = CancellationToken::new();
+    let last = middleware::from_fn_with_state(leaving.clone(), last_answer);
+    serve_http(&tasks, listener, routes.layer(last));
     let (probe, stopping) = (probes.clone(), tasks.stopping());
     tasks.spawn("admin", async move {
         if let Err(error) = probe.serve(admin, stopping).await {
@@ -133,7 +145,7 @@ pub async fn run(parts: Parts) -> Result<Running, StartError> {
         }
     });
     probes.set_ready(true, "serving");
-    Ok(Running { app, address, admin_address, probes, tasks })
+    Ok(Running { app, address, admin_address, probes, tasks, leaving })
 }
 
 /// Takes a step again that the store has failed and that may pass the next time.
@@ -202,10 +214,13 @@ async fn first_start(app: &App) -> Result<(), BootstrapError> {
 }
 
 impl Running {
-    /// Finishes open requests, gives up its roles and stops, within the configured time.
+    /// Takes requests until everybody has noticed, finishes those that are open, gives up its roles
+    /// and stops, within the configured time.
     pub async fn stop(self) {
-        self.probes.set_ready(false, "stopping");
+        self.probes.leave("stopping");
+        self.leaving.cancel();
         let (clock, drain_ms) = (&self.app.clock, self.app.options.drain_ms);
+        clock.sleep(self.app.options.notice_ms).await;
         if !self.tasks.drain(&**clock, drain_ms).await {
             tracing::warn!(drain_ms, "requests were cut off");
         }
@@ -251,6 +266,21 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> 
     let listener = serve::listen(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+/// Ends a connection behind its answer where this control plane is about to leave. HTTP/2 has no
+/// such header, and says it by itself when the tasks stop.
+async fn last_answer(
+    State(leaving): State<CancellationToken>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let one_at_a_time = request.version() < Version::HTTP_2;
+    let mut answer = next.run(request).await;
+    if one_at_a_time && leaving.is_cancelled() {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 fn serve_http(tasks: &Tasks, listener: TcpListener, routes: Router) {

@@ -68,7 +68,10 @@ pub struct ServeOptions {
     pub idle_timeout_ms: u64,
     /// The most milliseconds for the body of a request to arrive.
     pub body_timeout_ms: u64,
-    /// The most milliseconds that running requests have at shutdown.
+    /// The milliseconds at shutdown in which requests are taken still, though the gateway says that
+    /// it is not ready: until a load balancer has noticed.
+    pub notice_ms: u64,
+    /// The most milliseconds that running requests have at shutdown, after the notice.
     pub drain_ms: u64,
     /// The most connections at a time, over all cores.
     pub max_connections: usize,
@@ -138,6 +141,8 @@ impl Default for ServeOptions {
             // Longer than the 60 s of usual load balancers, so that they end it and not we.
             idle_timeout_ms: 75_000,
             body_timeout_ms: 60_000,
+            // Two looks of a usual balancer, and the time that Kubernetes takes to tell its nodes.
+            notice_ms: 5_000,
             drain_ms: 30_000,
             max_connections: 65_536,
             trusted_proxies: Vec::new(),

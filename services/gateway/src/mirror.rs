@@ -175,13 +175,12 @@ impl Mirror {
     /// Opens the feeds and follows them until they are lost.
     async fn follow(&mut self) {
         let (bus, clock) = (Arc::clone(&self.parts.bus), Arc::clone(&self.parts.clock));
-        // What the disk knew is served before the bus answers.
-        self.tick();
-        let mut feeds = match Feeds::open(&*bus, self.parts.joined.org).await {
+        let pause = || clock.sleep(REOPEN_MS + entropy::jitter_ms(REOPEN_MS));
+        let mut feeds = match self.meanwhile(Feeds::open(&*bus, self.parts.joined.org)).await {
             Ok(feeds) => feeds,
             Err(error) => {
                 tracing::warn!(%error, "the bus cannot be read");
-                return clock.sleep(REOPEN_MS + entropy::jitter_ms(REOPEN_MS)).await;
+                return self.meanwhile(pause()).await;
             }
         };
         // What was published before the feeds stood may be missing.
@@ -198,13 +197,29 @@ impl Mirror {
                 message = feeds.next(), if !empty => {
                     if let Err(error) = self.read(message, &mut feeds) {
                         tracing::warn!(%error, "the feeds are lost");
-                        return clock.sleep(REOPEN_MS + entropy::jitter_ms(REOPEN_MS)).await;
+                        return self.meanwhile(pause()).await;
                     }
                 }
                 () = clock.sleep(TICK_MS) => {}
             }
             if clock.boot_ms() >= self.next_save_ms {
                 self.save().await;
+            }
+        }
+    }
+
+    /// Goes on with all that needs no feeds until `work` is done: what the disk knew is served
+    /// before the bus answers, and grows old while it does not.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let clock = Arc::clone(&self.parts.clock);
+        let mut work = std::pin::pin!(work);
+        loop {
+            self.tick();
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                Some(answer) = self.answers.next() => self.answered(answer),
+                () = clock.sleep(TICK_MS) => {}
             }
         }
     }

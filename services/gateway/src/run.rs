@@ -17,6 +17,7 @@ use turnpike_bus::seam::Bus;
 use turnpike_domain::id::GatewayId;
 use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_runtime::connector::{Connector, ConnectorOptions};
+use turnpike_runtime::entropy;
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::probes::Probes;
 use turnpike_runtime::serve;
@@ -116,7 +117,9 @@ pub async fn run(parts: Parts) -> Result<Running, StartError> {
     let connector = Connector::new(&options, Arc::clone(&parts.clock));
     let connector = connector.map_err(|error| StartError::Client(error.to_string()))?;
     let client = connector.client().map_err(|error| StartError::Client(error.to_string()))?;
-    let known_as = known_as(&parts.config)?;
+    // A new one proposes its id: a first join whose answer was lost is then found to be its own.
+    let new = || GatewayId(entropy::id(parts.clock.now()));
+    let known_as = known_as(&parts.config)?.unwrap_or_else(new);
     let (url, name) = (&parts.config.control.url, &parts.config.name);
     let upstairs = Arc::new(HttpUpstairs::new(client, url, token, name, known_as));
     start(parts, folder, loaded, upstairs).await
@@ -191,7 +194,7 @@ impl Running {
     /// records, then everything else.
     pub async fn join(self) {
         self.stop.cancelled().await;
-        self.probes.set_ready(false, "draining");
+        self.probes.leave("draining");
         self.cores.join().await;
         self.tasks.drain(&*self.clock, END_MS).await;
         match deadline(&*self.clock, END_MS, self.upstairs.leave(&self.joined)).await {

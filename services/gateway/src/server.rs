@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -72,6 +72,9 @@ pub struct Means {
     pub clock: SharedClock,
     /// Where connections run. They drain when these are asked to stop.
     pub tasks: Tasks,
+    /// Cancelled some time before that, or with it: from then on callers are sent elsewhere, each
+    /// behind the answer to what it asks.
+    pub leaving: CancellationToken,
 }
 
 /// Takes connections until the tasks are asked to stop, and answers their requests with `handle`.
@@ -124,8 +127,9 @@ where
             async move { Ok::<_, Infallible>(answering.await) }
         });
         let stream = TokioIo::new(stream);
-        let connection = http2_builder(&means).serve_connection(stream, service);
-        until_stopped(connection, http2::Connection::graceful_shutdown, &stopping).await
+        let connection = pin!(http2_builder(&means).serve_connection(stream, service));
+        // A caller is told in time which of its streams are served still.
+        until_stopped(connection, http2::Connection::graceful_shutdown, &means.leaving).await
     } else {
         let pace = Pace::new(means.clock.clone());
         let limits = HeadLimits {
@@ -133,15 +137,28 @@ where
             head_ms: means.bounds.head_timeout_ms,
         };
         let heads = Heads::new(Rc::clone(&pace), limits);
+        let here = Rc::clone(&pace);
         let service = service_fn(move |request| {
-            let busy = pace.begin();
+            let busy = here.begin();
             // Apart: a connection has room for it only while it is at work, and nothing moves it.
-            Box::pin(handle(request, peer))
-                .map(|response| Ok::<_, Infallible>(response.map(|body| Paced::new(body, busy))))
+            Box::pin(handle(request, peer)).map(|mut answer| {
+                if busy.is_last() {
+                    let last = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(header::CONNECTION, last);
+                }
+                Ok::<_, Infallible>(answer.map(|body| Paced::new(body, busy)))
+            })
         });
         let stream = TokioIo::new(stream.waiting_for(heads));
         let connection = http1_builder(means.bounds).serve_connection(stream, service);
-        until_stopped(connection, http1::Connection::graceful_shutdown, &stopping).await
+        let mut connection = pin!(connection);
+        if let Some(ended) = unless_cancelled(&means.leaving, connection.as_mut()).await {
+            ended
+        } else {
+            // One that rests is not closed yet: its caller may be about to speak.
+            pace.leave();
+            until_stopped(connection, http1::Connection::graceful_shutdown, &stopping).await
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection ended badly");
@@ -150,14 +167,13 @@ where
 
 /// Runs a connection; once `stopping`, lets it finish what it has begun.
 async fn until_stopped<C>(
-    connection: C,
+    mut connection: Pin<&mut C>,
     stop: impl FnOnce(Pin<&mut C>),
     stopping: &CancellationToken,
 ) -> hyper::Result<()>
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut connection = pin!(connection);
     if let Some(ended) = unless_cancelled(stopping, connection.as_mut()).await {
         return ended;
     }

@@ -36,6 +36,7 @@ pub(crate) struct Consumer {
 impl Consumer {
     /// Reads for ever.
     pub(crate) async fn run(self) {
+        self.probes.set_ready(false, "waiting for the store and a shard of it");
         // What arrives before the first shard is owned would only be passed by.
         self.inboxes.opened_after(0).await;
         let (mut served, mut last, mut won) = (0, None, false);
@@ -61,7 +62,10 @@ impl Consumer {
                     }
                     self.probes.set_ready(false, "the bus was lost");
                 }
-                Err(error) => tracing::warn!(%error, "spend cannot be read"),
+                Err(error) => {
+                    self.probes.set_ready(false, "waiting for NATS");
+                    tracing::warn!(%error, "spend cannot be read");
+                }
             }
             // Of all that listens, a reader of what is kept is the one that learns of an outage.
             self.presence.was_deaf();

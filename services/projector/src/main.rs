@@ -4,7 +4,8 @@ use anyhow::Context as _;
 use clap::Parser;
 use turnpike_bus::nats::{StreamLimits, connect};
 use turnpike_projector::config::ProjectorOptions;
-use turnpike_projector::run::{Parts, run};
+use turnpike_projector::run::{Parts, Running, run};
+use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::tasks::{self, Tasks};
 use turnpike_runtime::{clock, config, serve, signals, telemetry};
@@ -43,16 +44,29 @@ async fn main() -> anyhow::Result<()> {
     for name in &loaded.unknown_variables {
         tracing::warn!(name, "this variable is no option");
     }
-    let (stop, clock, options) = (signals::watch()?, clock::system(), loaded.options);
+    let (stop, clock) = (signals::watch()?, clock::system());
+    // It may have to wait for the store, and be told to end before.
+    let starting = Box::pin(start(loaded.options, clock.clone()));
+    if let Some(running) = stop.run_until_cancelled(starting).await {
+        let (running, admin) = running?;
+        stop.cancelled().await;
+        running.stop().await;
+        admin.drain(&*clock, FINISH_MS).await;
+    }
+    tasks::finish_detached(&*clock, FINISH_MS).await;
+    Ok(())
+}
+
+/// The projector, and the tasks of its admin port.
+async fn start(options: ProjectorOptions, clock: SharedClock) -> anyhow::Result<(Running, Tasks)> {
     let opening = open(&options.store, &options.store_root, clock.clone());
-    let Some(opened) = stop.run_until_cancelled(opening).await else { return Ok(()) };
-    let kv = opened.context("store")?;
+    let kv = opening.await.context("store")?;
     let (name, streams) = ("turnpike-projector", Some(StreamLimits::default()));
     let bus = connect(&options.bus, &options.nats, name, None, streams, clock.clone());
     let bus = bus.await.context("bus")?;
     let admin = serve::listen(options.admin_listen).context("admin_listen")?;
     let metrics = Metrics::new();
-    let running = run(Parts { kv, bus, clock: clock.clone(), options, metrics });
+    let running = run(Parts { kv, bus, clock, options, metrics });
     tracing::info!(admin = %admin.local_addr()?, "listening");
     let (probes, tasks) = (running.probes.clone(), Tasks::new("admin"));
     let stopping = tasks.stopping();
@@ -61,9 +75,5 @@ async fn main() -> anyhow::Result<()> {
             tracing::error!(%error, "the admin port failed");
         }
     });
-    stop.cancelled().await;
-    running.stop().await;
-    tasks.drain(&*clock, FINISH_MS).await;
-    tasks::finish_detached(&*clock, FINISH_MS).await;
-    Ok(())
+    Ok((running, tasks))
 }

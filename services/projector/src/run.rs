@@ -118,7 +118,7 @@ impl Running {
 
     /// Books what has arrived, gives its shards up and stops, within the configured time.
     pub async fn stop(self) {
-        self.probes.set_ready(false, "stopping");
+        self.probes.leave("stopping");
         if !self.tasks.drain(&*self.clock, self.drain_ms).await {
             tracing::warn!("not all that had arrived was booked; it will be sent again");
         }

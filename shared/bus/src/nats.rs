@@ -50,15 +50,17 @@ enum PutError {
 impl NatsBus {
     /// Connects; answers when the connection stands, or after two seconds without one, and goes on
     /// trying for ever. With [`NatsOptions::streams`] the streams are made or changed to those
-    /// limits, now and whenever they are found missing.
+    /// limits, now and whenever they are found missing: a cluster that has not yet chosen who leads
+    /// its JetStream refuses them for a while.
     ///
     /// # Errors
-    /// If an option cannot be used, or the server refuses to make the streams.
+    /// If an option cannot be used.
     pub async fn connect(options: NatsOptions, clock: SharedClock) -> Result<Self, BusError> {
         let link = Link::open(options, clock).await.map_err(unavailable)?;
         let connected = link.connected();
         if deadline(&*link.clock, FIRST_CONNECTION_MS, connected).await.is_some() {
-            link.ensure_streams(link.clock.boot_ms()).await?;
+            // Why they cannot be made is in the log.
+            let _ = link.ensure_streams(link.clock.boot_ms()).await;
         } else {
             let trouble = link.trouble();
             tracing::warn!(%trouble, "NATS does not answer yet; the connection is tried further");

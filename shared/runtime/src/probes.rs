@@ -20,6 +20,8 @@ struct Health {
     ready: bool,
     /// The ports of the traffic are not open yet, whatever else is ready.
     closed: bool,
+    /// The process is about to end.
+    leaving: bool,
     reason: Arc<str>,
 }
 
@@ -35,7 +37,7 @@ impl Probes {
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
         let reason = "starting".into();
-        let health = Health { started: false, ready: false, closed: false, reason };
+        let health = Health { started: false, ready: false, closed: false, leaving: false, reason };
         Self { health: Arc::new(watch::Sender::new(health)), metrics }
     }
 
@@ -49,6 +51,9 @@ impl Probes {
     /// started.
     pub fn set_ready(&self, ready: bool, reason: &str) {
         self.health.send_modify(|health| {
+            if health.leaving {
+                return;
+            }
             health.started |= ready && !health.closed;
             health.ready = ready;
             health.reason = reason.into();
@@ -61,6 +66,15 @@ impl Probes {
         self.health.send_modify(|health| {
             health.closed = !open;
             health.started |= health.ready && open;
+        });
+    }
+
+    /// Says for good that traffic must not come any more: the process is about to end, whatever
+    /// becomes ready meanwhile.
+    pub fn leave(&self, reason: &str) {
+        self.health.send_modify(|health| {
+            (health.ready, health.leaving) = (false, true);
+            health.reason = reason.into();
         });
     }
 
@@ -150,7 +164,11 @@ mod tests {
         probes.set_ready(true, "the mirror has caught up");
         probes.ready().await;
         assert_eq!(get(address, "/healthz/ready").await.0, 200);
-        probes.set_ready(false, "draining");
+        probes.set_ready(false, "the mirror is too old");
+        assert_eq!(get(address, "/healthz/ready").await.0, 503);
+        probes.leave("draining");
+        // What becomes ready while the process ends brings nobody back.
+        probes.set_ready(true, "the mirror has caught up");
         assert_eq!(get(address, "/healthz/ready").await, (503, "draining\n".into()));
         assert_eq!(get(address, "/healthz/startup").await.0, 200, "it has started once");
         assert!(!probes.is_ready());

@@ -62,6 +62,9 @@ pub enum TelemetryError {
 pub fn start(options: &TelemetryOptions) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(&options.filter)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // It would tell of a line that standard error does not take on standard error, which panics: a
+    // full disk of logs, or a collector that is gone, would end whoever has something to say.
+    let lines = lines.log_internal_errors(false);
     match options.format {
         Format::Text => lines.with_ansi(false).finish().try_init()?,
         Format::Json => lines.json().flatten_event(true).finish().try_init()?,

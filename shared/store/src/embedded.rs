@@ -83,6 +83,13 @@ impl Embedded {
         Ok(Self { database, disk, room: Room::default(), queue: Some(queue), writer: Some(writer) })
     }
 
+    /// Completes when the disk has refused a commit: nothing more is written until the store is
+    /// opened again.
+    pub(crate) async fn refused(&self) {
+        // The sender lives as long as `self`: the only error cannot be.
+        let _ = self.disk.refused.subscribe().wait_for(|refused| *refused).await;
+    }
+
     async fn enqueue(&self, batch: Batch) -> Result<Committed, CommitError> {
         writes::check(&batch)?;
         let stopped = || CommitError::Unavailable(format!("{}: the writer ended", self.disk.path));

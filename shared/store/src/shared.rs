@@ -10,6 +10,10 @@
 //! resolves early; a commit that was decided on an older snapshot is a conflict, because the new
 //! holder does not know what was written since. Versions and stamps go on from the file. New calls
 //! wait for the new holder, up to [`WAIT_MS`].
+//!
+//! A holder whose disk refuses a commit lets go of the file and takes part again. One that stands
+//! still keeps the lock, and nobody can take over: its guests leave it, tell their callers that the
+//! store is unavailable, and come back when it goes on.
 
 mod answer;
 mod fields;
@@ -26,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::net::UnixListener;
 use tokio::sync::watch;
 use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_runtime::entropy;
@@ -46,7 +51,7 @@ pub const WAIT_MS: u64 = 5_000;
 const OPEN_WAIT_MS: u64 = 30_000;
 /// The longest pause between two attempts to take a part: a takeover is not to be felt.
 const STEP_MS: u64 = 50;
-/// The pause after a failure that does not pass by itself, such as a damaged file.
+/// The pause after a failure that does not pass by itself, such as a damaged file or a full disk.
 const FAILED_MS: u64 = 1_000;
 
 /// A store that several processes of one machine use at once. Dropping it leaves the file to
@@ -75,10 +80,14 @@ impl Shared {
     /// [`OpenError`] if the file cannot be opened, or if whoever has it open does not answer.
     pub async fn open(directory: &Path, clock: SharedClock) -> Result<Self, OpenError> {
         let until_ms = clock.boot_ms().saturating_add(OPEN_WAIT_MS);
+        let mut told = false;
         let part = loop {
             match ground::take_part(directory, &clock).await {
                 Ok(part) => break part,
                 Err(error) if error.may_pass() && clock.boot_ms() < until_ms => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%error, "waiting for the store");
+                    }
                     clock.sleep(entropy::jitter_ms(STEP_MS)).await;
                 }
                 Err(error) => return Err(error),
@@ -91,12 +100,7 @@ impl Shared {
         let tasks = Tasks::new("store-shared");
         let (sender, stage) = watch::channel(Stage::of(&part));
         let directory = directory.to_owned();
-        let life = Life {
-            directory: directory.clone(),
-            clock: Arc::clone(&clock),
-            tasks: tasks.clone(),
-            stage: sender,
-        };
+        let life = Life { directory: directory.clone(), clock: Arc::clone(&clock), stage: sender };
         tasks.spawn("store-part", life.run(part));
         Self { stage, tasks, clock, directory }
     }
@@ -217,11 +221,19 @@ impl Stage {
     }
 }
 
+/// Ends the guests of a holder whose own task is dropped.
+struct AbortOnDrop(Tasks);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// What the one task does that plays this process's part.
 struct Life {
     directory: PathBuf,
     clock: SharedClock,
-    tasks: Tasks,
     stage: watch::Sender<Stage>,
 }
 
@@ -232,15 +244,33 @@ impl Life {
             tracing::info!(directory = %self.directory.display(), is_holder, "the store is open");
             self.stage.send_replace(Stage::of(&part));
             match part {
-                Part::Holder(held, listener) => {
-                    let (tasks, clock) = (self.tasks.clone(), Arc::clone(&self.clock));
-                    holder::serve(held, listener, tasks, clock).await;
+                Part::Holder(held, listener) => self.hold(held, listener).await,
+                Part::Guest(guest, link) => {
+                    guest.run(link).await;
+                    self.stage.send_replace(Stage::Neither("its holder went away".into()));
                 }
-                Part::Guest(guest, link) => guest.run(link).await,
             }
-            self.stage.send_replace(Stage::Neither("its holder went away".into()));
             part = self.next_part().await;
         }
+    }
+
+    /// Holds the file until the disk refuses to write; then lets go of it, so that this process or
+    /// another one opens it again: only that tells what the disk holds.
+    async fn hold(&self, held: Arc<Held>, listener: UnixListener) {
+        let (guests, clock) = (Tasks::new("store-guests"), Arc::clone(&self.clock));
+        let _ended = AbortOnDrop(guests.clone());
+        tokio::select! {
+            () = holder::serve(Arc::clone(&held), listener, guests.clone(), clock) => {}
+            () = held.store.refused() => {}
+        }
+        self.stage.send_replace(Stage::Neither("its disk refused a commit".into()));
+        // The writer answers what waits for it, so that nobody uses the file for long.
+        guests.abort();
+        while Arc::strong_count(&held) > 1 {
+            self.clock.sleep(STEP_MS).await;
+        }
+        drop(held);
+        self.clock.sleep(FAILED_MS).await;
     }
 
     async fn next_part(&self) -> Part {

@@ -1,5 +1,6 @@
 //! The mirror in step with a control plane, over a bus that loses, repeats and reorders.
 
+mod joins;
 mod legacy;
 mod signers;
 
@@ -35,12 +36,66 @@ const SOON_MS: u64 = 50;
 /// What the bus holds of events: about a hundred.
 const KEPT_BYTES: usize = 64 << 10;
 
-/// A gateway's mirror with its control plane, on a paused clock.
 fn silent() -> Receipts {
     let cores = NonZeroUsize::MIN;
     Receipts::new(Board::new(cores), Healths::new(cores), None)
 }
 
+/// What the mirrors on disk are signed with.
+fn token() -> Secret {
+    Secret::from(secrecy::SecretString::from("token"))
+}
+
+/// A mirror at work.
+struct Follower {
+    core: Arc<Core>,
+    metrics: MirrorMetrics,
+    probes: Probes,
+    tasks: Tasks,
+}
+
+/// Begins a mirror on what an earlier one has left in `data`.
+fn begin(
+    clock: &PausedClock,
+    bus: &Arc<LocalBus>,
+    upstairs: Arc<dyn Upstairs>,
+    peppers: Peppers,
+    data: &std::path::Path,
+) -> Follower {
+    let shared: SharedClock = Arc::new(clock.clone());
+    let options = ServeOptions::default();
+    let core = Arc::new(Core::new(Arc::clone(&shared), options, peppers, decisions(), GATEWAY));
+    let mut world = World::new(Arc::clone(&core), sealing());
+    if let Some(loaded) = disk::load(data, &token()) {
+        assert_eq!(loaded.joined, joined());
+        world.start_again(loaded.streams);
+        core.set_fresh_at(loaded.times.fresh_at);
+    }
+    let all = Metrics::new();
+    let (metrics, probes) = (MirrorMetrics::new(&all), Probes::new(all));
+    let (tasks, receipts) = (Tasks::new("test"), silent());
+    let sending: Arc<dyn Bus> = Arc::clone(bus) as Arc<dyn Bus>;
+    let (telling, sender) = (receipts.clone(), (GATEWAY, EpochId(5)));
+    let telling = telling.run(Arc::clone(&sending), Arc::clone(&shared), sender, tasks.stopping());
+    tasks.spawn("receipts", telling);
+    let parts = MirrorParts {
+        core: Arc::clone(&core),
+        world,
+        upstairs,
+        joined: joined(),
+        bus: sending,
+        clock: shared,
+        disk: Disk::open(data, &token(), joined()).unwrap(),
+        audit: Audit::open(data).unwrap(),
+        receipts,
+        probes: probes.clone(),
+        metrics: metrics.clone(),
+    };
+    tasks.spawn("mirror", Mirror::new(parts).run(tasks.stopping()));
+    Follower { core, metrics, probes, tasks }
+}
+
+/// A gateway's mirror with its control plane, on a paused clock.
 struct House {
     fake: Fake,
     bus: Arc<LocalBus>,
@@ -65,39 +120,10 @@ impl House {
 
     async fn under(peppers: Peppers, fake: Fake, data: Arc<tempfile::TempDir>) -> Self {
         let clock = PausedClock::new(DAY);
-        let shared: SharedClock = Arc::new(clock.clone());
-        let bus = Arc::new(LocalBus::with_kept_bytes(Arc::clone(&shared), KEPT_BYTES));
-        let options = ServeOptions::default();
-        let core = Arc::new(Core::new(Arc::clone(&shared), options, peppers, decisions(), GATEWAY));
-        let mut world = World::new(Arc::clone(&core), sealing());
-        let token = Secret::from(secrecy::SecretString::from("token"));
-        if let Some(loaded) = disk::load(data.path(), &token) {
-            assert_eq!(loaded.joined, joined());
-            world.start_again(loaded.streams);
-            core.set_fresh_at(loaded.times.fresh_at);
-        }
-        let all = Metrics::new();
-        let (metrics, probes) = (MirrorMetrics::new(&all), Probes::new(all));
-        let (tasks, receipts) = (Tasks::new("test"), silent());
-        let sending: Arc<dyn Bus> = Arc::clone(&bus) as Arc<dyn Bus>;
-        let (telling, sender) = (receipts.clone(), (GATEWAY, EpochId(5)));
-        let telling =
-            telling.run(Arc::clone(&sending), Arc::clone(&shared), sender, tasks.stopping());
-        tasks.spawn("receipts", telling);
-        let parts = MirrorParts {
-            core: Arc::clone(&core),
-            world,
-            upstairs: Arc::new(fake.clone()),
-            joined: joined(),
-            bus: sending,
-            clock: shared,
-            disk: Disk::open(data.path(), &token, joined()).unwrap(),
-            audit: Audit::open(data.path()).unwrap(),
-            receipts,
-            probes: probes.clone(),
-            metrics: metrics.clone(),
-        };
-        tasks.spawn("mirror", Mirror::new(parts).run(tasks.stopping()));
+        let bus = LocalBus::with_kept_bytes(Arc::new(clock.clone()), KEPT_BYTES);
+        let bus = Arc::new(bus);
+        let begun = begin(&clock, &bus, Arc::new(fake.clone()), peppers, data.path());
+        let Follower { core, metrics, probes, tasks } = begun;
         let house = Self { fake, bus, clock, core, metrics, probes, tasks, data };
         house.clock.sleep(SOON_MS).await;
         house

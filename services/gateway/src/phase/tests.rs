@@ -99,6 +99,7 @@ impl House {
             },
             clock: system(),
             tasks: core.tasks.clone(),
+            leaving: core.tasks.stopping(),
         };
         let handle = move |request, peer| answer(Rc::clone(&site), request, peer);
         core.tasks.spawn_local("serve", async move { serve(listener, handle, means).await });

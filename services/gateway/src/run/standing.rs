@@ -68,7 +68,7 @@ impl Standing {
     ) -> Result<Self, StartError> {
         let Parts { bus, clock, config, stop } = parts;
         let (peppers, sealing, decisions) = keys(&config.keys).map_err(StartError::Keys)?;
-        let joined = join(&*upstairs, &*clock, loaded.as_ref(), &stop).await?;
+        let joined = join(&*upstairs, &*clock, probes, loaded.as_ref(), &stop).await?;
         let serve = config.serve.clone();
         let core =
             Arc::new(Core::new(Arc::clone(&clock), serve, peppers, decisions, joined.gateway));
@@ -214,17 +214,22 @@ fn budgets(
 async fn join(
     upstairs: &dyn Upstairs,
     clock: &dyn Clock,
+    probes: &Probes,
     loaded: Option<&Loaded>,
     stop: &CancellationToken,
 ) -> Result<Joined, StartError> {
     let mut failures = 0;
     let attempts = async {
+        probes.set_ready(false, "waiting for the control plane to let it join");
         loop {
             match upstairs.join().await {
                 Err(error @ (UpstairsError::Unreachable(_) | UpstairsError::Wrong(_))) => {
                     tracing::warn!(%error, "the gateway cannot join yet");
                 }
-                decided => return decided,
+                decided => {
+                    probes.set_ready(false, "waiting for keys and for news of them");
+                    return decided;
+                }
             }
             clock.sleep(backoff_ms(failures)).await;
             failures += 1;

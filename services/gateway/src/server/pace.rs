@@ -19,6 +19,7 @@ pub(super) struct Pace {
     idle_since_ms: Cell<u64>,
     /// Heads that have arrived.
     heads: Cell<u64>,
+    leaving: Cell<bool>,
 }
 
 /// How long a connection may take when it is not at work, in milliseconds.
@@ -61,7 +62,13 @@ impl Pace {
     /// Of a connection that begins now.
     pub(super) fn new(clock: SharedClock) -> Rc<Self> {
         let idle_since_ms = Cell::new(clock.boot_ms());
-        Rc::new(Self { clock, busy: Cell::new(false), idle_since_ms, heads: Cell::new(0) })
+        let (busy, leaving) = (Cell::new(false), Cell::new(false));
+        Rc::new(Self { clock, busy, idle_since_ms, heads: Cell::new(0), leaving })
+    }
+
+    /// The next answer is the last one.
+    pub(super) fn leave(&self) {
+        self.leaving.set(true);
     }
 
     /// A head has arrived.
@@ -69,6 +76,13 @@ impl Pace {
         self.busy.set(true);
         self.heads.set(self.heads.get().wrapping_add(1));
         Busy(Rc::clone(self))
+    }
+}
+
+impl Busy {
+    /// Whether its answer is the last one of the connection.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.leaving.get()
     }
 }
 
@@ -88,7 +102,7 @@ impl Heads {
     /// Ready once the caller has taken too long. To be asked whenever nothing more has come;
     /// `more`: something has come since it was last asked.
     pub(super) fn poll_late(&mut self, more: bool, context: &mut Context<'_>) -> Poll<Late> {
-        let Pace { clock, busy, idle_since_ms, heads } = &*self.pace;
+        let Pace { clock, busy, idle_since_ms, heads, .. } = &*self.pace;
         if busy.get() {
             return Poll::Pending;
         }

@@ -17,9 +17,10 @@ const BODIES_BYTES: usize = 256 * 1024 * 1024;
 /// What requests that were told to end at their next await get for it, in milliseconds.
 const ABORT_MS: u64 = 1_000;
 
-/// Serves until the parts are told to stop, then lets what runs come to its end for as long as the
-/// options allow. Every request is settled when this returns. Must be called on the core's own
-/// runtime.
+/// Serves until the parts are told to stop. Then requests are taken for as long as it may take
+/// until everybody has noticed, each as the last of its connection, and what runs comes to its end
+/// for as long as the options allow. Every request is settled when this returns. Must be called on
+/// the core's own runtime.
 ///
 /// # Errors
 /// [`TlsError`] if the system's roots cannot be used.
@@ -48,11 +49,13 @@ pub async fn serve_core(parts: CoreParts) -> Result<(), TlsError> {
         },
         clock: clock.clone(),
         tasks: tasks.clone(),
+        leaving: stop.child_token(),
     };
     let handle = move |request, peer| answer(Rc::clone(&site), request, peer);
     let serving = serve(listener, handle, means);
     tokio::join!(serving, async {
         stop.cancelled().await;
+        clock.sleep(options.notice_ms).await;
         if !tasks.drain(&*clock, options.drain_ms).await {
             tasks.drain(&*clock, ABORT_MS).await;
         }

@@ -31,7 +31,9 @@ fn start(means: &Means) -> SocketAddr {
 }
 
 fn means(clock: SharedClock) -> Means {
-    Means { bounds: BOUNDS, clock, tasks: Tasks::new("test") }
+    let tasks = Tasks::new("test");
+    let leaving = tasks.stopping();
+    Means { bounds: BOUNDS, clock, tasks, leaving }
 }
 
 async fn local<F: Future<Output = ()>>(test: F) {
@@ -185,6 +187,28 @@ async fn a_drain_finishes_what_runs_and_takes_nothing_new() {
         let (drained, answer) = tokio::join!(drained, finish);
         assert!(drained, "{answer}");
         assert!(answer.contains("connection: close"), "{answer}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_is_about_to_leave_answers_once_more_on_each_connection() {
+    local(async {
+        let means = Means { leaving: CancellationToken::new(), ..means(system()) };
+        let address = start(&means);
+        let mut rested = TcpStream::connect(address).await.unwrap();
+        rested.write_all(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let answer = read_until(&mut rested, "/a").await;
+        assert!(!answer.contains("connection: close"), "{answer}");
+        means.leaving.cancel();
+        // One that rests, and one of somebody who has not noticed yet.
+        for mut stream in [rested, TcpStream::connect(address).await.unwrap()] {
+            stream.write_all(b"GET /b HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let answer = read_until(&mut stream, "/b").await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert!(answer.contains("connection: close"), "{answer}");
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "nothing comes behind it");
+        }
     })
     .await;
 }

@@ -27,20 +27,20 @@ pub struct HttpUpstairs {
     url: String,
     token: Secret,
     name: String,
-    /// The id of an earlier run.
-    known_as: Option<GatewayId>,
+    /// The id of an earlier run, or the one that it proposes.
+    known_as: GatewayId,
 }
 
 impl HttpUpstairs {
     /// The control plane at `url`, for the gateway called `name`; `known_as` is the id that it was
-    /// given before.
+    /// given before, or one that nobody has.
     #[must_use]
     pub fn new(
         client: HttpClient,
         url: &str,
         token: Secret,
         name: &str,
-        known_as: Option<GatewayId>,
+        known_as: GatewayId,
     ) -> Self {
         let url = url.trim_end_matches('/').to_owned();
         Self { client, url, token, name: name.to_owned(), known_as }
@@ -62,7 +62,7 @@ impl HttpUpstairs {
     }
 
     async fn take_part(&self) -> Result<Joined, UpstairsError> {
-        let gateway = self.known_as.map(|id| id.to_string());
+        let gateway = Some(self.known_as.to_string());
         let request = JoinRequest { name: self.name.clone(), gateway };
         let call = self.call(Method::POST, JOIN_PATH, None)?.json(&request);
         let reply: JoinReply = json(send(call).await?).await?;

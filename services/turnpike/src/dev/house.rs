@@ -123,6 +123,7 @@ fn control_options(keys: &Keys, ports: Ports) -> ControlPlaneOptions {
         public_url: url(ports.control),
         // As for the gateway.
         allow_private: true,
+        notice_ms: 0,
         keys: KeyOptions {
             peppers: keys.peppers.clone(),
             provider_sealing: keys.provider_sealing.clone(),
@@ -149,6 +150,7 @@ fn gateway_options(
             listen: ports.gateway,
             // `echo` and the models on this machine stand inside the walls.
             allow_private: true,
+            notice_ms: 0,
             ..gateway_config::ServeOptions::default()
         },
         control: gateway_config::ControlOptions { url: url(control), join_token },

@@ -176,7 +176,7 @@ impl Link {
         }
         let ensuring = streams::ensure(&self.context, limits, self.clock.now());
         ensuring.await.map_err(|error| {
-            tracing::error!(%error, "the streams cannot be made");
+            tracing::error!(%error, "the streams cannot be made yet");
             unavailable(error)
         })?;
         *ensured_ms = Some(self.clock.boot_ms());

@@ -125,7 +125,7 @@ fn is_user_seed(text: &str) -> bool {
 /// the server's monitoring shows; `gateway` and `streams` are those of [`NatsOptions`].
 ///
 /// # Errors
-/// If the address is `local`, an option cannot be used, or the server refuses to make the streams.
+/// If the address is `local`, or an option cannot be used.
 pub async fn connect(
     bus: &BusAddress,
     options: &BusOptions,

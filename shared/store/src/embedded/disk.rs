@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 
 use redb::TableDefinition;
+use tokio::sync::watch;
 
 use crate::kv::ReadError;
 use crate::watches::Watches;
@@ -26,6 +27,8 @@ pub(super) struct Disk {
     pub(super) horizon: AtomicU64,
     /// Why no commit is possible any more; set once.
     pub(super) refusal: OnceLock<String>,
+    /// Whether there is a refusal, for those who wait for it.
+    pub(super) refused: watch::Sender<bool>,
     pub(super) watches: Watches,
 }
 
@@ -35,6 +38,7 @@ impl Disk {
             path,
             horizon: AtomicU64::new(newest),
             refusal: OnceLock::new(),
+            refused: watch::Sender::new(false),
             watches: Watches::default(),
         }
     }

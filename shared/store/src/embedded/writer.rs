@@ -138,6 +138,8 @@ impl Writer {
         let path = &self.disk.path;
         let cause = format!("{path}: {error}; read-only until the store is opened again");
         tracing::error!(path, %error, "the disk refused a commit: the store is read-only now");
-        self.disk.refusal.get_or_init(|| cause).clone()
+        let cause = self.disk.refusal.get_or_init(|| cause).clone();
+        self.disk.refused.send_replace(true);
+        cause
     }
 }

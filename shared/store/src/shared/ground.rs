@@ -139,7 +139,7 @@ async fn join(directory: &Path, clock: &SharedClock) -> Result<(Arc<Guest>, Link
     });
     let greeted = greeted.await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
     match greeted {
-        Ok((stream, PROTOCOL)) => Ok(Guest::new(stream)),
+        Ok((stream, PROTOCOL)) => Ok(Guest::new(stream, Arc::clone(clock))),
         Ok((_, found)) => Err(OpenError::Protocol { path, found }),
         Err(source) => Err(OpenError::Silent { path, source }),
     }

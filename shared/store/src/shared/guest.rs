@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use turnpike_runtime::clock::SharedClock;
 
 use super::answer::{Answer, SCAN_ROWS};
 use super::line::{self, Incoming, Outgoing};
@@ -18,6 +19,12 @@ use crate::kv::{
 use crate::paging;
 use crate::room::Room;
 
+/// How often it is looked whether the holder owes an answer.
+const LOOK_MS: u64 = 1_000;
+/// Looks at which the same read may be without its answer. By looks and not by the clock, because
+/// this process may be the one that stood still.
+const LOOKS: u32 = 5;
+
 /// One connection to a holder, for as long as it lasts.
 pub(super) struct Guest {
     outgoing: mpsc::UnboundedSender<Outgoing>,
@@ -25,10 +32,14 @@ pub(super) struct Guest {
     waiting: Mutex<Option<HashMap<u64, Waiting>>>,
     last_number: AtomicU64,
     room: Room,
+    clock: SharedClock,
 }
 
 struct Waiting {
     answer: oneshot::Sender<Answer>,
+    /// Looks since a read was asked. Only a read must be answered soon: a commit may wait for a
+    /// slow disk, and a watch for ever.
+    looks: Option<u32>,
     /// Room for a commit, whose caller may be gone before its answer is there.
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -60,7 +71,7 @@ struct Moment {
 
 impl Guest {
     /// Both sides of a connection that has been greeted; nothing moves until [`Self::run`] does.
-    pub(super) fn new(stream: UnixStream) -> (Arc<Self>, Link) {
+    pub(super) fn new(stream: UnixStream, clock: SharedClock) -> (Arc<Self>, Link) {
         let (reading, half) = stream.into_split();
         let (outgoing, frames) = mpsc::unbounded_channel();
         let guest = Self {
@@ -68,17 +79,38 @@ impl Guest {
             waiting: Mutex::new(Some(HashMap::new())),
             last_number: AtomicU64::new(0),
             room: Room::default(),
+            clock,
         };
         (Arc::new(guest), Link { frames, incoming: Incoming::new(reading), half })
     }
 
-    /// Carries questions and answers until the holder is gone. Dropping it ends the connection too.
+    /// Carries questions and answers until the holder is gone, or as good as gone: a process that
+    /// was stopped answers nobody, and whoever asks it must hear that in time. Dropping it ends the
+    /// connection too.
     pub(super) async fn run(&self, link: Link) {
         let _hang_up = HangUp(self);
         let Link { frames, mut incoming, half } = link;
         tokio::select! {
             () = line::pump(frames, half) => {}
             () = self.listen(&mut incoming) => {}
+            () = self.owed() => tracing::warn!("the process that holds the store does not answer"),
+        }
+    }
+
+    /// Completes when the holder owes the answer to a read for too long.
+    async fn owed(&self) {
+        loop {
+            self.clock.sleep(LOOK_MS).await;
+            let mut waiting = self.waiting();
+            let reads = waiting.iter_mut().flat_map(HashMap::values_mut);
+            let looks = reads.filter_map(|read| read.looks.as_mut());
+            let most = looks.map(|looks| {
+                *looks += 1;
+                *looks
+            });
+            if most.max().is_some_and(|most| most >= LOOKS) {
+                return;
+            }
         }
     }
 
@@ -132,8 +164,12 @@ impl Guest {
         let frame = question.frame(number);
         let frame = frame.map_err(|error| Unasked::TooLarge(error.to_string()))?;
         let (answer, answered) = oneshot::channel();
+        let looks = match question {
+            Question::Snapshot | Question::Get { .. } | Question::Scan { .. } => Some(0),
+            Question::Commit(_) | Question::Watch(_) | Question::Forget => None,
+        };
         match &mut *self.waiting() {
-            Some(waiting) => waiting.insert(number, Waiting { answer, _room: room }),
+            Some(waiting) => waiting.insert(number, Waiting { answer, looks, _room: room }),
             None => return Err(Unasked::Gone),
         };
         // If nobody takes it the connection ends, and with it every wait.

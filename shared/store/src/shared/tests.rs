@@ -185,6 +185,30 @@ async fn a_guest_that_commits_takes_over_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_holder_that_stands_still_is_left_until_it_goes_on_or_ends() {
+    let directory = TempDir::new().unwrap();
+    // As a process that was stopped has them: the lock, and a socket that somebody listens on.
+    let lock = File::create(directory.path().join("turnpike.lock")).unwrap();
+    lock.lock().unwrap();
+    let listener = UnixListener::bind(directory.path().join("turnpike.sock")).unwrap();
+    let greeted = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        line::greet(&mut stream).await.unwrap();
+        stream
+    };
+    let (guest, still) = tokio::join!(open(&directory), greeted);
+    assert!(!guest.is_holder());
+    // Nobody waits for ever: not for a commit that was sent, and not for what was not sent yet.
+    let (read, sent) = tokio::join!(guest.snapshot(), guest.commit(put("a", "1")));
+    assert!(matches!(read.err(), Some(ReadError::Unavailable(_))));
+    assert!(matches!(sent, Err(CommitError::Unknown(_))));
+    assert!(matches!(guest.commit(put("a", "1")).await, Err(CommitError::Unavailable(_))));
+    drop((lock, listener, still));
+    guest.commit(put("a", "1")).await.unwrap();
+    assert!(guest.is_holder());
+}
+
+#[tokio::test]
 async fn of_many_guests_one_takes_over_and_the_others_follow() {
     let directory = TempDir::new().unwrap();
     let holder = open(&directory).await;
@@ -325,7 +349,7 @@ async fn calls_wait_for_a_holder_and_then_say_that_there_is_none() {
     let directory = TempDir::new().unwrap();
     let _lock = locked(&directory);
     let (stream, other_end) = UnixStream::pair().unwrap();
-    let (guest, link) = Guest::new(stream);
+    let (guest, link) = Guest::new(stream, system());
     let clock = PausedClock::new(Timestamp(0));
     let part = Part::Guest(guest, link);
     let store = Shared::start(part, directory.path(), Arc::new(clock.clone()));
