@@ -1,5 +1,6 @@
 /* Stands between a process and its C library: names that a test answers, connections that it notes
-   and keeps on loopback, randomness that it withholds. Loaded with LD_PRELOAD by interposer.py. */
+   and keeps on loopback, randomness that it withholds, a day that it sets. Loaded with LD_PRELOAD by
+   interposer.py. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -11,8 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdint.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_NAMES 512
@@ -134,4 +138,33 @@ ssize_t getrandom(void *into, size_t length, unsigned int flags) {
         return -1;
     }
     return real(into, length, flags);
+}
+
+/* How many milliseconds the day is ahead of the machine's, where the test can change it. */
+static const volatile int64_t *ahead_ms;
+
+__attribute__((constructor)) static void find_day(void) {
+    char path[MAX_LINE];
+    path_of(path, sizeof path, "day");
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return;
+    void *found = mmap(NULL, sizeof *ahead_ms, PROT_READ, MAP_SHARED, file, 0);
+    if (found != MAP_FAILED)
+        ahead_ms = found;
+    close(file);
+}
+
+/* The day alone: steady clocks go on, as those of a machine do whose day is set. */
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "clock_gettime");
+    int failed = real(clock, now);
+    if (failed || clock != CLOCK_REALTIME || !ahead_ms)
+        return failed;
+    int64_t since_ms = (int64_t)now->tv_sec * 1000 + now->tv_nsec / 1000000 + *ahead_ms;
+    now->tv_sec = since_ms / 1000;
+    now->tv_nsec = since_ms % 1000 * 1000000 + now->tv_nsec % 1000000;
+    return 0;
 }

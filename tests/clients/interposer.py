@@ -1,5 +1,6 @@
-"""A process's C library in the hands of a test: its names, its connections, its randomness."""
+"""A process's C library in the hands of a test: its names, connections, randomness and day."""
 
+import struct
 import subprocess
 import tempfile
 from pathlib import Path
@@ -19,6 +20,7 @@ class Interposer:
         assert made.returncode == 0, made.stderr
         self.environment = {"LD_PRELOAD": str(library), "INTERPOSER_FOLDER": str(self.folder)}
         self.names({})
+        self.set_day(0)
 
     def close(self):
         self.holder.cleanup()
@@ -38,3 +40,8 @@ class Interposer:
         """Whether the operating system has none: whoever needs some panics."""
         sign = self.folder / "no-randomness"
         sign.touch() if withheld else sign.unlink(missing_ok=True)
+
+    def set_day(self, ahead_ms):
+        """Sets the day so many milliseconds ahead of the machine's, or behind, while processes run."""
+        with open(self.folder / "day", "r+b" if (self.folder / "day").exists() else "wb") as day:
+            day.write(struct.pack("<q", ahead_ms))

@@ -259,6 +259,8 @@ fn step_day(house: &House, place: usize) {
         0 => {
             house.watch.calm.disturb_all(house.now_ms() + BUS_BACK_MS);
             house.control_clock.step_day(ms);
+            let back_ms = u64::try_from(-ms).unwrap_or(0);
+            house.control_set_back_ms.set(house.control_set_back_ms.get() + back_ms);
         }
         1 => {
             let machine = &house.machines[place];

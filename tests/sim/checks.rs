@@ -75,7 +75,9 @@ impl House {
             self.broken(format!("gateway {place} accepts {} after its time", key.id));
         }
         let calm_ms = self.watch.calm.since_ms(place).saturating_add(CONNECTED_MS);
-        let apart_ms = now.0.abs_diff(self.control_clock.now().0);
+        let true_ms = self.control_clock.now().0;
+        let ahead_ms = now.0.saturating_sub(true_ms + self.control_set_back_ms.get());
+        let apart_ms = true_ms.saturating_sub(now.0).max(ahead_ms);
         if calm_ms < self.now_ms() && apart_ms > CLOCK_MS {
             self.broken(format!("gateway {place} is {apart_ms} ms from the control plane's time"));
         }
@@ -95,7 +97,8 @@ impl House {
         let living = states.iter().rev();
         let living = living.take_while(|(_, state)| state.as_deref().is_some_and(valid));
         let Some((since, _)) = living.last() else { return };
-        if end.is_some_and(|end| end <= self.control_clock.now().plus_ms(CONNECTED_MS)) {
+        let ahead_ms = CONNECTED_MS + self.control_set_back_ms.get();
+        if end.is_some_and(|end| end <= self.control_clock.now().plus_ms(ahead_ms)) {
             return;
         }
         let position = stream.positions[usize::try_from(*since).unwrap()];

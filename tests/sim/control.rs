@@ -13,6 +13,7 @@ use turnpike_control_plane::app::App;
 use turnpike_control_plane::config::ControlPlaneOptions;
 use turnpike_control_plane::run::{self, Parts};
 use turnpike_domain::id::{GatewayId, OrgId};
+use turnpike_domain::time::Timestamp;
 use turnpike_gateway::upstairs::{Heads, Joined, Upstairs, UpstairsError};
 use turnpike_runtime::clock::{PausedClock, SharedClock};
 use turnpike_runtime::tasks::Tasks;
@@ -193,7 +194,8 @@ impl Door {
             Ok(MovedHead { org: head.org.parse().map_err(wrong)?, seq: head.seq, hash })
         };
         let heads = reply.heads.into_iter().map(head).collect::<Result<_, UpstairsError>>()?;
-        Ok(Heads { incarnation: reply.incarnation.parse().map_err(wrong)?, heads })
+        let now = reply.now_ms.map(Timestamp);
+        Ok(Heads { incarnation: reply.incarnation.parse().map_err(wrong)?, now, heads })
     }
 }
 

@@ -74,6 +74,8 @@ pub(crate) struct House {
     pub(crate) secrets: RefCell<Vec<Rc<Known>>>,
     /// Somebody's day was stepped: windows have many names.
     pub(crate) days_stepped: Cell<bool>,
+    /// How far the control plane's day was set back in all: no gateway has to follow that.
+    pub(crate) control_set_back_ms: Cell<u64>,
     /// A gateway's folder was lost: what it held may be lost for ever.
     pub(crate) folders_lost: Cell<bool>,
     switchboard: Switchboard,
@@ -169,6 +171,7 @@ impl House {
             join_token,
             secrets: RefCell::default(),
             days_stepped: Cell::new(false),
+            control_set_back_ms: Cell::new(0),
             folders_lost: Cell::new(false),
             switchboard: Switchboard::default(),
             hostile: Arc::default(),

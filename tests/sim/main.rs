@@ -15,7 +15,8 @@
 //! raise, lower and remove caps and rates of keys and projects, move keys between projects, top
 //! wallets up, and release what lost gateways held.
 //! A gateway whose machine was set back while it was down is allowed that much more staleness:
-//! nothing tells it how long it was gone.
+//! nothing tells it how long it was gone. A control plane whose day was set back may find gateways
+//! that much ahead of it: they follow it to where their own machine's day is nearer.
 //!
 //! Not injected: bytes that change, disks that fail, a store that is restored, steady clocks that
 //! disagree, threads that race (a gateway has one lane here).

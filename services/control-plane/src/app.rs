@@ -13,6 +13,7 @@ use turnpike_store::streams::Streams;
 use turnpike_wire::secret::Presented;
 
 use crate::config::{ControlPlaneOptions, Keys};
+use crate::copies::Copies;
 use crate::directory::{Directory, Listed};
 use crate::presence::{Known, Presence};
 use crate::tail::Tail;
@@ -33,6 +34,8 @@ pub struct App {
     pub presence: Presence,
     /// Keeps the directory in step.
     pub tail: Tail,
+    /// Snapshots on their way to gateways.
+    pub copies: Copies,
     /// The options in effect.
     pub options: ControlPlaneOptions,
     /// The store's incarnation.

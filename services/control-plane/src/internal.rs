@@ -4,13 +4,13 @@ mod caller;
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use tower_http::compression::CompressionLayer;
 use turnpike_domain::command::{Command, PlatformCommand};
@@ -125,15 +125,15 @@ async fn snapshot(
     let frames = stream::iter(orgs).then(move |org| {
         let app = Arc::clone(&app);
         async move {
-            let frames =
-                app.streams().frames(org, app.clock.now(), app.keys.signing.current()).await;
             // A body that breaks off lacks its last frame: the gateway notices and asks again.
-            let framed = frames
-                .map(|frames| frames.iter().flat_map(|frame| framed(frame)).collect::<Vec<u8>>());
-            framed.map(Bytes::from).map_err(std::io::Error::other)
+            let frames = app.copies.of(&app, org).await.map_err(std::io::Error::other)?;
+            let each = (0..frames.len()).filter_map(move |place| {
+                frames.get(place).map(|frame| Ok::<_, std::io::Error>(framed(frame)))
+            });
+            Ok::<_, std::io::Error>(stream::iter(each))
         }
     });
-    Ok(Body::from_stream(frames).into_response())
+    Ok(Body::from_stream(frames.try_flatten()).into_response())
 }
 
 async fn heads(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<HeadsReply>, Failure> {
@@ -146,7 +146,8 @@ async fn heads(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Heads
             heads.push(StreamHead { org, seq: head.seq, hash });
         }
     }
-    Ok(Json(HeadsReply { incarnation: app.incarnation.to_string(), heads }))
+    let (incarnation, now_ms) = (app.incarnation.to_string(), Some(app.clock.now().0));
+    Ok(Json(HeadsReply { incarnation, now_ms, heads }))
 }
 
 fn verifying_keys(app: &App) -> Vec<String> {

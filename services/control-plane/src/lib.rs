@@ -6,6 +6,7 @@ pub mod bootstrap;
 mod cloudevents;
 pub mod config;
 mod console;
+pub mod copies;
 pub mod directory;
 mod heartbeat;
 mod http;

@@ -27,6 +27,7 @@ use turnpike_store::{incarnation, log};
 use crate::app::App;
 use crate::bootstrap::{self, BootstrapError, FirstStart, Shown};
 use crate::config::ControlPlaneOptions;
+use crate::copies::Copies;
 use crate::directory::Directory;
 use crate::presence::Presence;
 use crate::tail::Tail;
@@ -106,6 +107,7 @@ pub async fn build(parts: Parts) -> Result<(Arc<App>, turnpike_domain::id::Posit
         directory: Directory::default(),
         presence: Presence::new(clock.clone()),
         tail: Tail::new(clock.clone()),
+        copies: Copies::default(),
         clock,
         options,
         incarnation,

@@ -223,6 +223,19 @@ impl Core {
         Some(Entry { org, key, used_up, seq, token, ..*entry })
     }
 
+    /// Looks again at a request that was let in some time ago: its key may have been stopped, or
+    /// what it came with may have ended, or nobody may know any more.
+    ///
+    /// # Errors
+    /// As [`Self::identify`] and [`Self::identify_token`].
+    pub(crate) fn again(&self, entry: &Entry) -> Result<Entry, Denied> {
+        let slot = self.table.get(&entry.presented).ok_or_else(|| self.unknown())?;
+        match &entry.token {
+            None => self.entry(&slot, entry.presented),
+            Some(token) => self.token_again(&slot, token),
+        }
+    }
+
     /// What seals decisions.
     pub(crate) const fn decisions(&self) -> &SealingKeys {
         &self.decisions
@@ -251,13 +264,28 @@ impl Core {
         self.freshness.at(steady_ms)
     }
 
-    /// The control plane said that it is `now`.
+    /// Nobody has told the time yet, or another life of the store begins: it is `now`.
     pub(crate) fn set_now(&self, now: Timestamp) {
         self.freshness.set_now(&*self.clock, now);
     }
 
+    /// The control plane's word of `at` has come; how many milliseconds too late.
+    pub(crate) fn hear(&self, at: Timestamp) -> u64 {
+        self.freshness.hear(&*self.clock, at)
+    }
+
+    /// The control plane has said `now` to who asked it at a steady time.
+    pub(crate) fn bound(&self, now: Timestamp, asked_ms: u64) {
+        self.freshness.bound(&*self.clock, now, asked_ms);
+    }
+
     pub(crate) fn set_fresh_at(&self, at: Timestamp) {
         self.freshness.set_fresh_at(at);
+    }
+
+    /// Everything is known up to a steady time.
+    pub(crate) fn set_fresh_ms(&self, steady_ms: u64) {
+        self.freshness.set_fresh_ms(steady_ms.cast_signed());
     }
 
     /// Completes once heartbeats match the mirror.

@@ -15,6 +15,7 @@ use turnpike_domain::scope::Scopes;
 use turnpike_domain::secret::{PepperVersion, SecretKind};
 use turnpike_domain::state::{Key, Organisation, Platform, Project, Settings, Standing};
 use turnpike_domain::time::Timestamp;
+use turnpike_runtime::clock::SharedClock;
 use turnpike_wire::heartbeat::{Heartbeat, MovedHead};
 use turnpike_wire::record::{self, FIRST_HASH};
 use turnpike_wire::seal::{Purpose, SealingKey, SealingKeys};
@@ -131,6 +132,10 @@ struct Known {
     beat: u64,
     moved: BTreeMap<OrgId, MovedHead>,
     unreachable: bool,
+    /// By what clock it tells the time, and how many milliseconds behind it.
+    clock: Option<(SharedClock, u64)>,
+    /// How long a snapshot is on its way after it was taken.
+    slow: Option<(SharedClock, u64)>,
     keys: SigningKeys,
 }
 
@@ -161,6 +166,8 @@ impl Fake {
             beat: 0,
             moved: BTreeMap::new(),
             unreachable: false,
+            clock: None,
+            slow: None,
             keys: SigningKeys::new(signing(), []),
         };
         let fake = Self(Arc::new(Mutex::new(known)));
@@ -252,6 +259,16 @@ impl Fake {
         self.with(|known| known.unreachable = unreachable);
     }
 
+    /// Who asks for the heads is told the time, which is so far behind the clock.
+    pub(crate) fn set_clock(&self, clock: SharedClock, behind_ms: u64) {
+        self.with(|known| known.clock = Some((clock, behind_ms)));
+    }
+
+    /// Snapshots are so long on their way after they were taken.
+    pub(crate) fn set_slow(&self, clock: SharedClock, ms: u64) {
+        self.with(|known| known.slow = Some((clock, ms)));
+    }
+
     /// The control plane was started anew with these keys.
     pub(crate) fn set_keys(&self, keys: SigningKeys) {
         self.with(|known| known.keys = keys);
@@ -315,7 +332,11 @@ impl Known {
         let heads = self.orgs.values().map(|state| (state.id, state.head));
         let heads = heads.chain([(OrgId::PLATFORM, self.platform.head)]);
         let heads = heads.map(|(org, head)| MovedHead { org, seq: head.seq, hash: head.hash });
-        Heads { incarnation: self.incarnation, heads: heads.collect() }
+        let now = self
+            .clock
+            .as_ref()
+            .map(|(clock, behind_ms)| Timestamp(clock.now().0.saturating_sub(*behind_ms)));
+        Heads { incarnation: self.incarnation, now, heads: heads.collect() }
     }
 }
 
@@ -329,7 +350,13 @@ impl Upstairs for Fake {
         _: &'a Joined,
         org: Option<OrgId>,
     ) -> BoxFuture<'a, Result<Vec<Snapshot>, UpstairsError>> {
-        Box::pin(async move { self.take(org) })
+        Box::pin(async move {
+            let taken = self.take(org);
+            if let Some((clock, ms)) = self.with(|known| known.slow.clone()) {
+                clock.sleep(ms).await;
+            }
+            taken
+        })
     }
 
     fn heads<'a>(&'a self, _: &'a Joined) -> BoxFuture<'a, Result<Heads, UpstairsError>> {

@@ -5,6 +5,7 @@ mod beats;
 mod disk;
 mod feeds;
 mod fetches;
+mod saving;
 mod signers;
 mod steps;
 pub(crate) mod world;
@@ -31,6 +32,7 @@ use crate::upstairs::{Heads, Joined, Upstairs, UpstairsError};
 use beats::Beats;
 use feeds::Feeds;
 use fetches::Fetches;
+use saving::Saver;
 use world::World;
 
 pub(crate) use disk::{Disk, Loaded, load, remembered};
@@ -38,8 +40,6 @@ pub(crate) use fetches::backoff_ms;
 
 /// How often retries, lost events and staleness are looked at.
 const TICK_MS: u64 = 100;
-/// How often what has changed is written to the local disk.
-const SAVE_MS: u64 = 10_000;
 /// The wait before lost feeds are opened again, and as much jitter on top of it: all gateways lose
 /// them at once.
 const REOPEN_MS: u64 = 500;
@@ -105,7 +105,7 @@ pub(crate) struct Mirror {
     /// What was last said of its health.
     stale: bool,
     ready: bool,
-    next_save_ms: u64,
+    saver: Saver,
     never_saved_fresh: bool,
     /// Organisations that are told of next.
     told_next: VecDeque<OrgId>,
@@ -138,7 +138,7 @@ enum Everything {
 
 impl Mirror {
     pub(crate) fn new(parts: MirrorParts) -> Self {
-        let next_save_ms = parts.clock.boot_ms().saturating_add(SAVE_MS);
+        let saver = Saver::new(parts.clock.boot_ms());
         let everything = match parts.world.incarnation() {
             Some(_) => Everything::Known,
             None => Everything::Wanted { at_ms: 0, failures: 0 },
@@ -154,7 +154,7 @@ impl Mirror {
             matched: false,
             stale: true,
             ready: false,
-            next_save_ms,
+            saver,
             never_saved_fresh: true,
             told_next: VecDeque::new(),
         }
@@ -169,7 +169,7 @@ impl Mirror {
                 () = self.follow() => {}
             }
         }
-        self.save().await;
+        self.save_all().await;
     }
 
     /// Opens the feeds and follows them until they are lost.
@@ -200,10 +200,11 @@ impl Mirror {
                         return self.meanwhile(pause()).await;
                     }
                 }
+                written = self.saver.written() => self.has_saved(written),
                 () = clock.sleep(TICK_MS) => {}
             }
-            if clock.boot_ms() >= self.next_save_ms {
-                self.save().await;
+            if self.saver.is_due(clock.boot_ms()) {
+                self.save();
             }
         }
     }

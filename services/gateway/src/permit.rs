@@ -22,7 +22,7 @@ use turnpike_bus::seam::Bus;
 use turnpike_domain::admit::{Denial, Figures, LimitSource};
 use turnpike_domain::id::{EpochId, GatewayId, OrgId};
 use turnpike_domain::limit::Account;
-use turnpike_domain::rate::{Rate, on_path};
+use turnpike_domain::rate::{PERMIT_MS, Rate, on_path};
 use turnpike_domain::settle::{Reservation, Settlement};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::SharedClock;
@@ -47,6 +47,11 @@ const MAX_REPORTS: usize = 1_024;
 /// How often one request tries to have all its permits at once: the first may end while it waits
 /// for the second, and a shelf may be cleared away under its hands.
 const MAX_ROUNDS: usize = 3;
+
+/// How long a request may be on its way to its provider after its permit is over: a full house
+/// takes half a second. Whoever waits longer, or was stopped, would be served in a minute that is
+/// another's.
+const ON_ITS_WAY_MS: u64 = PERMIT_MS;
 
 /// The permits of one gateway, shared by its cores.
 pub struct Permits {
@@ -254,7 +259,14 @@ impl Permit {
         Quotas::new([self.held[0].as_ref().map(quota), self.held[1].as_ref().map(quota)])
     }
 
-    fn is_over(&self, now_ms: u64) -> bool {
+    /// Whether it was over so long ago that nothing may be sent by it: a request that was permitted
+    /// in the last moment is still on its way.
+    pub(crate) fn has_lapsed(&self, now_ms: u64) -> bool {
+        self.is_over(now_ms.saturating_sub(ON_ITS_WAY_MS))
+    }
+
+    /// Whether it is over: what is admitted now needs another.
+    pub(crate) fn is_over(&self, now_ms: u64) -> bool {
         self.held.iter().flatten().any(|held| held.part.is_over(now_ms))
     }
 }

@@ -46,6 +46,10 @@ use crate::permit::Permits;
 use crate::respond::{self, Catalogue, Outgoing};
 use crate::upstream::Pool;
 
+/// So long after a credential was looked at it is looked at again: whatever was taken from it while
+/// its body came, or while it waited for its provider, is taken from it.
+const LOOK_AGAIN_MS: u64 = 250;
+
 /// What the requests of one core share; no other thread touches it.
 pub struct Site {
     /// What all cores share.
@@ -73,6 +77,15 @@ struct Arrival {
     address: IpAddr,
     /// The model, where the path names it.
     model: Option<Box<str>>,
+}
+
+impl Arrival {
+    /// Looks at the credential again, if that was long ago.
+    fn look_again(&self, core: &Core, now_ms: u64) -> Result<Option<Entry>, Denied> {
+        let looked_ms = self.started_us / 1_000;
+        let is_old = now_ms.saturating_sub(looked_ms) > LOOK_AGAIN_MS;
+        is_old.then(|| core.again(&self.entry)).transpose()
+    }
 }
 
 /// What a request asks for.
@@ -174,6 +187,9 @@ async fn handle(
             let read = body::read(&head.headers, body, limits, &mut hold, clock).await;
             let body =
                 read.map_err(|error| refused(denial_of(&error)).with_message(error.to_string()))?;
+            if let Some(entry) = arrival.look_again(core, core.clock().boot_ms())? {
+                arrival.entry = entry;
+            }
             let headers = std::mem::take(&mut head.headers);
             let job = admit::admit(site, arrival, call, headers, (body, hold)).await?;
             if let Err(denial) = site.lane.written().await {

@@ -4,6 +4,7 @@ mod http;
 
 use turnpike_bus::seam::BoxFuture;
 use turnpike_domain::id::{GatewayId, IncarnationId, OrgId};
+use turnpike_domain::time::Timestamp;
 use turnpike_wire::heartbeat::MovedHead;
 use turnpike_wire::sign::Signers;
 use turnpike_wire::snapshot::Snapshot;
@@ -26,6 +27,8 @@ pub struct Joined {
 pub struct Heads {
     /// The life of the store.
     pub incarnation: IncarnationId,
+    /// The control plane's time when it answered; an older one does not tell it.
+    pub now: Option<Timestamp>,
     /// The head of each stream that this gateway may see.
     pub heads: Vec<MovedHead>,
 }

@@ -53,6 +53,9 @@ pub enum Failure {
     /// As many requests as the provider's setting allows are running.
     #[error("the provider has as many requests as its setting allows")]
     Busy,
+    /// Before there was a connection the right to the call had ended; nothing was sent.
+    #[error("the request waited too long for the provider")]
+    Withdrawn,
     /// No connection; nothing was sent.
     #[error("the provider could not be reached")]
     Connect(#[from] ConnectError),
@@ -76,7 +79,11 @@ impl Failure {
     pub const fn sent(&self) -> bool {
         match self {
             Self::Lost(_) | Self::AnswerTimeout => true,
-            Self::Busy | Self::Connect(_) | Self::ConnectTimeout | Self::Unused(_) => false,
+            Self::Busy
+            | Self::Withdrawn
+            | Self::Connect(_)
+            | Self::ConnectTimeout
+            | Self::Unused(_) => false,
         }
     }
 
@@ -85,7 +92,9 @@ impl Failure {
     pub const fn is_timeout(&self) -> bool {
         match self {
             Self::ConnectTimeout | Self::AnswerTimeout => true,
-            Self::Busy | Self::Connect(_) | Self::Unused(_) | Self::Lost(_) => false,
+            Self::Busy | Self::Withdrawn | Self::Connect(_) | Self::Unused(_) | Self::Lost(_) => {
+                false
+            }
         }
     }
 }
@@ -114,8 +123,10 @@ pub struct Described<'a> {
 
 /// The right to one call. Only the rules give it, and it is told when the first byte may leave.
 pub trait Right {
-    /// The other side may get the request from now on.
-    fn sent(&self);
+    /// The other side may get the request from now on, steady time `now_ms`. False: the right has
+    /// ended while the request waited, and nothing is sent.
+    #[must_use]
+    fn sent(&self, now_ms: u64) -> bool;
 }
 
 /// The connections of one core.
@@ -321,7 +332,9 @@ impl Remote {
                     opened
                 }
             };
-            right.sent();
+            if !right.sent(begun_ms) {
+                return Err(Failure::Withdrawn);
+            }
             let patience = Patience { clock, begun_ms, limit_ms: bounds.answer_timeout_ms };
             match self.exchange(connection, path, &request, patience).await {
                 Err(Refused::Unsent(_)) if !fresh => {}

@@ -15,6 +15,7 @@ use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::secret::Digest;
 use turnpike_domain::state::{Cap, Head, Organisation, Platform};
 use turnpike_domain::time::Timestamp;
+use turnpike_runtime::tasks;
 use turnpike_wire::sign::SigningKey;
 use turnpike_wire::snapshot::{self, State, Taken};
 
@@ -108,7 +109,8 @@ impl Streams {
         read(&*self.lock_platform().await)
     }
 
-    /// The frames of a snapshot of one stream at its head, signed with `key`.
+    /// The frames of a snapshot of one stream at its head, signed with `key`. Commands go on while
+    /// they are made: for a million keys that takes seconds.
     ///
     /// # Errors
     /// [`StoreError`] if the stream cannot be read.
@@ -149,10 +151,10 @@ impl Streams {
         key: &SigningKey,
     ) -> Result<(u64, Vec<Bytes>), StoreError> {
         if org == OrgId::PLATFORM {
-            let state = self.shared_platform().await?;
-            Ok((state.head.seq, state.frames(taken, key)))
+            encoded(self.shared_platform().await?, org, taken, key.clone()).await
         } else {
-            self.organisation(org, |state| (state.head.seq, state.frames(taken, key))).await
+            encoded(self.organisation(org, Organisation::clone).await?, org, taken, key.clone())
+                .await
         }
     }
 
@@ -182,6 +184,18 @@ impl Streams {
     pub(crate) async fn lock_platform(&self) -> OwnedMutexGuard<Arc<Platform>> {
         Arc::clone(&self.platform).lock_owned().await
     }
+}
+
+/// The frames of a state and its seq, made where nothing else waits for it.
+async fn encoded(
+    state: impl Fold + 'static,
+    org: OrgId,
+    taken: Taken,
+    key: SigningKey,
+) -> Result<(u64, Vec<Bytes>), StoreError> {
+    let work = move || (state.head().seq, state.frames(taken, &key));
+    let made = tasks::blocking("encode snapshot", work).await;
+    made.map_err(|error| StoreError::row(&format!("snapshot of {org}"), error))
 }
 
 /// Folds what the stream has beyond `state`, and answers its head. A state that is not of this

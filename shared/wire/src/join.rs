@@ -53,6 +53,10 @@ pub struct SignersReply {
 pub struct HeadsReply {
     /// The life of the store (`inc_…`).
     pub incarnation: String,
+    /// The control plane's time, read after the heads, in milliseconds since 1970. An older control
+    /// plane does not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now_ms: Option<u64>,
     /// The heads.
     pub heads: Vec<StreamHead>,
 }

@@ -144,3 +144,19 @@ async fn who_has_joined_learns_all_keys_that_count() {
     assert_eq!(house.signers(other, gateway).await.0, StatusCode::FORBIDDEN);
     assert_eq!(house.signers("", gateway).await.0, StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test]
+async fn gateways_that_ask_at_once_share_a_snapshot_that_began_after_they_asked() {
+    let house = House::new().await;
+    let (app, org) = (&*house.app, house.app.directory.organisations()[0]);
+    let ask = || app.copies.of(app, org);
+    let (first, second, third) = tokio::join!(ask(), ask(), ask());
+    let (first, second, third) = (first.unwrap(), second.unwrap(), third.unwrap());
+    assert!(!Arc::ptr_eq(&first, &second), "it had begun when the second asked");
+    assert!(Arc::ptr_eq(&second, &third));
+    let later = ask().await.unwrap();
+    assert!(!Arc::ptr_eq(&third, &later), "something may have happened since");
+    house.join(&house.organisations[0], None).await.unwrap();
+    let changed = ask().await.unwrap();
+    assert_ne!(*later, *changed);
+}

@@ -45,6 +45,29 @@ impl Freshness {
         self.offset_ms.store(now.0.wrapping_sub(clock.boot_ms()), Ordering::Relaxed);
     }
 
+    /// The control plane's word of `at` has come: the mirror's time is never behind it. Answers how
+    /// many milliseconds later it came than the soonest so far, by the mirror's time: so long it
+    /// has waited on its way, or the control plane's day was set back. Which of the two it was,
+    /// only an answer tells; what waited must not turn time back.
+    pub(crate) fn hear(&self, clock: &dyn Clock, at: Timestamp) -> u64 {
+        let ahead_ms = self.now(clock.boot_ms()).0.wrapping_sub(at.0).cast_signed();
+        if ahead_ms < 0 {
+            self.set_now(clock, at);
+        }
+        u64::try_from(ahead_ms).unwrap_or(0)
+    }
+
+    /// The control plane has said `now` to who asked it at a steady time: it was no later then, if
+    /// its day is right. What has ended must not begin again because somebody has set that back by
+    /// mistake: the mirror's time follows it only to where this machine's day is nearer.
+    pub(crate) fn bound(&self, clock: &dyn Clock, now: Timestamp, asked_ms: u64) {
+        let (before, machine) = (self.now(asked_ms), clock.now());
+        let is_nearer = machine.0.abs_diff(now.0) < machine.0.abs_diff(before.0);
+        if now < before && is_nearer {
+            self.offset_ms.store(now.0.wrapping_sub(asked_ms), Ordering::Relaxed);
+        }
+    }
+
     /// Steady time up to which everything is known.
     pub(crate) fn fresh_ms(&self) -> i64 {
         self.fresh_ms.load(Ordering::Relaxed)
@@ -53,7 +76,12 @@ impl Freshness {
     /// Everything is known up to `at`, in the mirror's present time.
     pub(crate) fn set_fresh_at(&self, at: Timestamp) {
         let offset_ms = self.offset_ms.load(Ordering::Relaxed);
-        self.fresh_ms.store(at.0.wrapping_sub(offset_ms).cast_signed(), Ordering::Relaxed);
+        self.set_fresh_ms(at.0.wrapping_sub(offset_ms).cast_signed());
+    }
+
+    /// Everything is known up to a steady time: what was known is not forgotten.
+    pub(crate) fn set_fresh_ms(&self, steady_ms: i64) {
+        self.fresh_ms.fetch_max(steady_ms, Ordering::Relaxed);
     }
 
     /// The mirror's time at a steady time.

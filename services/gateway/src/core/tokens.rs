@@ -142,14 +142,30 @@ impl Core {
                 denied.with_message(Ended::KeyGone.sentence())
             });
         };
-        let mut entry = self.known(&slot, claims.public_id, |slot, now| {
+        self.token_entry(&slot, claims, |key| verified.delegated(key))
+    }
+
+    /// What a token comes to that was let in before.
+    pub(super) fn token_again(&self, slot: &Slot, token: &Delegated) -> Result<Entry, Denied> {
+        let fresh = |key: &Arc<Key>| Delegated::new(Arc::clone(&token.claims), Arc::clone(key));
+        self.token_entry(slot, &token.claims, |key| Arc::new(fresh(key)))
+    }
+
+    /// The key in a slot as the holder of a token with these claims has it, if both work.
+    fn token_entry(
+        &self,
+        slot: &Slot,
+        claims: &Claims,
+        delegated: impl FnOnce(&Arc<Key>) -> Arc<Delegated>,
+    ) -> Result<Entry, Denied> {
+        let mut entry = self.known(slot, claims.public_id, |slot, now| {
             let revoked = slot.revokes(claims.token);
             claims.check(&slot.key, revoked, now).map_err(|ended| {
                 let denied = Denied::new(ended.denial(), now).with_message(ended.sentence());
                 denied.with_token(claims.token)
             })
         })?;
-        let delegated = verified.delegated(&entry.key);
+        let delegated = delegated(&entry.key);
         entry.key = Arc::clone(&delegated.key);
         entry.token = Some(delegated);
         Ok(entry)

@@ -178,6 +178,14 @@ impl Ticket {
         Ok(())
     }
 
+    /// Whether the request has waited until what permitted it was over.
+    pub(crate) fn has_lapsed(&self, now_ms: u64) -> bool {
+        let holds = self.holds.take();
+        let lapsed = holds.rate.as_ref().is_some_and(|permit| permit.has_lapsed(now_ms));
+        self.holds.set(holds);
+        lapsed
+    }
+
     /// The provider has the whole request: from here on it may cost.
     pub fn sent(&self) {
         self.sent.set(true);

@@ -15,6 +15,18 @@ use super::world::World;
 /// How long events may come after the heartbeat that speaks of them, before they count as lost.
 const PATIENCE_MS: u64 = 500;
 
+/// A heartbeat that is later than others were by so much may have waited in a queue: a process that
+/// was stopped finds all that it missed there, and none of it is news.
+const LATE_MS: u64 = 500;
+
+/// How often heartbeats that are later than this make a mirror ask: below what makes it stale, so
+/// that one whose heartbeats all are, or whose control plane's day was set back, stays fresh by the
+/// answers.
+const DOUBT_MS: u64 = 3_000;
+
+/// How often those make it ask that are less late: they keep it fresh, but its time may be ahead.
+const SLIGHT_DOUBT_MS: u64 = 30_000;
+
 /// What heartbeats have said.
 #[derive(Default)]
 pub(super) struct Beats {
@@ -25,8 +37,15 @@ pub(super) struct Beats {
     waiting: Option<Fresh>,
     /// Streams whose events have not come.
     behind: BTreeMap<OrgId, Behind>,
-    /// How often the heads were asked for.
+    /// How often the heads were asked for, and the steady time of the last question.
     asked: u64,
+    asked_ms: u64,
+    /// The question whose answer the mirror will be as fresh as, once it matches it.
+    answered_ms: Option<u64>,
+    /// Heartbeats come late: the heads are asked for, but nothing is known to be missing.
+    doubted: bool,
+    /// When that was last so.
+    doubted_ms: u64,
 }
 
 struct Behind {
@@ -40,9 +59,16 @@ struct Behind {
 pub(super) struct Fresh {
     pub(super) at: Timestamp,
     pub(super) position: Position,
+    /// Also up to this steady time.
+    pub(super) asked_ms: Option<u64>,
 }
 
 impl Beats {
+    /// Whether a heartbeat was heard in this life of the store.
+    pub(super) const fn have_begun(&self) -> bool {
+        self.last > 0
+    }
+
     /// Takes a heartbeat. False if it is a repetition.
     pub(super) fn hear(&mut self, world: &World, beat: &Heartbeat, now_ms: u64) -> bool {
         if beat.number <= self.last {
@@ -52,7 +78,7 @@ impl Beats {
             self.mistrust();
         }
         self.last = beat.number;
-        self.waiting = Some(Fresh { at: beat.at, position: beat.position });
+        self.waiting = Some(Fresh { at: beat.at, position: beat.position, asked_ms: None });
         for head in &beat.heads {
             self.expect(world, *head, now_ms);
         }
@@ -64,24 +90,42 @@ impl Beats {
         self.missing = Some(self.asked);
     }
 
+    /// A heartbeat came so late: who is asked now tells how fresh the mirror is, and the time.
+    pub(super) fn doubt(&mut self, late_ms: u64, now_ms: u64) {
+        let pause_ms = if late_ms < DOUBT_MS { SLIGHT_DOUBT_MS } else { DOUBT_MS };
+        if late_ms > LATE_MS && now_ms.saturating_sub(self.doubted_ms) >= pause_ms {
+            (self.doubted, self.doubted_ms) = (true, now_ms);
+        }
+    }
+
     /// Whether the heads must be asked for.
     pub(super) const fn needs_heads(&self) -> bool {
-        self.missing.is_some()
+        self.missing.is_some() || self.doubted
     }
 
     /// The heads are asked for now; the answer is for [`Self::heads`] with this number.
-    pub(super) fn ask(&mut self) -> u64 {
+    pub(super) fn ask(&mut self, now_ms: u64) -> u64 {
         self.asked += 1;
+        self.asked_ms = now_ms;
         self.asked
     }
 
     /// Takes the heads of all streams, in answer to the question `asked`. It speaks for every
-    /// heartbeat that was heard before the question.
-    pub(super) fn heads(&mut self, world: &World, heads: &[MovedHead], asked: u64, now_ms: u64) {
+    /// heartbeat that was heard before the question. Answers when that was asked, if the time that
+    /// heartbeats tell was doubted.
+    pub(super) fn heads(
+        &mut self,
+        world: &World,
+        heads: &[MovedHead],
+        asked: u64,
+        now_ms: u64,
+    ) -> Option<u64> {
         for head in heads {
             self.expect(world, *head, now_ms);
         }
         self.missing.take_if(|before| *before < asked);
+        self.answered_ms = Some(self.asked_ms);
+        std::mem::take(&mut self.doubted).then_some(self.asked_ms)
     }
 
     /// Forgets everything: the store began another life.
@@ -102,7 +146,8 @@ impl Beats {
         if self.missing.is_some() || self.behind.contains_key(&OrgId::PLATFORM) {
             return None;
         }
-        self.waiting.take()
+        let fresh = self.waiting.take()?;
+        Some(Fresh { asked_ms: self.answered_ms.take(), ..fresh })
     }
 
     /// Whether events of the stream are on their way, or lost.
@@ -110,9 +155,9 @@ impl Beats {
         self.behind.contains_key(&org)
     }
 
-    /// Whether events of any stream are on their way, or lost.
+    /// Whether events of any stream are on their way, or lost, or may be: a heartbeat is missing.
     pub(super) fn lacks_something(&self) -> bool {
-        !self.behind.is_empty()
+        self.missing.is_some() || !self.behind.is_empty()
     }
 
     /// Streams whose events are lost: they must be fetched.

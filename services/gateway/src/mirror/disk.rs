@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+use turnpike_bus::seam::BoxFuture;
 use turnpike_domain::id::{GatewayId, IncarnationId, OrgId};
 use turnpike_domain::state::{Organisation, Platform};
 use turnpike_domain::time::Timestamp;
@@ -37,6 +38,15 @@ pub(crate) struct Disk {
     /// The seq up to which each stream is saved.
     saved: BTreeMap<OrgId, u64>,
     incarnation: Option<IncarnationId>,
+}
+
+/// What is being written.
+pub(crate) type Saving = BoxFuture<'static, io::Result<Saved>>;
+
+/// What was written: up to which seq of each stream.
+pub(crate) struct Saved {
+    incarnation: IncarnationId,
+    heads: BTreeMap<OrgId, u64>,
 }
 
 /// What was found on the disk.
@@ -95,10 +105,12 @@ impl Disk {
         write_file(&self.folder.join(IDENTITY), &self.identity(times))
     }
 
-    /// Writes the streams that have changed, then the time up to which all were fresh.
-    pub(crate) async fn save(&mut self, world: &World) -> io::Result<()> {
+    /// Writes the streams that have changed, then the time up to which all were fresh. All is taken
+    /// from the world now, and written without it: the mirror goes on meanwhile. [`Self::saved`]
+    /// must hear what was written. `None`: there is nothing to write.
+    pub(crate) fn save(&mut self, world: &World) -> Option<Saving> {
         let times = world.times();
-        let Some(incarnation) = world.incarnation() else { return Ok(()) };
+        let incarnation = world.incarnation()?;
         if self.incarnation.replace(incarnation) != Some(incarnation) {
             self.saved.clear();
         }
@@ -123,18 +135,27 @@ impl Disk {
         let identity = self.identity(times);
         let gone: Vec<OrgId> =
             self.saved.keys().filter(|org| !heads.contains_key(org)).copied().collect();
-        let written = tasks::blocking("save mirror", move || {
-            for stream in &changed {
-                write_stream(&folder, stream, taken, &key)?;
-            }
-            for org in gone {
-                std::fs::remove_file(path(&folder, org))?;
-            }
-            write_file(&folder.join(IDENTITY), &identity)
-        });
-        written.await.map_err(io::Error::other)??;
-        self.saved = heads;
-        Ok(())
+        Some(Box::pin(async move {
+            let written = tasks::blocking("save mirror", move || {
+                for stream in &changed {
+                    write_stream(&folder, stream, taken, &key)?;
+                }
+                for org in gone {
+                    std::fs::remove_file(path(&folder, org))?;
+                }
+                write_file(&folder.join(IDENTITY), &identity)
+            });
+            written.await.map_err(io::Error::other)??;
+            Ok(Saved { incarnation, heads })
+        }))
+    }
+
+    /// This was written.
+    pub(crate) fn saved(&mut self, saved: Saved) {
+        // Another life may have begun meanwhile, whose streams are all to be written.
+        if self.incarnation == Some(saved.incarnation) {
+            self.saved = saved.heads;
+        }
     }
 
     /// The keys that are written from the next time on.

@@ -25,6 +25,9 @@ struct Fetch {
     running: bool,
     /// An event is missing. Without a gap the stream goes on while it is fetched.
     gap: bool,
+    /// Nothing is missing, but events wait while the stream is fetched: when it went on meanwhile,
+    /// what came was older.
+    stands_still: bool,
     failures: u32,
     /// Not before this steady time.
     at_ms: u64,
@@ -39,13 +42,13 @@ impl Fetches {
 
     /// Whether events of `org` must wait until it is fetched: one before them is missing.
     pub(super) fn holds(&self, org: OrgId) -> bool {
-        self.streams.get(&org).is_some_and(|fetch| fetch.gap)
+        self.streams.get(&org).is_some_and(|fetch| fetch.gap || fetch.stands_still)
     }
 
     /// Keeps an event behind a gap; its stream must be fetched.
     pub(super) fn keep(&mut self, received: Received) {
         let fetch = self.streams.entry(received.org).or_default();
-        fetch.gap = true;
+        fetch.gap |= !fetch.stands_still;
         if fetch.waiting.len() < MAX_WAITING {
             fetch.waiting.push(received);
         }
@@ -78,12 +81,28 @@ impl Fetches {
         }
     }
 
-    /// `org` could not be fetched: it is tried again later.
-    pub(super) fn failed(&mut self, org: OrgId, now_ms: u64) {
+    /// The stream of `org` went on while it was fetched, so that what came is older: it is fetched
+    /// again, and stands still meanwhile. False if it stood already.
+    pub(super) fn overtaken(&mut self, org: OrgId, now_ms: u64) -> bool {
+        let fetch = self.streams.entry(org).or_default();
+        if fetch.gap || fetch.stands_still {
+            return false;
+        }
+        (fetch.running, fetch.stands_still, fetch.at_ms) = (false, true, now_ms);
+        true
+    }
+
+    /// `org` could not be fetched: it is tried again later. Answers with events that need not wait
+    /// for that, in the order in which they came.
+    pub(super) fn failed(&mut self, org: OrgId, now_ms: u64) -> Vec<Received> {
         let fetch = self.streams.entry(org).or_default();
         fetch.running = false;
         fetch.at_ms = now_ms.saturating_add(backoff_ms(fetch.failures));
         fetch.failures = fetch.failures.saturating_add(1);
+        if std::mem::take(&mut fetch.stands_still) {
+            return std::mem::take(&mut fetch.waiting);
+        }
+        Vec::new()
     }
 }
 

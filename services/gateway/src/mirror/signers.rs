@@ -91,6 +91,6 @@ impl Mirror {
         self.parts.disk.set_signers(signers.clone());
         self.parts.joined.signers = signers;
         // A restart while the control plane is away must not go back to the former ones.
-        self.next_save_ms = 0;
+        self.saver.hurry();
     }
 }

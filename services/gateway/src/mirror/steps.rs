@@ -11,10 +11,9 @@ use turnpike_wire::heartbeat::Heartbeat;
 use turnpike_wire::record::{self, Received};
 use turnpike_wire::snapshot::{Snapshot, State};
 
+use super::saving::takes_away;
 use super::world::{Applied, NotInstalled};
-use super::{
-    Answer, Everything, HURRY_MS, MANY_LOST, Mirror, RECEIPTS_A_BEAT, SAVE_MS, backoff_ms,
-};
+use super::{Answer, Everything, HURRY_MS, MANY_LOST, Mirror, RECEIPTS_A_BEAT, backoff_ms};
 use crate::audit;
 use crate::receipts::Reached;
 use crate::upstairs::{Heads, Joined, Upstairs, UpstairsError};
@@ -104,19 +103,15 @@ impl Mirror {
             Answer::Stream(org, Ok(snapshots)) => self.stream(org, snapshots, now_ms),
             Answer::Stream(org, Err(error)) => {
                 tracing::warn!(%org, %error, "a stream cannot be fetched");
-                self.fetches.failed(org, now_ms);
+                self.fetch_failed(org, now_ms);
             }
             Answer::Signers(answer) => self.take_signers(answer, now_ms),
             Answer::Heads(asked, answer) => {
                 self.heads.running = false;
                 match answer {
-                    Ok(Heads { incarnation, heads }) => {
+                    Ok(heads) => {
                         self.heads.failures = 0;
-                        if self.parts.world.incarnation() == Some(incarnation) {
-                            self.beats.heads(&self.parts.world, &heads, asked, now_ms);
-                        } else {
-                            self.other_life();
-                        }
+                        self.take_heads(&heads, asked, now_ms);
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the heads cannot be fetched");
@@ -129,18 +124,20 @@ impl Mirror {
         self.settle();
     }
 
+    fn take_heads(&mut self, answer: &Heads, asked: u64, now_ms: u64) {
+        if self.parts.world.incarnation() != Some(answer.incarnation) {
+            return self.other_life();
+        }
+        let doubted = self.beats.heads(&self.parts.world, &answer.heads, asked, now_ms);
+        if let (Some(asked_ms), Some(now)) = (doubted, answer.now) {
+            self.parts.core.bound(now, asked_ms);
+        }
+    }
+
     /// All streams must be fetched, as soon as may be.
     pub(super) fn want_everything(&mut self) {
         if self.everything == Everything::Known {
             self.everything = Everything::Wanted { at_ms: 0, failures: 0 };
-        }
-    }
-
-    /// Writes what has changed to the local disk.
-    pub(super) async fn save(&mut self) {
-        self.next_save_ms = self.parts.clock.boot_ms().saturating_add(SAVE_MS);
-        if let Err(error) = self.parts.disk.save(&self.parts.world).await {
-            tracing::error!(%error, "the mirror cannot be saved on disk");
         }
     }
 
@@ -154,6 +151,9 @@ impl Mirror {
         match self.parts.world.apply(&received) {
             Applied::Done(key) => {
                 self.parts.metrics.applied.inc();
+                if received.record.as_ref().is_ok_and(|record| takes_away(&record.event)) {
+                    self.saver.soon(self.parts.clock.boot_ms());
+                }
                 if let (Some(key), Some((what, decided_at))) = (key, described) {
                     let applied_at = self.parts.core.now();
                     let entry =
@@ -184,8 +184,18 @@ impl Mirror {
             return self.other_life();
         }
         let now_ms = self.parts.clock.boot_ms();
+        let (had_begun, needed) = (self.beats.have_begun(), self.beats.needs_heads());
         if self.beats.hear(&self.parts.world, beat, now_ms) {
-            self.parts.core.set_now(beat.at);
+            if !had_begun {
+                // Until now the machine's own day had to do.
+                self.parts.core.set_now(beat.at);
+            } else {
+                self.beats.doubt(self.parts.core.hear(beat.at), now_ms);
+            }
+        }
+        if had_begun && !needed && self.beats.needs_heads() {
+            // All gateways miss the same heartbeat.
+            self.heads.at_ms = now_ms.saturating_add(entropy::jitter_ms(HURRY_MS));
         }
         self.settle();
     }
@@ -206,7 +216,9 @@ impl Mirror {
         if self.everything == Everything::Known {
             self.alarm("the store has begun another life; every stream is fetched again");
             self.beats.start_again();
-            self.want_everything();
+            // All gateways hear of it at once.
+            let at_ms = self.parts.clock.boot_ms().saturating_add(entropy::jitter_ms(HURRY_MS));
+            self.everything = Everything::Wanted { at_ms, failures: 0 };
         }
     }
 
@@ -218,10 +230,14 @@ impl Mirror {
         let lacks = self.beats.lacks_something() || self.signers.wanted();
         self.parts.core.set_in_step(self.matched && !lacks);
         let Some(fresh) = settled else { return };
-        self.parts.core.set_fresh_at(fresh.at);
+        // Not beyond now: the control plane's day may have been set back since.
+        self.parts.core.set_fresh_at(fresh.at.min(self.parts.core.now()));
+        if let Some(asked_ms) = fresh.asked_ms {
+            self.parts.core.set_fresh_ms(asked_ms);
+        }
         if std::mem::take(&mut self.never_saved_fresh) {
             // A crash before the first regular save must not leave an empty disk.
-            self.next_save_ms = 0;
+            self.saver.hurry();
         }
         // Where nothing happened, this is how the control plane hears of us.
         if self.told_next.is_empty() {
@@ -260,7 +276,7 @@ impl Mirror {
         let before = self.parts.world.head(org);
         let Some(snapshot) = snapshots.into_iter().find(|one| stream_of(&one.state) == org) else {
             self.alarm(&format!("{org}: the control plane sent another stream"));
-            return self.fetches.failed(org, now_ms);
+            return self.fetch_failed(org, now_ms);
         };
         match self.parts.world.install(vec![snapshot]) {
             Ok(()) => {
@@ -269,14 +285,30 @@ impl Mirror {
                 }
                 self.tell(org, before);
             }
+            Err(NotInstalled::Older) if !self.needs(org) && !self.fetches.holds(org) => {
+                // What was late has come while the stream was fetched, and more.
+                self.fetches.done(org);
+            }
+            Err(NotInstalled::Older) if self.fetches.overtaken(org, now_ms) => {}
             Err(NotInstalled::Older) => {
                 self.alarm(&format!("{org}: the snapshot is older than the mirror"));
-                self.fetches.failed(org, now_ms);
+                self.fetch_failed(org, now_ms);
             }
             Err(NotInstalled::OtherLife) => {
-                self.fetches.failed(org, now_ms);
+                self.fetch_failed(org, now_ms);
                 self.other_life();
             }
+        }
+    }
+
+    /// Whether something of the stream can only be had by fetching it.
+    fn needs(&self, org: OrgId) -> bool {
+        self.beats.is_behind(org) || self.parts.world.is_held(org)
+    }
+
+    fn fetch_failed(&mut self, org: OrgId, now_ms: u64) {
+        for received in self.fetches.failed(org, now_ms) {
+            self.event(received);
         }
     }
 
@@ -308,7 +340,7 @@ impl Mirror {
             return;
         }
         self.heads.running = true;
-        let asked = self.beats.ask();
+        let asked = self.beats.ask(now_ms);
         let (upstairs, joined) = self.upstairs();
         self.answers
             .push(Box::pin(async move { Answer::Heads(asked, upstairs.heads(&joined).await) }));

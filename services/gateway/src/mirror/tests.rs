@@ -3,6 +3,7 @@
 mod joins;
 mod legacy;
 mod signers;
+mod waking;
 
 use std::num::NonZeroUsize;
 

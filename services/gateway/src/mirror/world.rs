@@ -102,9 +102,10 @@ impl World {
         &self.platform
     }
 
-    /// Whether something of the organisation could not be read.
+    /// Whether something of the stream could not be read.
     pub(crate) fn is_held(&self, org: OrgId) -> bool {
-        self.orgs.get(&org).is_some_and(|org| org.aside.stands())
+        let of_platform = org == OrgId::PLATFORM && self.aside.stands();
+        of_platform || self.aside_of(org).stands()
     }
 
     /// `position`, if all before it was read that the organisation depends on; else up to where it

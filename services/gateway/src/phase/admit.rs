@@ -15,7 +15,7 @@ use super::budget::{self, Reserved};
 use super::route::{Parcel, Route};
 use super::{Arrival, Site};
 use crate::body::Hold;
-use crate::core::Denied;
+use crate::core::{Denied, Entry};
 use crate::dialect::Call;
 use crate::lane::{Holds, Opening, Tariff, Ticket};
 use crate::lease::Grip;
@@ -92,6 +92,7 @@ pub(super) async fn admit(
         budget::reserve(&site.leases, entry, (offer.spec, &tariff), demand, (clamps, now))
             .await
             .map_err(on_model)?;
+    let rate = still_permitted(site, entry, (rate, &bound)).await.map_err(on_model)?;
     let choice = chosen.map_err(|no_way| no_way.of(refused(no_way.denial)))?;
     let route = parcel.send_by(choice, clamp);
     let Tariff { price_version, prices, multiplier } = tariff;
@@ -122,6 +123,22 @@ pub(super) async fn admit(
     let job =
         Job { admitted, call, hides_usage, clamp, route, arrival, headers, body, _hold: hold };
     Ok(Box::new(job))
+}
+
+/// The permits of a request that had to wait for money: what has ended meanwhile goes back, and
+/// others are taken.
+async fn still_permitted(
+    site: &Site,
+    entry: &Entry,
+    (rate, bound): (Option<Permit>, &Reservation),
+) -> Result<Option<Permit>, Denied> {
+    let now_ms = site.core.clock().boot_ms();
+    if !rate.as_ref().is_some_and(|permit| permit.is_over(now_ms)) {
+        return Ok(rate);
+    }
+    drop(rate);
+    let again = Box::pin(site.permits.take(entry, bound, site.core.now()));
+    again.await.map_err(|denied| *denied)
 }
 
 /// A model may be there for some dialects only.
@@ -218,9 +235,13 @@ impl Admitted {
 }
 
 impl Right for Admitted {
-    fn sent(&self) {
-        self.progress.sent.set(true);
-        self.ticket.sent();
+    fn sent(&self, now_ms: u64) -> bool {
+        let stands = !self.ticket.has_lapsed(now_ms);
+        if stands {
+            self.progress.sent.set(true);
+            self.ticket.sent();
+        }
+        stands
     }
 }
 

@@ -6,12 +6,12 @@ use http::{Response, StatusCode};
 use turnpike_domain::admit::Denial;
 use turnpike_runtime::connector::ConnectError;
 
-use super::admit::Job;
-use super::{Site, observe, settle};
+use super::admit::{Admitted, Job};
+use super::{Arrival, Site, observe, settle};
 use crate::core::Denied;
 use crate::headers;
 use crate::respond::Outgoing;
-use crate::upstream::{AnswerBody, Failure};
+use crate::upstream::{AnswerBody, Failure, Right};
 
 /// Ways that are tried for one request: a caller waits for all of them.
 const MAX_WAYS: usize = 3;
@@ -45,7 +45,7 @@ pub(super) async fn forward(
             Err(setback) => setback,
         };
         tried.push(job.route.provider);
-        let another = !setback.may_have_worked && ways < MAX_WAYS;
+        let another = !setback.may_have_worked && !setback.is_final && ways < MAX_WAYS;
         if !another || !job.turn(&site, &mut tried).await {
             return Err(setback.end(&site, job));
         }
@@ -59,7 +59,8 @@ async fn ask(site: &Site, job: &mut Job) -> Result<Response<AnswerBody>, Setback
     let begun_us = site.core.clock().boot_us();
     route.begin(begun_us / 1_000);
     let pass = &route.pass;
-    match pass.remote().send(&job.admitted, &route.path, request, route.bounds).await {
+    let leave = Leave { site, admitted: &job.admitted, arrival: &job.arrival };
+    match pass.remote().send(&leave, &route.path, request, route.bounds).await {
         Ok(answer) if !is_refusal(answer.status()) => {
             pass.succeeded(begun_us);
             Ok(answer)
@@ -70,9 +71,11 @@ async fn ask(site: &Site, job: &mut Job) -> Result<Response<AnswerBody>, Setback
                 denial: Denial::ProviderError,
                 message: format!("The provider answered with status {}.", answer.status().as_u16()),
                 may_have_worked: false,
+                is_final: false,
                 retry_after_ms: None,
             })
         }
+        Err(Failure::Withdrawn) => Err(withdrawn(site, job)),
         Err(failure) => {
             if !matches!(failure, Failure::Busy) {
                 pass.failed(None);
@@ -80,6 +83,30 @@ async fn ask(site: &Site, job: &mut Job) -> Result<Response<AnswerBody>, Setback
             Err(Setback::from(&failure))
         }
     }
+}
+
+/// The right to send a request whose key still works when it leaves.
+struct Leave<'a> {
+    site: &'a Site,
+    admitted: &'a Admitted,
+    arrival: &'a Arrival,
+}
+
+impl Right for Leave<'_> {
+    fn sent(&self, now_ms: u64) -> bool {
+        let stands = self.arrival.look_again(&self.site.core, now_ms).is_ok();
+        stands && self.admitted.sent(now_ms)
+    }
+}
+
+/// Why a request did not leave that had waited for its provider.
+fn withdrawn(site: &Site, job: &Job) -> Setback {
+    let (denial, message) = match site.core.again(&job.arrival.entry) {
+        Err(denied) => (denied.denial, denied.message.into_owned()),
+        // Nobody may use what its rate permitted it then.
+        Ok(_) => (Denial::LimitAuthorityUnavailable, sentence(&Failure::Withdrawn)),
+    };
+    Setback { denial, message, may_have_worked: false, is_final: true, retry_after_ms: None }
 }
 
 /// Statuses that say nothing about the caller's request: the provider is out of order, busy, or
@@ -105,20 +132,23 @@ pub(super) struct Setback {
     pub(super) denial: Denial,
     pub(super) message: String,
     pub(super) may_have_worked: bool,
+    /// No other way is open to the request.
+    is_final: bool,
     retry_after_ms: Option<u64>,
 }
 
 impl From<&Failure> for Setback {
     fn from(failure: &Failure) -> Self {
         let denial = match failure {
-            Failure::Busy => Denial::Overloaded,
+            Failure::Busy | Failure::Withdrawn => Denial::Overloaded,
             Failure::ConnectTimeout | Failure::AnswerTimeout => Denial::ProviderTimeout,
             Failure::Connect(_) | Failure::Unused(_) | Failure::Lost(_) => Denial::ProviderError,
         };
         let message = sentence(failure);
         tracing::warn!(error = %failure, cause = ?std::error::Error::source(failure), "no answer");
         let retry_after_ms = matches!(failure, Failure::Busy).then_some(BUSY_MS);
-        Self { denial, message, may_have_worked: failure.sent(), retry_after_ms }
+        let may_have_worked = failure.sent();
+        Self { denial, message, may_have_worked, is_final: false, retry_after_ms }
     }
 }
 

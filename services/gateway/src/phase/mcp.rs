@@ -102,6 +102,7 @@ pub(super) async fn serve(
             .map_err(|denial| denied_tool(replying(refused(denial)), tool, has_streams))?;
     }
     drop(message);
+    arrival.look_again(&site.core, clock.boot_ms()).map_err(replying)?;
     let asked = Asked { server, revision, method, headers, body, _hold: hold };
     let passage = Passage::open(site, &arrival, server, tool.as_deref()).await;
     let answered = match passage {

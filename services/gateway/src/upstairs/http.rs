@@ -1,10 +1,13 @@
 //! The control plane over its internal HTTP API.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use turnpike_bus::seam::BoxFuture;
 use turnpike_domain::id::{GatewayId, OrgId};
+use turnpike_domain::time::Timestamp;
 use turnpike_runtime::config::Secret;
 use turnpike_runtime::connector::HttpClient;
 use turnpike_wire::heartbeat::MovedHead;
@@ -18,6 +21,9 @@ use turnpike_wire::snapshot::{Assembly, Snapshot, Splitter};
 
 use super::{Heads, Joined, Upstairs, UpstairsError};
 
+/// How long all streams together may take: millions of keys over a slow line. Where nothing comes
+/// any more it ends earlier.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
 /// The largest JSON answer: the heads of 200,000 organisations.
 const MAX_JSON_BYTES: usize = 32 << 20;
 
@@ -82,7 +88,7 @@ impl HttpUpstairs {
             Some(org) => format!("{SNAPSHOT_PATH}?org={org}"),
             None => SNAPSHOT_PATH.to_owned(),
         };
-        let call = self.call(Method::GET, &path, Some(joined))?;
+        let call = self.call(Method::GET, &path, Some(joined))?.timeout(SNAPSHOT_TIMEOUT);
         let mut pieces = send(call).await?.bytes_stream();
         let mut splitter = Splitter::default();
         let mut assembly = Assembly::new(joined.signers.clone());
@@ -109,7 +115,8 @@ impl HttpUpstairs {
         let call = self.call(Method::GET, HEADS_PATH, Some(joined))?;
         let reply: HeadsReply = json(send(call).await?).await?;
         let heads = reply.heads.iter().map(head).collect::<Result<_, _>>()?;
-        Ok(Heads { incarnation: parse(&reply.incarnation)?, heads })
+        let now = reply.now_ms.map(Timestamp);
+        Ok(Heads { incarnation: parse(&reply.incarnation)?, now, heads })
     }
 
     async fn ask_signers(&self, joined: &Joined) -> Result<Signers, UpstairsError> {

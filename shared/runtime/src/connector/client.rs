@@ -9,7 +9,8 @@ use reqwest::{Method, RequestBuilder, Url};
 
 use super::{ConnectError, Connector, Wall, tls};
 
-/// The whole of a call, body included. A webhook or a token endpoint that takes longer is down.
+/// The whole of a call, body included, but for one that says otherwise: then the longest silence. A
+/// webhook or a token endpoint that takes longer is down.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a client could not be made, or a call not be begun.
@@ -46,6 +47,7 @@ impl HttpClient {
             .tcp_nodelay(true)
             .connect_timeout(connect_timeout)
             .timeout(CALL_TIMEOUT)
+            .read_timeout(CALL_TIMEOUT)
             .user_agent(concat!("turnpike/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(Self { client, wall: connector.wall.clone() })

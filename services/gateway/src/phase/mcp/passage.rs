@@ -143,9 +143,7 @@ impl Counted {
 }
 
 impl Right for Passage {
-    fn sent(&self) {
-        if let Some(admitted) = &self.admitted {
-            admitted.sent();
-        }
+    fn sent(&self, now_ms: u64) -> bool {
+        self.admitted.as_ref().is_none_or(|admitted| admitted.sent(now_ms))
     }
 }
