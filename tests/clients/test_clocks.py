@@ -20,6 +20,8 @@ CLIENTS = 12
 # How long a process stands still, and how long before that it serves.
 STOPPED_SECONDS = form(8, 45)
 LEAD_SECONDS = 3
+# How long a day is another: longer than gateways take to ask about it.
+STEPPED_SECONDS = form(5, 20)
 # A gateway that goes on knows within this time what was taken away meanwhile.
 AWAKE_SECONDS = 2.0
 # What was begun so long after a secret's end is not served: two processes read one clock.
@@ -84,8 +86,13 @@ class Stock:
     def __init__(self, house, name, lead):
         """They end `lead` seconds after they were made."""
         self.name, self.shares = name, by_share(house)
-        key = lambda kind, **input: house.command("POST", "/keys", {"name": f"{name} {kind}", **input})  # noqa: E731
-        when = lambda ends: datetime.fromtimestamp(ends, timezone.utc).isoformat().replace("+00:00", "Z")  # noqa: E731
+
+        def key(kind, **input):
+            return house.command("POST", "/keys", {"name": f"{name} {kind}", **input})
+
+        def when(ends):
+            return datetime.fromtimestamp(ends, timezone.utc).isoformat().replace("+00:00", "Z")
+
         parent, overlapped, self.doomed = key("parent"), key("overlapped"), key("doomed")
         self.lasting = {
             "lasts": key("lasts", expires_at=when(time.time() + HOUR_MS / 2000))["secret"],
@@ -175,25 +182,24 @@ def test_t15_what_ends_while_a_process_stands_still_is_not_used(house, witness, 
     tell(f"T15 (SIGSTOP of {name}, {STOPPED_SECONDS} s)", **told)
 
 
-@pytest.mark.parametrize("ahead_ms", [HOUR_MS, -HOUR_MS])
 @pytest.mark.parametrize("name", ["gateway-0", "projector", "control-plane"])
-def test_t15_what_has_ended_does_not_begin_again_when_a_clock_steps(house, witness, name, ahead_ms):
-    """Bounds: the day of one process steps by an hour, and back after 6 s; 3 gateways, 12 clients."""
-    stock = Stock(house, f"step {name} {ahead_ms}", LEAD_SECONDS)
-    label = f"step {name} {ahead_ms} parent"
+def test_t15_what_has_ended_does_not_begin_again_when_a_clock_steps(house, witness, name):
+    """Bounds: the day of one process an hour behind, an hour ahead, right again, 5 s each; 3 gateways."""
+    stock = Stock(house, f"step {name}", LEAD_SECONDS)
     with Siege(house, CLIENTS, SEED) as siege:
         siege.secrets = stock.secrets()
-        wait_until(lambda: time.time() > max(stock.ends, stock.overlap_ends) + 1, "they have ended", 60)
-        house.clocks[name].set_day(ahead_ms)
-        stepped = time.time()
-        wait_until(lambda: time.time() > stepped + form(6, 20), "it was another day", 30)
-        house.clocks[name].set_day(0)
-        back = time.time()
-        wait_until(lambda: time.time() > back + form(6, 20), "it was the true day", 30)
+        over = max(stock.ends, stock.overlap_ends) + 1
+        wait_until(lambda: time.time() > over, "they have ended", 60)
+        for ahead_ms in [-HOUR_MS, HOUR_MS, 0]:
+            house.clocks[name].set_day(ahead_ms)
+            stepped = time.time()
+            wait_until(lambda: time.time() > stepped + STEPPED_SECONDS, "it was another day", 60)
+        lasts = lambda: last_of(siege, f"step {name} lasts")  # noqa: E731
+        wait_until(lambda: lasts().status == 200, "what has half an hour left works", 10)
     told = stock.judge(house, siege, witness)
-    refused = [each for each in siege.of(label) if each.status != 200]
+    refused = [each for each in siege.of(f"step {name} parent") if each.status != 200]
     assert refused == [], f"a key that does not end is refused: {refused[:3]}"
-    lasts = siege.of(f"step {name} {ahead_ms} lasts")
-    if name != "control-plane" or ahead_ms < 0:
-        assert {each.status for each in lasts} == {200}, "it has half an hour left"
-    tell(f"T15 (day of {name} {ahead_ms // HOUR_MS:+} h)", **told)
+    codes = {each.code for each in siege.of(f"step {name} lasts")} - {None}
+    # Who asks what time it is believes a control plane that says: later.
+    assert codes <= ({"key_expired"} if name == "control-plane" else set()), codes
+    tell(f"T15 (day of {name} ± 1 h)", **told)
