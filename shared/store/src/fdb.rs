@@ -16,6 +16,7 @@
 mod errors;
 mod moment;
 mod network;
+mod silence;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use foundationdb::options::{ConflictRangeType, MutationType, TransactionOption};
 use foundationdb::{Database, FdbResult, Transaction};
 use tokio::sync::oneshot;
 
+use self::silence::Silence;
 use crate::kv::{
     Batch, BoxFuture, CommitError, Committed, Kv, MAX_KEY_BYTES, ReadError, Snapshot, Stamp,
     Version, Write,
@@ -92,6 +94,7 @@ pub struct Fdb {
 struct Cluster {
     database: Database,
     root: Bytes,
+    silence: Silence,
 }
 
 impl Fdb {
@@ -116,7 +119,7 @@ impl Fdb {
             path: cluster_file.to_owned(),
             text: errors::text(error),
         })?;
-        let cluster = Arc::new(Cluster { database, root });
+        let cluster = Arc::new(Cluster { database, root, silence: Silence::default() });
         Ok(Self { cluster, room: Room::default() })
     }
 
@@ -193,7 +196,7 @@ impl Cluster {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
-        let transaction = self.transaction().map_err(errors::before_commit)?;
+        let transaction = self.transaction(TIMEOUT_MS).map_err(errors::before_commit)?;
         // Guards first: the client leaves out a read conflict on what the transaction has written.
         self.guard(&transaction, &batch)?;
         self.write(&transaction, batch.writes).map_err(errors::before_commit)?;
@@ -260,9 +263,9 @@ impl Cluster {
         transaction.add_conflict_range(&begin, &end, kind)
     }
 
-    fn transaction(&self) -> FdbResult<Transaction> {
+    fn transaction(&self, timeout_ms: i32) -> FdbResult<Transaction> {
         let transaction = self.database.create_trx()?;
-        transaction.set_option(TransactionOption::Timeout(TIMEOUT_MS))?;
+        transaction.set_option(TransactionOption::Timeout(timeout_ms))?;
         Ok(transaction)
     }
 }

@@ -126,7 +126,8 @@ impl Role {
     }
 }
 
-/// Renews many terms of one process in one commit. Answers those that were lost to others.
+/// Renews many terms of one process in one commit. Answers those that were lost to others. One
+/// whose fence cannot be read is left out, and costs the others nothing.
 ///
 /// # Errors
 /// [`StoreError`] if the store failed; no term is known to be lost or renewed then, and the owner
@@ -137,15 +138,18 @@ pub async fn renew_all(terms: &[Arc<Term>]) -> Result<Vec<Arc<Term>>, StoreError
     for _ in 0..MAX_RENEWALS {
         let sent_ms = clock.boot_ms();
         let snapshot = kv.snapshot().await?;
-        let (mut kept, mut lost) = (Vec::new(), Vec::new());
+        let (mut kept, mut lost, mut unread) = (Vec::new(), Vec::new(), None);
         // All at once: on a distributed store each is a round trip.
         let checks = join_all(terms.iter().map(|term| term.check(&*snapshot))).await;
         for (term, checked) in terms.iter().zip(checks) {
             match checked {
                 Ok(()) => kept.push(term),
                 Err(StoreError::Fenced) => lost.push(Arc::clone(term)),
-                Err(error) => return Err(error),
+                Err(error) => unread = Some(error),
             }
+        }
+        if let (true, true, Some(error)) = (kept.is_empty(), lost.is_empty(), unread) {
+            return Err(error);
         }
         let unchanged = kept.iter().map(|term| term.guard()).collect();
         let writes = kept.iter().map(|term| term.role.renewal(term.fence)).collect();

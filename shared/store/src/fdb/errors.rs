@@ -57,6 +57,11 @@ pub(super) fn read(error: FdbError) -> ReadError {
     }
 }
 
+/// Whether a call was given up because nobody answered.
+pub(super) fn is_timeout(error: FdbError) -> bool {
+    error.code() == TRANSACTION_TIMED_OUT
+}
+
 /// A sentence with the number, which is what documentation and support ask for.
 pub(super) fn text(error: FdbError) -> String {
     format!("FoundationDB error {}: {}", error.code(), error.message())

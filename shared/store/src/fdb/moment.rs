@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foundationdb::options::StreamingMode;
-use foundationdb::{RangeOption, Transaction};
+use foundationdb::options::{StreamingMode, TransactionOption};
+use foundationdb::{FdbResult, RangeOption, Transaction};
 
-use super::{Cluster, errors};
+use super::{Cluster, TIMEOUT_MS, errors};
 use crate::kv::{BoxFuture, Entry, ReadError, Scan, Snapshot, Version};
 
 struct Moment {
@@ -16,25 +16,29 @@ struct Moment {
     cluster: Arc<Cluster>,
 }
 
-/// The newest moment: the version that the cluster gives sees every commit that it answered. What
-/// passes, such as a proxy without memory or a client that changes its protocol, is tried again for
-/// as long as the transaction may take.
+/// The newest moment: the version that the cluster gives sees every commit that it answered.
 pub(super) async fn take(cluster: &Arc<Cluster>) -> Result<Arc<dyn Snapshot>, ReadError> {
     let unreachable = |error| ReadError::Unavailable(errors::text(error));
-    let mut transaction = cluster.transaction().map_err(unreachable)?;
-    let version = loop {
-        match transaction.get_read_version().await {
-            Ok(version) => break version,
-            // Waits for longer each time, and gives back what no waiting helps.
-            Err(error) => {
-                let again = transaction.on_error(error).await;
-                transaction = again.map_err(|_| unreachable(error))?;
-            }
-        }
-    };
+    let transaction = cluster.transaction(cluster.silence.patience_ms()).map_err(unreachable)?;
+    let asked = ask(transaction).await;
+    cluster.silence.note(asked.as_ref().is_err_and(|error| errors::is_timeout(*error)));
+    let (transaction, version) = asked.map_err(unreachable)?;
+    transaction.set_option(TransactionOption::Timeout(TIMEOUT_MS)).map_err(unreachable)?;
     let version = u64::try_from(version)
         .map_err(|_| ReadError::Unavailable(format!("the cluster is at version {version}")))?;
     Ok(Arc::new(Moment { transaction, version, cluster: Arc::clone(cluster) }))
+}
+
+/// Asks for the version. What passes, such as a proxy without memory or a client that changes its
+/// protocol, is tried again for as long as the transaction may take.
+async fn ask(mut transaction: Transaction) -> FdbResult<(Transaction, i64)> {
+    loop {
+        match transaction.get_read_version().await {
+            Ok(version) => return Ok((transaction, version)),
+            // Waits for longer each time, and gives back what no waiting helps.
+            Err(error) => transaction = transaction.on_error(error).await.map_err(|_| error)?,
+        }
+    }
 }
 
 impl Snapshot for Moment {
