@@ -132,8 +132,8 @@ async fn still_permitted(
     entry: &Entry,
     (rate, bound): (Option<Permit>, &Reservation),
 ) -> Result<Option<Permit>, Denied> {
-    let now_ms = site.core.clock().boot_ms();
-    if !rate.as_ref().is_some_and(|permit| permit.is_over(now_ms)) {
+    let is_over = |permit: &Permit| permit.is_over(site.core.clock().boot_ms());
+    if !rate.as_ref().is_some_and(is_over) {
         return Ok(rate);
     }
     drop(rate);
