@@ -190,7 +190,7 @@ def test_a_full_disk_of_a_gateway_refuses_and_heals_by_itself(full):
         assert answer.status_code == 503, answer.text
         assert answer.headers["x-turnpike-error-code"] == "overloaded"
         assert int(answer.headers["retry-after"]) >= 1
-        assert counted(gateway, "spool_failures") > 0
+        wait_until(lambda: counted(gateway, "spool_failures") > 0, "it is counted", 10)
     finally:
         heal()
     served = lambda: ask(full, 0, known["secret"], "echo-1") == (200, None)  # noqa: E731
