@@ -185,17 +185,22 @@ impl Level {
     }
 
     /// What a refusal for want of money leaves behind: with nothing held or lost and less than a
-    /// hundredth of the cap left, the account is used up for all that anybody asks.
-    pub fn refused(&mut self, unit: Unit) -> Option<Due> {
-        let cap = self.cap.amount?;
+    /// hundredth of the cap left, the account is used up for all that anybody asks, and whoever
+    /// wants to be warned of all of it is.
+    pub fn refused(&mut self, unit: Unit, alert_percent: &[u8]) -> Vec<Due> {
+        let Some(cap) = self.cap.amount else { return Vec::new() };
         self.forget_other_revisions();
         let left = i128::from(cap) - i128::from(self.row.settled);
         let idle = self.row.held == 0 && self.row.lost == 0;
         if !idle || self.row.told.closed || left * 100 >= i128::from(cap).max(1) {
-            return None;
+            return Vec::new();
         }
+        let told = self.row.told.percent;
+        let alerts: Vec<u8> = alert_percent.iter().copied().filter(|all| *all > told).collect();
+        self.row.told.percent = alerts.iter().copied().fold(told, u8::max);
         self.row.told.closed = true;
-        Some(self.due(unit, None))
+        let alerts = alerts.into_iter().map(|percent| self.due(unit, Some(percent)));
+        alerts.chain([self.due(unit, None)]).collect()
     }
 
     /// What it has used, to be shown.

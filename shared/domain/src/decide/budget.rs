@@ -55,7 +55,9 @@ pub(super) fn alert(world: World<'_>, by: By<'_>, command: &Command) -> Decision
     if !world.organisation.alert_percents(account).contains(&percent) {
         return Ok(Vec::new());
     }
-    let Some((cap, told)) = standing(world.organisation, due, percent, by.now)? else {
+    // All of a budget is used when it counts as used up.
+    let reached = percent.min(USED_UP_PERCENT);
+    let Some((cap, told)) = standing(world.organisation, due, reached, by.now)? else {
         return Ok(Vec::new());
     };
     if told.is_some_and(|told| told.percent >= percent) {

@@ -142,7 +142,8 @@ impl Booker {
         let figures = against.map(|level| {
             let figures = level.figures();
             if matches!(refused, Some(Refused::Exhausted { .. })) {
-                sheet.dues.extend(level.refused(unit).map(|due| (*org, due)));
+                let percents = view.alert_percents(*org, level.account);
+                sheet.dues.extend(level.refused(unit, percents).into_iter().map(|due| (*org, due)));
             }
             figures
         });

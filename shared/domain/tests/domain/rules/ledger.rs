@@ -184,10 +184,13 @@ fn a_refusal_closes_what_has_less_than_a_hundredth_left() {
     ];
     for (row, closes) in table {
         let mut level = level(OWN, Some(1_000), row);
-        assert_eq!(level.refused(Unit::Usd).is_some(), closes, "{row:?}");
-        assert_eq!(level.refused(Unit::Usd), None, "once");
+        let dues = level.refused(Unit::Usd, &[50, 100]);
+        let told: Vec<Option<u8>> = dues.iter().map(|due| due.percent).collect();
+        let expected: &[Option<u8>] = if closes { &[Some(50), Some(100), None] } else { &[] };
+        assert_eq!(told, expected, "{row:?}");
+        assert_eq!(level.refused(Unit::Usd, &[50, 100]), [], "once");
     }
-    assert_eq!(level(OWN, None, row(5, 0, 0)).refused(Unit::Usd), None);
+    assert_eq!(level(OWN, None, row(5, 0, 0)).refused(Unit::Usd, &[]), []);
 }
 
 #[test]
