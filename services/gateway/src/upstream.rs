@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use turnpike_domain::id::{OrgId, ProviderId};
 use turnpike_domain::state::ProviderSpec;
@@ -108,6 +108,9 @@ pub enum Unusable {
     /// Its own roots cannot be used.
     #[error(transparent)]
     Roots(#[from] TlsError),
+    /// One of its own headers is none.
+    #[error("a header cannot be sent: {0}")]
+    Header(#[from] http::Error),
 }
 
 /// A provider as its owner has described it.
@@ -152,6 +155,7 @@ pub struct Remote {
     connector: Connector,
     /// What this is made of: another description makes another.
     spec: ProviderSpec,
+    headers: HeaderMap,
     health: Arc<Health>,
     /// The core whose counts these are.
     counts_on: usize,
@@ -214,7 +218,7 @@ impl Pool {
         pool
     }
 
-    /// A provider; one whose place, roots or limits have changed starts with no connections.
+    /// A provider; one whose place, roots, headers or limits have changed starts with no connections.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -227,12 +231,13 @@ impl Pool {
         let Shared { connector, healths, core, .. } = &*self.shared;
         let roots = spec.tls_roots.as_deref();
         let connector = roots.map_or_else(|| Ok(connector.clone()), |it| connector.trusting(it))?;
-        let origin = spec.base_url.parse()?;
+        let (origin, headers) = (spec.base_url.parse()?, headers(spec)?);
         let Shares { health, places } = healths.of(id, owner, spec);
         let remote = Rc::new(Remote {
             origin,
             connector,
             spec: spec.clone(),
+            headers,
             health,
             counts_on: *core,
             window: Cell::default(),
@@ -270,6 +275,16 @@ fn stands(old: &ProviderSpec, new: &ProviderSpec) -> bool {
         && old.max_concurrency == new.max_concurrency
         && old.max_failures == new.max_failures
         && old.tls_roots == new.tls_roots
+        && old.headers == new.headers
+}
+
+/// A provider's own headers, as they are sent; most have none.
+fn headers(spec: &ProviderSpec) -> Result<HeaderMap, http::Error> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &spec.headers {
+        headers.insert(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
+    }
+    Ok(headers)
 }
 
 /// One of the requests that may run at a time.
@@ -299,6 +314,11 @@ impl Drop for Slot {
 }
 
 impl Remote {
+    /// The provider's own headers, as they are sent.
+    pub(crate) const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// Sends a request to `path` and waits for the head of the answer. What was admitted is told
     /// before the first byte can leave.
     ///

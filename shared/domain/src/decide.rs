@@ -165,18 +165,21 @@ pub fn platform(state: &Platform, order: &Order<PlatformCommand>) -> Decision {
 struct By<'a> {
     requester: &'a Requester,
     now: Timestamp,
-    expected: Option<u64>,
+    expected: Option<&'a [u64]>,
 }
 
 impl<'a> By<'a> {
     fn new<C>(order: &'a Order<C>) -> Self {
-        Self { requester: &order.requester, now: order.now, expected: order.expected }
+        let expected = order.expected.as_deref();
+        Self { requester: &order.requester, now: order.now, expected }
     }
 
-    /// Refuses a caller that has seen another version than the one that stands.
+    /// Refuses a caller that has seen other versions than the one that stands.
     fn has_seen(self, current: u64) -> Result<(), Refusal> {
         match self.expected {
-            Some(expected) if expected != current => Err(Refusal::VersionMismatch { current }),
+            Some(expected) if !expected.contains(&current) => {
+                Err(Refusal::VersionMismatch { current })
+            }
             Some(_) | None => Ok(()),
         }
     }

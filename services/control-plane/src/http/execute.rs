@@ -77,8 +77,10 @@ impl Ask {
         tries: &mut Tries,
     ) -> Result<Option<Done>, Problem> {
         let insisted = self.expected();
+        let fits = insisted.as_ref().is_none_or(|versions| versions.contains(&seen));
         tries.0 += 1;
-        match self.carry_out(by, wanted, insisted.or(Some(seen))).await {
+        // One of several that the caller has seen is still the one that this was laid over.
+        match self.carry_out(by, wanted, Some(fits.then_some(seen).into_iter().collect())).await {
             Ok(done) => Ok(Some(done)),
             Err(problem)
                 if problem.code == Code::EtagMismatch
@@ -91,12 +93,12 @@ impl Ask {
         }
     }
 
-    /// Executes a command on the version `expected`.
+    /// Executes a command on one of the versions `expected`.
     pub(crate) async fn carry_out(
         &self,
         by: &Caller,
         wanted: Wanted,
-        expected: Option<u64>,
+        expected: Option<Vec<u64>>,
     ) -> Result<Done, Problem> {
         let wait = self.wait()?;
         let id = self.command_id(by)?;
@@ -169,14 +171,14 @@ impl Ask {
         Ok((served, platform))
     }
 
-    /// The version that the caller insists on. One that is no version of ours never fits.
-    pub(crate) fn expected(&self) -> Option<u64> {
-        let text = self.header(header::IF_MATCH.as_str())?.trim();
-        let version = |text: &str| {
-            let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-            inner.parse().ok()
-        };
-        (text != "*").then(|| version(text).unwrap_or(u64::MAX))
+    /// The versions that the caller insists on, one of which must stand (RFC 9110, 13.1.1). What is
+    /// no version of ours never fits, nor does a weak one: they are compared strongly.
+    pub(crate) fn expected(&self) -> Option<Vec<u64>> {
+        let lines = self.headers.get_all(header::IF_MATCH).iter();
+        let lines: Vec<&str> = lines.map(|line| line.to_str().unwrap_or_default().trim()).collect();
+        let version = |text: &str| text.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+        let listed = lines.iter().flat_map(|line| line.split(','));
+        (!lines.is_empty() && lines != ["*"]).then(|| listed.filter_map(version).collect())
     }
 
     /// The command's id: that of the Idempotency-Key, which is the caller's own, or a new one.
@@ -230,7 +232,7 @@ impl Ask {
         by: &Caller,
         wanted: Wanted,
         id: CommandId,
-        expected: Option<u64>,
+        expected: Option<Vec<u64>>,
     ) -> Result<Problem, Problem> {
         let streams = self.app().streams();
         let (now, requester) = (self.now, by.requester);

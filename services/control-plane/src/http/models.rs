@@ -60,7 +60,7 @@ async fn create(mut ask: Ask, caller: Caller) -> Answer {
     let model = form.name.as_str().into();
     let command = PlatformCommand::PriceModel { model, spec: Some(Box::new(spec(&form))) };
     // Adding expects that there is none: a price is changed knowingly.
-    let added = ask.carry_out(&caller, Wanted::Platform(command), Some(0)).await;
+    let added = ask.carry_out(&caller, Wanted::Platform(command), Some(vec![0])).await;
     let done = added.map_err(|problem| {
         if problem.code == Code::EtagMismatch {
             Refusal::NameTaken { noun: "model", name: form.name.clone() }.into()

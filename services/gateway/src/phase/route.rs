@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, Method};
 use turnpike_domain::admit::{Denial, Offer, Way};
 use turnpike_domain::id::{ProviderId, RequestId};
 use turnpike_domain::state::ProviderKind;
@@ -91,7 +91,7 @@ impl Parcel<'_> {
         while let Some(way) = draw(offer, self.call, tried) {
             // Its URL or its credential cannot be used: the operator's log says so.
             if let Some(remote) = reach(site, &way)
-                && let Some(lines) = self.lines_for(site, &way)
+                && let Some(lines) = self.lines_for(site, &way, &remote)
             {
                 match remote.pass() {
                     Ok(pass) => return Ok(Choice { way, pass, lines }),
@@ -132,14 +132,8 @@ impl Parcel<'_> {
 
     /// The caller's headers that pass, the provider's own, and its credential: each name has one
     /// origin, and the later ones of these count.
-    fn lines_for(&self, site: &Site, way: &Way<'_>) -> Option<Lines> {
-        let spec = &way.provider.spec;
-        // Most providers have none, and a map without headers takes no memory.
-        let mut own = HeaderMap::new();
-        for (name, value) in &spec.headers {
-            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            own.insert(name, HeaderValue::from_str(value).ok()?);
-        }
+    fn lines_for(&self, site: &Site, way: &Way<'_>, remote: &Remote) -> Option<Lines> {
+        let (spec, own) = (&way.provider.spec, remote.headers());
         let mut lines = Lines::new();
         for (name, value) in headers::upward(self.call.dialect(), self.headers) {
             if !own.contains_key(name) {
@@ -147,11 +141,11 @@ impl Parcel<'_> {
             }
         }
         let (name, scheme) = presented(spec.kind);
-        own.remove(headers::REQUEST_ID);
-        if spec.credential.is_some() {
-            own.remove(&name);
-        }
-        own.iter().for_each(|(name, value)| lines.add(name, value));
+        let is_ours = |of: &HeaderName| {
+            *of == headers::REQUEST_ID || spec.credential.is_some() && *of == name
+        };
+        let own = own.iter().filter(|(name, _)| !is_ours(name));
+        own.for_each(|(name, value)| lines.add(name, value));
         // So that a provider's own log can be compared with ours, request by request.
         let id = self.id.text();
         let is_told = lines.add_texts(&headers::REQUEST_ID, [std::str::from_utf8(&id).ok()?, ""]);

@@ -39,6 +39,8 @@ impl Keys {
 
 fn key(folder: &Folder, what: Kept) -> Result<Secret, DevFailure> {
     let text = match folder.read(what)? {
+        // Earlier releases kept some keys without a version.
+        Some(text) if !text.contains(':') => format!("{FIRST_VERSION}{text}"),
         Some(text) => text,
         None => {
             let mut random = [0; KEY_BYTES];
@@ -74,5 +76,16 @@ mod tests {
         let again = Keys::open(&folder).unwrap();
         assert_eq!(first.peppers.expose(), again.peppers.expose());
         assert_ne!(first.provider_sealing.expose(), first.vault_sealing.expose());
+    }
+
+    #[test]
+    fn a_key_that_was_kept_without_a_version_is_of_the_first() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = Folder::new(data.path());
+        let seed = "11".repeat(KEY_BYTES);
+        folder.keep(Kept::Signing, &seed).unwrap();
+        let keys = Keys::open(&folder).unwrap();
+        assert_eq!(keys.signing.expose(), format!("1:{seed}"));
+        keyring::signing(keys.signing.expose(), 0).unwrap();
     }
 }

@@ -154,7 +154,7 @@ impl House {
     }
 
     fn order<C>(&self, requester: Requester, command: C) -> Order<C> {
-        let (now, expected) = (self.now, self.expected);
+        let (now, expected) = (self.now, self.expected.map(|version| vec![version]));
         Order { id: CommandId(1), requester, now, expected, command }
     }
 }

@@ -191,6 +191,20 @@ async fn status_412_etag_mismatch() {
     }
     let any = house.call_with(&house.operator, &line, body("c"), &[("if-match", "*")]).await;
     assert_eq!(any.status, 200, "{}", any.text);
+    let now = any.headers["etag"].to_str().unwrap();
+    let weak = format!("W/{now}");
+    let got = house.call_with(&house.operator, &line, body("d"), &[("if-match", &weak)]).await;
+    got.problem(StatusCode::PRECONDITION_FAILED, "etag_mismatch");
+    let several = format!("{etag}, \"what,ever\" ,{now}");
+    let one = house.call_with(&house.operator, &line, body("d"), &[("if-match", &several)]).await;
+    assert_eq!(one.status, 200, "{}", one.text);
+    let delete = line.replace("PATCH", "DELETE");
+    let got = house.call_with(&house.operator, &delete, None, &[("if-match", &several)]).await;
+    got.problem(StatusCode::PRECONDITION_FAILED, "etag_mismatch");
+    let now = one.headers["etag"].to_str().unwrap();
+    let lines = [("if-match", etag.as_str()), ("if-match", now)];
+    let gone = house.call_with(&house.operator, &delete, None, &lines).await;
+    assert!(gone.status < 300, "{}", gone.text);
 }
 
 #[tokio::test(start_paused = true)]
