@@ -4,7 +4,7 @@
 //! Injected, each by its own chance: conflicts without cause; lost answers, where the commit is
 //! lost too, stands already, or lands up to [`LATE_MS`] later (and may conflict then); slow
 //! answers, where the commit stands before or after the wait; snapshots that are too old at their
-//! first read; and, for one process at a time, a store that cannot be reached.
+//! first read; and, for one process at a time, a store that cannot be reached, or is slow throughout.
 //!
 //! Not injected, because the contract excludes it: snapshots that miss an answered commit, half a
 //! commit, a conflict that is overlooked, bytes that change.
@@ -51,6 +51,8 @@ pub struct HostileKv {
 pub struct Port {
     shared: Arc<Shared>,
     down_until_ms: Arc<AtomicU64>,
+    /// How long every snapshot and every commit takes.
+    pace_ms: AtomicU64,
 }
 
 struct Shared {
@@ -109,7 +111,8 @@ impl HostileKv {
     /// A connection for one process.
     #[must_use]
     pub fn port(&self) -> Arc<Port> {
-        Arc::new(Port { shared: Arc::clone(&self.shared), down_until_ms: Arc::default() })
+        let (down_until_ms, pace_ms) = (Arc::default(), AtomicU64::default());
+        Arc::new(Port { shared: Arc::clone(&self.shared), down_until_ms, pace_ms })
     }
 
     /// The steady time at which the commit of `position` landed.
@@ -141,12 +144,25 @@ impl Port {
         self.down_until_ms.store(0, Ordering::Relaxed);
     }
 
+    /// Every snapshot and every commit takes so long from here, as on a machine with too much to do.
+    pub fn set_pace(&self, ms: u64) {
+        self.pace_ms.store(ms, Ordering::Relaxed);
+    }
+
+    async fn keep_pace(&self) {
+        match self.pace_ms.load(Ordering::Relaxed) {
+            0 => {}
+            ms => self.shared.clock.sleep(ms).await,
+        }
+    }
+
     fn is_down(&self) -> bool {
         self.down_until_ms.load(Ordering::Relaxed) > self.shared.clock.boot_ms()
     }
 
     async fn commit_or_not(&self, batch: Batch) -> Result<Committed, CommitError> {
         let shared = &self.shared;
+        self.keep_pace().await;
         if self.is_down() {
             shared.clock.sleep(shared.dice.below(GIVE_UP_MS)).await;
             return Err(CommitError::Unavailable("on purpose".to_owned()));
@@ -253,6 +269,7 @@ impl Kv for Port {
     fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn Snapshot>, ReadError>> {
         Box::pin(async move {
             let shared = &self.shared;
+            self.keep_pace().await;
             if shared.chance(Fault::SlowStore, SLOW) {
                 shared.clock.sleep(shared.dice.between(1, SLOW_MS)).await;
             }

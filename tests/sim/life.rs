@@ -64,15 +64,8 @@ pub(crate) fn live(seed: u64) -> Result<Report, String> {
 
 /// Lives one life of a house with a flaw.
 pub(crate) fn live_with(seed: u64, flaw: Flaw) -> Result<Report, String> {
-    entropy::seed_this_thread(seed);
     let panics = tasks::panics();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .map_err(|error| error.to_string())?;
-    let local = tokio::task::LocalSet::new();
-    let report = local.block_on(&runtime, async {
+    let report = alone(seed, async || {
         let house = House::new(seed);
         let life = Box::pin(lead(&house, flaw));
         match deadline(&house.clock, LIFE_MS, life).await {
@@ -83,12 +76,22 @@ pub(crate) fn live_with(seed: u64, flaw: Flaw) -> Result<Report, String> {
             }
         }
     });
-    drop(local);
-    drop(runtime);
     if tasks::panics() > panics && report.is_ok() {
         return Err("a task panicked, here or in a life beside this one".to_owned());
     }
     report
+}
+
+/// Plays on this thread alone, in simulated time; the seed decides all.
+pub(crate) fn alone<T>(seed: u64, play: impl AsyncFnOnce() -> T) -> T {
+    entropy::seed_this_thread(seed);
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    let played = local.block_on(&runtime, play());
+    drop(local);
+    drop(runtime);
+    played
 }
 
 async fn lead(house: &Rc<House>, flaw: Flaw) -> Result<Report, String> {
@@ -133,6 +136,18 @@ async fn lead(house: &Rc<House>, flaw: Flaw) -> Result<Report, String> {
 
 /// The first start: a friendly hour, but by the same ways.
 async fn found(house: &Rc<House>, sent: &Rc<RefCell<Vec<Sent>>>) {
+    found_platform(house, sent).await;
+    for max_staleness_ms in STALENESS_MS {
+        found_organisation(house, sent, max_staleness_ms).await;
+    }
+    for place in 0..GATEWAYS {
+        chaos::start_gateway(house, place).await;
+    }
+    house.catch_up();
+}
+
+/// Control plane and projector, and what is the operator's to make.
+pub(crate) async fn found_platform(house: &Rc<House>, sent: &Rc<RefCell<Vec<Sent>>>) {
     house.start_control().await;
     house.start_projector();
     let mut wishes = Vec::new();
@@ -166,13 +181,6 @@ async fn found(house: &Rc<House>, sent: &Rc<RefCell<Vec<Sent>>>) {
         let done = house.command(Wish::Platform(Box::new(command))).await;
         sent.borrow_mut().push(done);
     }
-    for max_staleness_ms in STALENESS_MS {
-        found_organisation(house, sent, max_staleness_ms).await;
-    }
-    for place in 0..GATEWAYS {
-        chaos::start_gateway(house, place).await;
-    }
-    house.catch_up();
 }
 
 async fn found_organisation(

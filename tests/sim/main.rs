@@ -40,6 +40,7 @@ mod chaos;
 mod checks;
 mod commands;
 mod control;
+mod crowd;
 mod gateways;
 mod house;
 mod judgement;

@@ -1,11 +1,14 @@
 //! The agent of one purse: says words to the authority, and hands out what they bring.
 //!
-//! It has one word on its way at a time. What is lost is said anew with a higher number; what the
-//! authority holds is then what the newest word says.
+//! It has one word on its way at a time, and repeats it until it is answered: one that is lost is
+//! soon said again, and an authority that is slow is waited for all the same. What the authority
+//! holds is then what the newest word says.
 
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 use turnpike_bus::seam::{BoxFuture, Bus, BusError, Service};
 use turnpike_domain::admit::Figures;
@@ -13,7 +16,7 @@ use turnpike_domain::id::{EpochId, GatewayId};
 use turnpike_domain::ledger::{Refused, Word};
 use turnpike_runtime::clock::SharedClock;
 use turnpike_runtime::entropy;
-use turnpike_wire::authority::{Call, LeaseAnswer, LeaseCall};
+use turnpike_wire::authority::{ANSWER_MS, Call, LeaseAnswer, LeaseCall};
 use turnpike_wire::form;
 
 use super::LeaseMetrics;
@@ -26,8 +29,12 @@ use super::refusal;
 use super::size::Size;
 use crate::core::Core;
 
-/// How long a word may be on its way: the authority lets one wait 250 ms for others' holds.
+/// How long a word may be on its way before it is repeated: the authority lets one wait 250 ms for
+/// others' holds.
 pub(super) const CALL_MS: u64 = 1_000;
+/// Each time it is repeated later by as much, at random, and at most by so much: what comes back
+/// shall not hear all at once.
+const MAX_LATER: u32 = 2;
 /// The wait after the first call that failed; it doubles up to the longest.
 const RETRY_MS: u64 = 100;
 const MAX_RETRY_MS: u64 = 2_000;
@@ -37,11 +44,7 @@ const AWAY_FAILURES: u32 = 2;
 const IDLE_MS: u64 = 5_000;
 /// Without a reservation for so long, a lease is given up: its memory is worth more than its id.
 const FORGET_MS: u64 = 600_000;
-/// How long a request has waited before it is told that others hold the budget.
-const HELD_WAIT_MS: u64 = 250;
-/// The same for a smaller request, which may still get what larger ones before it could not.
-const HELD_MOST_MS: u64 = 1_000;
-/// The wait before it is asked again for those who have not waited so long.
+/// The wait before others' holds are asked for again.
 const HELD_PAUSE_MS: u64 = 25;
 /// How long a refusal for want of budget stands that does not say what is left: under a flood the
 /// authority hears one ask in this time.
@@ -72,16 +75,19 @@ pub(super) struct Agent {
     words: Words,
     size: Size,
     failures: u32,
-    /// Nothing is said before this steady time.
+    /// No other word is said before this steady time, and the one on its way not again.
     retry_ms: u64,
     /// What the word on its way asks for; `None`: it gives back.
     asked: Option<i64>,
     /// All that was free went back because nobody came.
     asleep: bool,
+    /// Others hold the budget, by what was last heard for those that wait: only what fits into what
+    /// is left need be asked for when its time is over.
+    held: Option<(i64, Stop)>,
 }
 
-/// A word on its way.
-type Asking = BoxFuture<'static, Result<Bytes, BusError>>;
+/// A word on its way, as often as it was said.
+type Calls = FuturesUnordered<BoxFuture<'static, Result<Bytes, BusError>>>;
 
 impl Agent {
     pub(super) fn new(means: Arc<Means>, leaf: &Arc<Leaf>, purse: Arc<Purse>) -> Self {
@@ -103,22 +109,29 @@ impl Agent {
             retry_ms: 0,
             asked: None,
             asleep: false,
+            held: None,
         }
     }
 
     /// Works until the lease is over and given back.
     pub(super) async fn run(mut self) {
         let (clock, stopping) = (Arc::clone(&self.means.clock), self.means.stopping.clone());
-        let mut asking: Option<Asking> = None;
+        let mut calls = Calls::new();
         let mut stops = false;
         loop {
             let now_ms = clock.boot_ms();
             self.hand_out();
-            if asking.is_none() {
-                asking = self.next_word(now_ms).map(|word| self.say(word));
-                if asking.is_none() && self.is_over() {
+            self.send_away(now_ms);
+            if calls.is_empty() {
+                if let Some(word) = self.next_word(now_ms) {
+                    self.call.word = word;
+                    calls.push(self.say(now_ms));
+                } else if self.is_over() {
                     return;
                 }
+            } else if now_ms >= self.retry_ms {
+                self.failed(now_ms, "no answer in time");
+                calls.push(self.say(now_ms));
             }
             if self.turn_attention() {
                 continue;
@@ -127,13 +140,10 @@ impl Agent {
                 self.forget();
                 continue;
             }
-            let rest_ms = self.rest_ms(now_ms, asking.is_some());
+            let rest_ms = self.rest_ms(now_ms, !calls.is_empty());
             tokio::select! {
                 biased;
-                answer = answered(&mut asking) => {
-                    asking = None;
-                    self.hear(answer, clock.boot_ms());
-                }
+                Some(answer) = calls.next() => self.hear(answer, &mut calls, clock.boot_ms()),
                 () = self.purse.news.notified() => {}
                 () = stopping.cancelled(), if !stops => stops = true,
                 () = clock.sleep(rest_ms) => {}
@@ -159,13 +169,22 @@ impl Agent {
         }
     }
 
+    /// Refuses those that have waited long enough, or wait for an authority that is away.
+    fn send_away(&mut self, now_ms: u64) {
+        let mut queue = self.purse.queue();
+        if self.failures >= AWAY_FAILURES && now_ms < self.retry_ms {
+            queue.refuse(0, u64::MAX, &Stop::Unreachable);
+        }
+        self.held = self.held.take().filter(|_| !queue.waiting.is_empty());
+        if let Some((fits, why)) = &self.held {
+            queue.refuse_held(*fits, now_ms, why);
+        }
+    }
+
     /// What has to be said now, if anything has.
     fn next_word(&mut self, now_ms: u64) -> Option<Word> {
         let (first, all) = self.wanted();
         if now_ms < self.retry_ms {
-            if self.failures >= AWAY_FAILURES {
-                self.purse.queue().refuse(0, u64::MAX, &Stop::Unreachable);
-            }
             return None;
         }
         let ceiling = &self.purse.ceiling;
@@ -213,21 +232,27 @@ impl Agent {
         (bounds.clone().next(), bounds.fold(0, i64::saturating_add))
     }
 
-    fn say(&mut self, word: Word) -> Asking {
+    /// Says the newest word.
+    fn say(&mut self, now_ms: u64) -> BoxFuture<'static, Result<Bytes, BusError>> {
         self.means.metrics.words.inc();
-        self.call.word = word;
+        let later_ms = CALL_MS.saturating_mul(self.failures.min(MAX_LATER).into());
+        let wait_ms = CALL_MS.saturating_add(entropy::jitter_ms(later_ms));
+        self.retry_ms = now_ms.saturating_add(wait_ms);
         let payload = form::encode(&Call::Lease(self.call.clone())).into();
         let (bus, service) = (Arc::clone(&self.means.bus), self.service);
-        Box::pin(async move { bus.call(service, payload, CALL_MS).await })
+        Box::pin(async move { bus.call(service, payload, ANSWER_MS).await })
     }
 
-    fn hear(&mut self, answer: Result<Bytes, BusError>, now_ms: u64) {
+    fn hear(&mut self, answer: Result<Bytes, BusError>, calls: &mut Calls, now_ms: u64) {
         let answer = match answer.map(|bytes| form::decode::<LeaseAnswer>(&bytes)) {
             Ok(Ok(answer)) if self.fence.admits(answer.fence) => answer,
+            // Another time that it was said may still be answered.
+            Ok(_) | Err(_) if !calls.is_empty() => return,
             Ok(Ok(_)) => return self.failed(now_ms, "the authority is no longer in office"),
             Ok(Err(error)) => return self.failed(now_ms, &error.to_string()),
             Err(error) => return self.failed(now_ms, &error.to_string()),
         };
+        calls.clear();
         (self.failures, self.retry_ms) = (0, 0);
         if let Some(leaf) = self.leaf.upgrade() {
             leaf.hear_path(&answer.path, answer.ends_at);
@@ -244,6 +269,7 @@ impl Agent {
     }
 
     fn granted(&mut self, total: i64, now_ms: u64) {
+        self.held = None;
         let ceiling = &self.purse.ceiling;
         self.words.hear(ceiling, self.call.word.n, total);
         self.size.heard(now_ms, self.words.committed(ceiling));
@@ -281,13 +307,7 @@ impl Agent {
             }
             (Refused::HeldElsewhere { .. }, Some(figures)) => {
                 let why = Stop::HeldElsewhere(short(fits, figures));
-                let mut queue = self.purse.queue();
-                for (least, wait_ms) in [(bound, HELD_WAIT_MS), (0, HELD_MOST_MS)] {
-                    if let Some(since_ms) = now_ms.checked_sub(wait_ms) {
-                        queue.refuse(least, since_ms, &why);
-                    }
-                }
-                drop(queue);
+                self.held = Some((fits, why));
                 self.retry_ms = now_ms.saturating_add(HELD_PAUSE_MS);
             }
             (Refused::Fenced | Refused::Exhausted { .. } | Refused::HeldElsewhere { .. }, _) => {
@@ -345,16 +365,17 @@ impl Agent {
     /// How long nothing happens if nobody comes.
     fn rest_ms(&self, now_ms: u64, asking: bool) -> u64 {
         let until = |steady_ms: u64| steady_ms.saturating_sub(now_ms).max(1);
-        if asking {
-            FORGET_MS
-        } else if self.retry_ms > now_ms {
+        let rest_ms = if asking || self.retry_ms > now_ms {
             until(self.retry_ms)
         } else if self.is_leaving() {
             FORGET_MS
         } else {
             let wait_ms = if self.asleep { FORGET_MS } else { IDLE_MS };
             until(self.purse.touched_ms().saturating_add(wait_ms))
-        }
+        };
+        let held = self.held.as_ref();
+        let held_ms = held.and_then(|_| self.purse.queue().held_until_ms(now_ms));
+        rest_ms.min(held_ms.map_or(FORGET_MS, until))
     }
 
     fn is_forgotten(&self, now_ms: u64) -> bool {
@@ -368,13 +389,5 @@ impl Agent {
             self.means.leaves.remove(&leaf);
             leaf.retire();
         }
-    }
-}
-
-/// The answer to the word on its way; never, if there is none.
-async fn answered(asking: &mut Option<Asking>) -> Result<Bytes, BusError> {
-    match asking {
-        Some(asking) => asking.await,
-        None => std::future::pending().await,
     }
 }

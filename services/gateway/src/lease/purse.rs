@@ -16,6 +16,11 @@ use super::leaf::{Grip, Leaf};
 /// How long a request waits for budget that nobody can be asked for: less than a caller's patience,
 /// more than one lost call.
 const WAIT_MS: u64 = 2_000;
+/// How long a request has waited before it is told that others hold the budget (money.md,
+/// "Refusals").
+const HELD_WAIT_MS: u64 = 250;
+/// The same for one that would fit into what is left, and is asked for next.
+const HELD_MOST_MS: u64 = 500;
 /// Requests that wait for one lease: beyond it more would only time out.
 const MAX_WAITING: usize = 10_000;
 /// A low mark that nothing falls under.
@@ -210,6 +215,24 @@ impl Queue {
             self.memory = None;
         }
         self.memory.as_ref().filter(|memory| bound > memory.over).map(|memory| memory.why.clone())
+    }
+
+    /// Refuses those that others' holds have kept waiting for long enough; those who would fit into
+    /// `fits`, which is left, may wait longer.
+    pub(super) fn refuse_held(&mut self, fits: i64, now_ms: u64, why: &Stop) {
+        for (least, wait_ms) in [(fits.saturating_add(1), HELD_WAIT_MS), (0, HELD_MOST_MS)] {
+            if let Some(since_ms) = now_ms.checked_sub(wait_ms) {
+                self.refuse(least, since_ms, why);
+            }
+        }
+    }
+
+    /// When the next of them will have waited for long enough.
+    pub(super) fn held_until_ms(&self, now_ms: u64) -> Option<u64> {
+        let ends = |one: &Waiting| {
+            [HELD_WAIT_MS, HELD_MOST_MS].map(|wait_ms| one.since_ms.saturating_add(wait_ms))
+        };
+        self.waiting.iter().flat_map(ends).filter(|end_ms| *end_ms > now_ms).min()
     }
 
     /// Refuses those that wait for `least` or more since `since_ms` or before.

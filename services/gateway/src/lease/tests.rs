@@ -214,6 +214,35 @@ async fn what_others_hold_is_waited_for_and_then_refused_with_advice() {
     assert_eq!(waited.unwrap().lease(), house.reserve(1).await.unwrap().lease());
 }
 
+/// Each of them is smaller than the one before it, and none fits.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_for_what_others_hold_because_others_wait_too() {
+    let house = House::new(limits(Some(1_000), None)).await;
+    house.authority.hold_elsewhere(KEY, Unit::Usd, 950);
+    let before = house.clock.boot_ms();
+    let asks = (60..100).rev().map(async |amount| {
+        assert_eq!(denial(house.reserve(amount).await), Denial::InFlightBudgetExhausted);
+        house.clock.boot_ms() - before
+    });
+    let waited = futures_util::future::join_all(asks).await;
+    assert!(waited.iter().all(|ms| (250..300).contains(ms)), "{waited:?}");
+}
+
+/// What it asks for is answered late, and counts all the same.
+#[tokio::test(start_paused = true)]
+async fn a_slow_authority_is_heard() {
+    let house = House::new(limits(Some(1_000_000), None)).await;
+    house.authority.manner(Manner::Slow(3 * SECOND_MS));
+    let before = house.clock.boot_ms();
+    assert_eq!(denial(house.reserve(100).await), Denial::LimitAuthorityUnavailable);
+    let waited = house.clock.boot_ms() - before;
+    assert!(waited <= 2_100, "a caller has no such patience: {waited}");
+    house.rest(2 * SECOND_MS).await;
+    drop(house.reserve(100).await.unwrap());
+    let words = house.authority.with(|books| books.words.clone());
+    assert!(words.iter().all(|word| word.n == 1), "it is the same word each time: {words:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_request_waits_for_another_of_the_same_gateway() {
     let house = House::new(limits(Some(100), None)).await;

@@ -1,6 +1,8 @@
 //! The desk of a shard: words on leases are heard in groups, and those that ask for money which
 //! others hold wait a moment for it.
 
+mod line;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
@@ -16,12 +18,18 @@ use turnpike_wire::form;
 
 use super::Office;
 use super::recalls::{EVERY_MS, On, Recalls};
+use line::Line;
 
 /// How long an ask waits for money that others hold: longer than they need to give it back, and
 /// short enough for a caller to wait (money.md, "Refusals").
 const WAIT_MS: u64 = 250;
 /// Asks that wait at most. Beyond it they are told at once: they would not be answered in time.
 const MAX_WAITING: usize = 4_096;
+/// Of those that wait, so many are heard again in one commit. The rest of it is for words that were
+/// not heard yet: among them is what gives back that for which these wait.
+const MAX_AGAIN: usize = 100;
+/// Words that were not heard yet, at most: beyond it they wait in the inbox, which has its own bound.
+const MAX_FRESH: usize = 4_096;
 
 /// Takes an answer.
 pub(super) type Reply = Box<dyn FnOnce(Bytes) + Send>;
@@ -31,24 +39,27 @@ pub(super) struct Asking {
     pub(super) org: OrgId,
     pub(super) gateway: GatewayId,
     pub(super) call: LeaseCall,
+    /// Since when it waits to be heard, in steady time.
+    pub(super) since_ms: u64,
     pub(super) reply: Reply,
 }
 
 struct Waiting {
     asking: Asking,
     until_ms: u64,
+    /// How often holds had moved in its organisation when it was last heard.
+    moves: u64,
     /// What it is told if nothing comes back.
     refusal: LeaseAnswer,
 }
 
 #[derive(Default)]
 pub(super) struct Desk {
-    /// Not heard yet, in the order in which they came.
-    fresh: VecDeque<Asking>,
+    fresh: Line,
     /// Heard, and held back; the oldest first.
     waiting: VecDeque<Waiting>,
-    /// Organisations whose holds may have shrunk since those that wait were heard.
-    moved: BTreeSet<OrgId>,
+    /// How often holds may have shrunk in each organisation of which somebody waits.
+    moves: BTreeMap<OrgId, u64>,
     recalls: Recalls,
     /// When what those that wait ask for is recalled again.
     recall_ms: u64,
@@ -57,24 +68,24 @@ pub(super) struct Desk {
 impl Desk {
     /// Takes a word.
     pub(super) fn take(&mut self, asking: Asking) {
-        self.fresh.push_back(asking);
+        self.fresh.push(asking);
     }
 
     /// Whether no more should be taken before some are heard.
     pub(super) fn is_full(&self) -> bool {
-        self.fresh.len() >= MAX_WORDS
+        self.fresh.len() >= MAX_FRESH
     }
 
-    /// In an organisation holds may have shrunk, or caps risen.
+    /// In an organisation holds may have shrunk or become spend, or caps risen.
     pub(super) fn moved(&mut self, org: OrgId) {
-        if self.waiting.iter().any(|waiting| waiting.asking.org == org) {
-            self.moved.insert(org);
+        if let Some(moves) = self.moves.get_mut(&org) {
+            *moves = moves.saturating_add(1);
         }
     }
 
     /// Whether there is something to hear.
     pub(super) fn is_idle(&self) -> bool {
-        self.fresh.is_empty() && self.moved.is_empty()
+        self.fresh.len() == 0 && !self.waiting.iter().any(|waiting| self.is_behind(waiting))
     }
 
     /// When there is something to do for those that wait.
@@ -94,7 +105,7 @@ impl Desk {
     ) -> Result<(), StoreError> {
         self.give_up(office, term);
         self.recall(office, term).await;
-        let group = self.group();
+        let group = self.group(office.clock.boot_ms());
         if group.is_empty() {
             return Ok(());
         }
@@ -118,13 +129,25 @@ impl Desk {
         Ok(())
     }
 
-    /// Tells those that have waited long enough.
+    /// Tells those that have waited long enough, but for those that are about to be heard once more,
+    /// because something may have come back to them.
     fn give_up(&mut self, office: &Office, term: &Term) {
-        let now_ms = office.clock.boot_ms();
-        let is_over = |waiting: &mut Waiting| waiting.until_ms <= now_ms;
-        while let Some(waiting) = self.waiting.pop_front_if(is_over) {
-            send(office, term, waiting.asking.reply, &waiting.refusal);
+        let (now_ms, mut again) = (office.clock.boot_ms(), 0);
+        for waiting in std::mem::take(&mut self.waiting) {
+            let is_next = again < MAX_AGAIN && self.is_behind(&waiting);
+            again += usize::from(is_next);
+            if waiting.until_ms <= now_ms && !is_next {
+                send(office, term, waiting.asking.reply, &waiting.refusal);
+            } else {
+                self.waiting.push_back(waiting);
+            }
         }
+        let waits: BTreeSet<OrgId> = self.waiting.iter().map(|one| one.asking.org).collect();
+        self.moves.retain(|org, _| waits.contains(org));
+    }
+
+    fn is_behind(&self, waiting: &Waiting) -> bool {
+        self.moves.get(&waiting.asking.org).is_some_and(|moves| *moves > waiting.moves)
     }
 
     /// Recalls what the others wait for: a recall may be lost, and a gateway that had heard one may
@@ -143,22 +166,18 @@ impl Desk {
 
     /// The words to hear next, those that waited first; with each, until when it may wait if it has
     /// waited before.
-    fn group(&mut self) -> Vec<(Asking, Option<u64>)> {
+    fn group(&mut self, now_ms: u64) -> Vec<(Asking, Option<u64>)> {
         let mut group = Vec::new();
-        let moved = std::mem::take(&mut self.moved);
         for waiting in std::mem::take(&mut self.waiting) {
-            let org = waiting.asking.org;
-            if !moved.contains(&org) {
-                self.waiting.push_back(waiting);
-            } else if group.len() < MAX_WORDS {
+            if group.len() < MAX_AGAIN && self.is_behind(&waiting) {
                 group.push((waiting.asking, Some(waiting.until_ms)));
             } else {
-                self.moved.insert(org);
                 self.waiting.push_back(waiting);
             }
         }
-        let room = MAX_WORDS.saturating_sub(group.len()).min(self.fresh.len());
-        group.extend(self.fresh.drain(..room).map(|asking| (asking, None)));
+        let room = MAX_WORDS.saturating_sub(group.len());
+        let fresh = self.fresh.take(room, now_ms);
+        group.extend(fresh.into_iter().map(|asking| (asking, None)));
         group
     }
 
@@ -180,7 +199,8 @@ impl Desk {
             Some(Refused::HeldElsewhere { .. })
                 if now_ms < until_ms && self.waiting.len() < MAX_WAITING =>
             {
-                let waiting = Waiting { asking, until_ms, refusal: answer };
+                let moves = *self.moves.entry(asking.org).or_default();
+                let waiting = Waiting { asking, until_ms, moves, refusal: answer };
                 if let Some(on) = waiting.on() {
                     self.recalls.publish(office, term.fence(), on).await;
                 }
@@ -230,11 +250,37 @@ async fn standings(
     office: &Office,
     speakers: BTreeSet<(OrgId, GatewayId)>,
 ) -> Result<BTreeMap<(OrgId, GatewayId), Standing>, StoreError> {
-    let mut standings = BTreeMap::new();
+    let mut of_org = BTreeMap::<OrgId, BTreeSet<GatewayId>>::new();
     for (org, gateway) in speakers {
-        standings.insert((org, gateway), standing(office, org, gateway).await?);
+        of_org.entry(org).or_default().insert(gateway);
+    }
+    let of_platform = office.streams.platform(|state| Roll::of(&state.gateways)).await?;
+    let mut standings = BTreeMap::new();
+    for (org, gateways) in of_org {
+        let own = office.streams.organisation(org, |state| Roll::of(&state.gateways)).await?;
+        let joined = own.joined.saturating_add(of_platform.joined);
+        let live = office.presence.live(org, joined);
+        for gateway in gateways {
+            let fenced = own.fenced.contains(&gateway) || of_platform.fenced.contains(&gateway);
+            standings.insert((org, gateway), Standing { fenced, gateways: live });
+        }
     }
     Ok(standings)
+}
+
+/// The gateways of an organisation, or of the platform if they serve all.
+struct Roll {
+    /// How many have joined, and neither left nor were cut off.
+    joined: usize,
+    fenced: BTreeSet<GatewayId>,
+}
+
+impl Roll {
+    fn of(gateways: &BTreeMap<GatewayId, Gateway>) -> Self {
+        let joined = gateways.values().filter(|one| !one.left && !one.fenced).count();
+        let fenced = gateways.iter().filter(|(_, one)| one.fenced).map(|(id, _)| *id);
+        Self { joined, fenced: fenced.collect() }
+    }
 }
 
 /// The words, each with what is known of its speaker.
@@ -249,17 +295,4 @@ fn asks(
         Ask { org, gateway, call: call.clone(), standing }
     };
     group.iter().map(ask).collect()
-}
-
-/// How a gateway stands: of the organisation, or of the platform if it serves all.
-async fn standing(office: &Office, org: OrgId, gateway: GatewayId) -> Result<Standing, StoreError> {
-    let known = |gateways: &BTreeMap<GatewayId, Gateway>| {
-        let joined = gateways.values().filter(|one| !one.left && !one.fenced).count();
-        (joined, gateways.get(&gateway).is_some_and(|one| one.fenced))
-    };
-    let (own, own_fenced) =
-        office.streams.organisation(org, |state| known(&state.gateways)).await?;
-    let (all, all_fenced) = office.streams.platform(|state| known(&state.gateways)).await?;
-    let gateways = office.presence.live(org, own.saturating_add(all));
-    Ok(Standing { fenced: own_fenced || all_fenced, gateways })
 }

@@ -154,7 +154,8 @@ impl Owner {
         let Asked { org, what, reply } = asked;
         match what {
             What::Call(gateway, Call::Lease(call)) => {
-                self.desk.take(Asking { org, gateway, call, reply });
+                let since_ms = self.office.clock.boot_ms();
+                self.desk.take(Asking { org, gateway, call, since_ms, reply });
             }
             What::Call(gateway, Call::EndRuns(call)) => {
                 let done = self.booker.end_runs(org, gateway, &call).await;
@@ -248,6 +249,8 @@ impl Owner {
     /// Books deliveries in one commit, publishes them, and answers their gateways.
     async fn book(&mut self, deliveries: Vec<Delivery>) -> Result<(), StoreError> {
         if let Some(answers) = self.save(&deliveries).await? {
+            // What was held is spent: who waits for it need not wait any more.
+            deliveries.iter().for_each(|delivery| self.desk.moved(delivery.org));
             let messages = ledger::unpublished(&self.office, &mut self.epochs, &deliveries);
             let office = Arc::clone(&self.office);
             let failed = self.meanwhile(ledger::publish(&office, messages)).await?;

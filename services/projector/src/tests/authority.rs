@@ -139,6 +139,43 @@ async fn what_was_granted_since_a_recall_is_recalled_too() {
     assert_eq!((granted.total, granted.refused), (600, None));
 }
 
+/// Found by a thousand keys at the end of one wallet: those that waited were heard again and again,
+/// and what gave back that for which they waited was not heard at all.
+#[tokio::test(start_paused = true)]
+async fn however_many_wait_what_is_given_back_is_heard_and_granted_to_the_first() {
+    let (house, _projector) = house().await;
+    let mut one = Holder::new(1);
+    one.ask(&house, 1_000, 0).await;
+    let asked_ms = house.clock.boot_ms();
+    let mut crowd: Vec<Holder> = (2..902).map(Holder::new).collect();
+    let asks = crowd.iter_mut().map(async |other| other.ask(&house, 1_000, 0).await);
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(asks), async {
+        house.clock.sleep(100).await;
+        one.give_back(&house).await;
+        assert!(house.clock.boot_ms() - asked_ms < 150);
+    });
+    let granted = answers.iter().filter(|answer| answer.refused.is_none());
+    assert_eq!(granted.map(|answer| answer.total).collect::<Vec<_>>(), [1_000]);
+    assert_eq!(answers[0].total, 1_000);
+    assert!(house.clock.boot_ms() - asked_ms < WAIT_MS + 50);
+}
+
+/// Nothing runs any more: the hold was spend that was on its way.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_what_turns_out_to_be_spent_is_told_that_nothing_is_left() {
+    let (house, _projector) = house().await;
+    let (mut one, mut two) = (Holder::new(1), Holder::new(2));
+    one.ask(&house, 600, 0).await;
+    let asked_ms = house.clock.boot_ms();
+    let (answer, ()) = tokio::join!(two.ask(&house, 500, 0), async {
+        house.clock.sleep(100).await;
+        spender_on(&one, 600).send(&house, 0..1, true).await;
+    });
+    let refused = answer.refused;
+    assert!(matches!(refused, Some(Refused::Exhausted { left: Some(400), .. })), "{refused:?}");
+    assert!(house.clock.boot_ms() - asked_ms < WAIT_MS);
+}
+
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_what_is_published_to_others() {
     let (house, _projector) = house().await;

@@ -10,7 +10,8 @@ use turnpike_domain::ledger::{Lease, Level, Refused, Row, Standing, Word};
 use turnpike_domain::limit::{Account, Unit};
 use turnpike_domain::state::Cap;
 use turnpike_domain::time::{Reset, Timestamp, Window};
-use turnpike_runtime::tasks::Tasks;
+use turnpike_runtime::clock::{Clock as _, PausedClock};
+use turnpike_runtime::tasks::{self, Tasks};
 use turnpike_wire::authority::{Call, EndRuns, LeaseAnswer, LeaseCall, Recall, RunsEnded};
 use turnpike_wire::form;
 
@@ -27,6 +28,8 @@ pub(crate) enum Manner {
     Deaf,
     /// The answer comes with this fence.
     Fence(u64),
+    /// The answer comes so many milliseconds later.
+    Slow(u64),
 }
 
 /// The accounts of a lease, with their policies and the windows that were named.
@@ -137,8 +140,13 @@ impl Authority {
                 }
                 Call::Permit(_) | Call::Recent(_) => return,
             };
-            if books.manner != Manner::LosesAnswers {
-                reply(answer.into());
+            match books.manner {
+                Manner::LosesAnswers | Manner::Deaf => {}
+                Manner::Answers | Manner::Fence(_) => reply(answer.into()),
+                Manner::Slow(ms) => tasks::detach("slow answer", async move {
+                    PausedClock::new(DAY).sleep(ms).await;
+                    reply(answer.into());
+                }),
             }
         });
     }
@@ -167,7 +175,7 @@ impl Books {
         let figures = of.map(Level::figures);
         let fence = match self.manner {
             Manner::Fence(fence) => fence,
-            Manner::Answers | Manner::LosesAnswers | Manner::Deaf => 1,
+            Manner::Answers | Manner::LosesAnswers | Manner::Deaf | Manner::Slow(_) => 1,
         };
         let lease = self.leases[&(call.lease, call.unit)].1;
         let ends_at = levels.iter().filter_map(|level| level.cap.reset.ends(level.window)).min();
