@@ -4,7 +4,8 @@
 //! Injected, each by its own chance: conflicts without cause; lost answers, where the commit is
 //! lost too, stands already, or lands up to [`LATE_MS`] later (and may conflict then); slow
 //! answers, where the commit stands before or after the wait; snapshots that are too old at their
-//! first read; and, for one process at a time, a store that cannot be reached, or is slow throughout.
+//! first read; and, for one process at a time, a store that cannot be reached, or is slow
+//! throughout.
 //!
 //! Not injected, because the contract excludes it: snapshots that miss an answered commit, half a
 //! commit, a conflict that is overlooked, bytes that change.
@@ -144,7 +145,8 @@ impl Port {
         self.down_until_ms.store(0, Ordering::Relaxed);
     }
 
-    /// Every snapshot and every commit takes so long from here, as on a machine with too much to do.
+    /// Every snapshot and every commit takes so long from here, as on a machine with too much to
+    /// do.
     pub fn set_pace(&self, ms: u64) {
         self.pace_ms.store(ms, Ordering::Relaxed);
     }

@@ -218,7 +218,8 @@ impl Pool {
         pool
     }
 
-    /// A provider; one whose place, roots, headers or limits have changed starts with no connections.
+    /// A provider; one whose place, roots, headers or limits have changed starts with no
+    /// connections.
     ///
     /// # Errors
     /// [`Unusable`].

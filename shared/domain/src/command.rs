@@ -34,8 +34,8 @@ pub struct Order<C> {
     pub requester: Requester,
     /// The time of deciding.
     pub now: Timestamp,
-    /// The versions that the caller has seen (`If-Match`), one of which must stand: a version is the
-    /// seq of the thing's last event.
+    /// The versions that the caller has seen (`If-Match`), one of which must stand: a version is
+    /// the seq of the thing's last event.
     pub expected: Option<Vec<u64>>,
     /// What is wanted.
     pub command: C,

@@ -14,7 +14,8 @@ use crate::form::Form;
 use crate::{form, names, read_fields, write_fields};
 
 /// How long a gateway waits for the answer to a word that it has said about a lease: longer than an
-/// authority with too much to do may take, which would else be asked again and again and never heard.
+/// authority with too much to do may take, which would else be asked again and again and never
+/// heard.
 pub const ANSWER_MS: u64 = 8_000;
 
 /// What a gateway says.

@@ -28,7 +28,8 @@ const MAX_WAITING: usize = 4_096;
 /// Of those that wait, so many are heard again in one commit. The rest of it is for words that were
 /// not heard yet: among them is what gives back that for which these wait.
 const MAX_AGAIN: usize = 100;
-/// Words that were not heard yet, at most: beyond it they wait in the inbox, which has its own bound.
+/// Words that were not heard yet, at most: beyond it they wait in the inbox, which has a bound of
+/// its own.
 const MAX_FRESH: usize = 4_096;
 
 /// Takes an answer.
@@ -129,8 +130,8 @@ impl Desk {
         Ok(())
     }
 
-    /// Tells those that have waited long enough, but for those that are about to be heard once more,
-    /// because something may have come back to them.
+    /// Tells those that have waited long enough, but for those that are about to be heard once
+    /// more, because something may have come back to them.
     fn give_up(&mut self, office: &Office, term: &Term) {
         let (now_ms, mut again) = (office.clock.boot_ms(), 0);
         for waiting in std::mem::take(&mut self.waiting) {
