@@ -243,25 +243,54 @@ fn progress(
 ) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> {
     stream::unfold(Some((file, more)), |state| async move {
         let (mut file, more) = state?;
-        let told = json!({ "progress": file.run.report.progress });
+        let told = line_of(&json!({ "progress": file.run.report.progress }).to_string());
         if !more {
             let line = match file.run.finish().await {
-                Ok(report) => json!({ "report": report }),
+                Ok(report) => reported(&report),
                 Err(problem) => failed(&problem),
             };
-            return Some((Ok(line_of(&line)), None));
+            return Some((Ok(line), None));
         }
         match file.step().await {
-            Ok(more) => Some((Ok(line_of(&told)), Some((file, more)))),
-            Err(problem) => Some((Ok(line_of(&failed(&problem))), None)),
+            Ok(more) => Some((Ok(told), Some((file, more)))),
+            Err(problem) => Some((Ok(failed(&problem)), None)),
         }
     })
 }
 
-fn failed(problem: &Problem) -> Value {
-    json!({ "problem": { "code": problem.code.name(), "detail": problem.detail } })
+/// Written without a value between: that has no place for a position of more than 64 bits.
+fn reported(report: &ImportReport) -> Bytes {
+    match serde_json::to_string(report) {
+        Ok(report) => line_of(&format!("{{\"report\":{report}}}")),
+        Err(error) => failed(&Problem::internal(&error)),
+    }
 }
 
-fn line_of(value: &Value) -> Bytes {
-    format!("{value}\n").into()
+fn failed(problem: &Problem) -> Bytes {
+    let told = json!({ "problem": { "code": problem.code.name(), "detail": problem.detail } });
+    line_of(&told.to_string())
+}
+
+fn line_of(text: &str) -> Bytes {
+    format!("{text}\n").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use turnpike_domain::id::Position;
+    use turnpike_wire::api::propagation::Propagation;
+    use turnpike_wire::api::text::Place;
+
+    use super::*;
+
+    #[test]
+    fn a_report_may_have_a_position_of_more_than_64_bits() {
+        let (online, applied, slowest_ms, missing) = (1, 1, 2, Vec::new());
+        let position = Place(Position(1 << 94));
+        let reach = Propagation { position, online, applied, slowest_ms, missing };
+        let line = reported(&ImportReport { propagation: Some(reach), ..ImportReport::default() });
+        let text = std::str::from_utf8(&line).unwrap();
+        assert!(text.starts_with("{\"report\":{") && text.ends_with("}}\n"), "{text}");
+        assert!(text.contains("\"position\":19807040628566084398385987584,"), "{text}");
+    }
 }
