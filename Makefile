@@ -27,8 +27,9 @@ bench: ## measure the gateway beside nginx
 	@.venv/bin/python scripts/bench.py
 
 soak: setup ## run the full form of a fault test, such as T=T3, or of all
-	cargo test --release -p turnpike-tests -p turnpike-domain -p turnpike-gateway --no-fail-fast -- \
-		--ignored --nocapture $(if $(T),$(shell echo '$(T)' | tr A-Z a-z)_)
+	cargo test --release -p turnpike-tests -p turnpike-domain -p turnpike-gateway -p turnpike-store \
+		--no-fail-fast -- --ignored --nocapture \
+		$(if $(T),$(shell echo '$(T)' | tr A-Z a-z)_)
 	cargo build --workspace --bins
 	TURNPIKE_SOAK=1 .venv/bin/python -m pytest -q -p no:cacheprovider tests/clients -m soak \
 		$(if $(T),-k test_$(shell echo '$(T)' | tr A-Z a-z)_) || test $$? -eq 5

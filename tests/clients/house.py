@@ -293,9 +293,17 @@ class House:
         command += ["--served", f"127.0.0.1:{served}"] + ["--scripted"] * self.scripted
         return Process("echo", command, {}, self.folder, answers(f"{self.served_url}/served"))
 
+    def second_control(self):
+        """Another control plane on the same store, which is not started."""
+        return self._control_plane("control-plane-2", free_port())
+
     def _control(self):
-        port, admin = free_port(), free_port()
+        port = free_port()
         self.control_url = f"http://127.0.0.1:{port}"
+        return self._control_plane("control-plane", port)
+
+    def _control_plane(self, name, port):
+        admin = free_port()
         environment = {
             "TURNPIKE_LISTEN": f"127.0.0.1:{port}",
             "TURNPIKE_ADMIN_LISTEN": f"127.0.0.1:{admin}",
@@ -311,7 +319,7 @@ class House:
         }
         command = [TARGET / "turnpike-control-plane", "--store", self.store, "--bus", self.nats_url]
         ready = answers(f"http://127.0.0.1:{admin}/healthz/ready")
-        process = Process("control-plane", command, environment, self.folder, ready)
+        process = Process(name, command, environment, self.folder, ready)
         process.port, process.admin_port = port, admin
         return process
 

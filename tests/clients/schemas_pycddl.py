@@ -27,6 +27,7 @@ MESSAGES = {
     "receipt-spent.v1.cbor": "receipt",
     "receipt-providers.v1.cbor": "receipt",
     "receipt-quarantine.v1.cbor": "receipt",
+    "receipt-lost.v1.cbor": "receipt",
     "lease-call.v1.cbor": "lease-call",
     "lease-call-token.v1.cbor": "lease-call",
     "end-runs.v1.cbor": "end-runs",

@@ -23,7 +23,7 @@ use turnpike_wire::authority::{Call, EndRuns, LeaseAnswer, LeaseCall, Recall, Ru
 use turnpike_wire::decision::Decision;
 use turnpike_wire::form::{decode, encode};
 use turnpike_wire::heartbeat::{
-    CircuitState, Heartbeat, MovedHead, ProviderHealth, Quarantine, Receipt,
+    CircuitState, Heartbeat, LostChange, LostKind, MovedHead, ProviderHealth, Quarantine, Receipt,
 };
 use turnpike_wire::sign::{Signers, SigningKey, SigningKeys};
 use turnpike_wire::snapshot::{
@@ -65,6 +65,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("receipt-spent.v1.cbor", encode(&receipt())),
         ("receipt-providers.v1.cbor", encode(&receipt_of_providers())),
         ("receipt-quarantine.v1.cbor", encode(&receipt_of_quarantine())),
+        ("receipt-lost.v1.cbor", encode(&receipt_of_lost())),
         ("lease-call.v1.cbor", encode(&lease_call())),
         ("lease-answer.v1.cbor", encode(&lease_answer())),
         ("lease-refusal.v1.cbor", encode(&lease_refusal())),
@@ -107,6 +108,7 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
         "receipt.v1.cbor" => assert_eq!(decode(bytes), Ok(least_receipt())),
         "receipt-providers.v1.cbor" => assert_eq!(decode(bytes), Ok(receipt_of_providers())),
         "receipt-quarantine.v1.cbor" => assert_eq!(decode(bytes), Ok(receipt_of_quarantine())),
+        "receipt-lost.v1.cbor" => assert_eq!(decode(bytes), Ok(receipt_of_lost())),
         "receipt-spent.v1.cbor" => assert_eq!(decode(bytes), Ok(receipt())),
         "lease-call.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_call())),
         "lease-answer.v1.cbor" => assert_eq!(decode(bytes), Ok(lease_answer())),
@@ -257,9 +259,9 @@ fn heartbeat_with_signers() -> Heartbeat {
 
 fn least_receipt() -> Receipt {
     let position = Position(1 << 90);
-    let (spent, providers) = (Vec::new(), Vec::new());
+    let (spent, providers, lost) = (Vec::new(), Vec::new(), Vec::new());
     let (complete_to, quarantine) = (None, None);
-    Receipt { epoch: EPOCH, position, at: AT, complete_to, spent, providers, quarantine }
+    Receipt { epoch: EPOCH, position, at: AT, complete_to, spent, providers, quarantine, lost }
 }
 
 /// With the most and the least that is told of a provider.
@@ -287,6 +289,18 @@ fn receipt_of_providers() -> Receipt {
 fn receipt_of_quarantine() -> Receipt {
     let quarantine = Quarantine { events: 3, seq: Some(17), at: AT, stands: true };
     Receipt { quarantine: Some(quarantine), ..least_receipt() }
+}
+
+fn receipt_of_lost() -> Receipt {
+    let lost = |(key, kind)| LostChange { key: KeyId(key), kind };
+    let all = [
+        (1, LostKind::Revoked),
+        (2, LostKind::Disabled),
+        (3, LostKind::Deleted),
+        (4, LostKind::Rotated),
+        (5, LostKind::Changed),
+    ];
+    Receipt { lost: all.map(lost).into(), ..least_receipt() }
 }
 
 fn receipt() -> Receipt {

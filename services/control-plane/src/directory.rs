@@ -73,6 +73,14 @@ impl Directory {
         self.entries.load().gateways.contains(&id)
     }
 
+    /// Whether a receipt of this gateway about this organisation can be one: both are known.
+    #[must_use]
+    pub fn may_speak(&self, org: OrgId, gateway: GatewayId) -> bool {
+        let entries = self.entries.load();
+        let knows_org = org == OrgId::PLATFORM || entries.orgs.contains(&org);
+        knows_org && entries.gateways.contains(&gateway)
+    }
+
     /// Takes over what an organisation holds now.
     pub fn refresh(&self, state: &Organisation) {
         let tokens = listed(state.id, &state.tokens);

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use turnpike_domain::id::{EpochId, GatewayId, OrgId, Position, ProviderId};
+use turnpike_domain::id::{EpochId, GatewayId, KeyId, OrgId, Position, ProviderId};
 use turnpike_domain::state::{Gateway, Organisation, Platform};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_store::usage::EpochPlace;
-use turnpike_wire::heartbeat::{ProviderHealth, Quarantine};
+use turnpike_wire::heartbeat::{LostChange, LostKind, ProviderHealth, Quarantine};
 
 pub use promises::Promise;
 pub use providers::Fare;
@@ -79,6 +79,7 @@ pub struct Presence {
     promises: Mutex<BTreeMap<(OrgId, GatewayId), Promises>>,
     providers: Mutex<Words>,
     quarantines: Mutex<BTreeMap<(OrgId, GatewayId), Quarantine>>,
+    lost: Mutex<BTreeMap<(OrgId, GatewayId), Vec<LostChange>>>,
     news: Notify,
     /// When this process began to listen, on its steady clock.
     since_ms: u64,
@@ -89,11 +90,13 @@ impl Presence {
     #[must_use]
     pub fn new(clock: SharedClock) -> Self {
         let since_ms = clock.boot_ms();
-        let (heard, promises, providers, quarantines) = Default::default();
-        Self { clock, heard, promises, providers, quarantines, news: Notify::new(), since_ms }
+        let (heard, promises, providers, quarantines, lost) = Default::default();
+        let news = Notify::new();
+        Self { clock, heard, promises, providers, quarantines, lost, news, since_ms }
     }
 
-    /// Takes a receipt.
+    /// Takes a receipt. The last word counts, also if it takes an earlier one back: a gateway that
+    /// was deceived finds it out and says so.
     pub fn hear(
         &self,
         org: OrgId,
@@ -106,10 +109,9 @@ impl Presence {
         let mut heard = self.lock();
         let before = heard.get(&(org, gateway)).filter(|old| old.epoch == epoch);
         let reached_ms = match before {
-            Some(old) if old.position >= position => old.reached_ms,
+            Some(old) if old.position == position => old.reached_ms,
             Some(_) | None => arrived_ms,
         };
-        let position = before.map_or(position, |old| old.position.max(position));
         heard.insert((org, gateway), Heard { epoch, position, at, arrived_ms, reached_ms });
         drop(heard);
         self.news.notify_waiters();
@@ -135,6 +137,25 @@ impl Presence {
             Some(told) => quarantines.insert((org, gateway), told),
             None => quarantines.remove(&(org, gateway)),
         };
+    }
+
+    /// Takes what a receipt says of changes that are gone.
+    pub fn told_of_lost(&self, org: OrgId, gateway: GatewayId, told: Vec<LostChange>) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_empty() {
+            lost.remove(&(org, gateway));
+        } else {
+            lost.insert((org, gateway), told);
+        }
+    }
+
+    /// The changes of an organisation's keys that gateways had applied and that are gone.
+    #[must_use]
+    pub fn lost(&self, org: OrgId) -> BTreeMap<KeyId, LostKind> {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_org = lost.range((org, GatewayId(0))..=(org, GatewayId(u128::MAX)));
+        let changes = of_org.flat_map(|(_, changes)| changes);
+        changes.map(|change| (change.key, change.kind)).collect()
     }
 
     /// How a provider of `owner` (`None`: of the platform) fares with each gateway that has called

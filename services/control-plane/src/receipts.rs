@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use turnpike_bus::seam::{Feed, Message, ReadError, Start, Topic};
 use turnpike_wire::form;
-use turnpike_wire::heartbeat::{MAX_PROVIDERS, MAX_SPENT, Receipt};
+use turnpike_wire::heartbeat::{MAX_LOST, MAX_PROVIDERS, MAX_SPENT, Receipt};
 
 use crate::app::App;
 use crate::presence::Promise;
@@ -34,10 +34,18 @@ pub(crate) async fn listen(app: Arc<App>) {
 
 fn take(app: &App, message: &Message) {
     let Topic::Receipts { org, gateway } = message.topic else { return };
+    // What is kept of receipts must not grow by whoever may send them in any name.
+    if !app.directory.may_speak(org, gateway) {
+        return;
+    }
     match form::decode::<Receipt>(&message.payload) {
-        Ok(Receipt { epoch, position, at, complete_to, spent, providers, quarantine }) => {
+        Ok(receipt) => {
+            let Receipt { epoch, position, at, complete_to, spent, .. } = receipt;
+            let Receipt { providers, quarantine, mut lost, .. } = receipt;
             app.presence.hear(org, gateway, epoch, position, at);
             app.presence.told_of_quarantine(org, gateway, quarantine);
+            lost.truncate(MAX_LOST);
+            app.presence.told_of_lost(org, gateway, lost);
             if let Some(complete_to) = complete_to.filter(|_| spent.len() <= MAX_SPENT) {
                 app.presence.promised(org, gateway, Promise { complete_to, spent });
             }

@@ -130,6 +130,10 @@ struct Known {
     orgs: BTreeMap<OrgId, Organisation>,
     incarnation: IncarnationId,
     beat: u64,
+    /// Events ever decided, by which they differ in time.
+    decided: u64,
+    /// The next heartbeat is the first of a control plane.
+    restarted: bool,
     moved: BTreeMap<OrgId, MovedHead>,
     unreachable: bool,
     /// By what clock it tells the time, and how many milliseconds behind it.
@@ -164,6 +168,8 @@ impl Fake {
             orgs: BTreeMap::new(),
             incarnation: IncarnationId(1),
             beat: 0,
+            decided: 0,
+            restarted: false,
             moved: BTreeMap::new(),
             unreachable: false,
             clock: None,
@@ -184,16 +190,17 @@ impl Fake {
 
     /// Appends an event; answers with what the relay would send.
     pub(crate) fn commit(&self, org: OrgId, event: Event) -> Logged {
-        self.append(org, event, false)
+        self.append(org, event, None, false)
     }
 
     /// Appends an event in the form of a later Turnpike.
     pub(crate) fn commit_unreadable(&self, org: OrgId, event: Event) -> Logged {
-        self.append(org, event, true)
+        self.append(org, event, None, true)
     }
 
-    fn append(&self, org: OrgId, event: Event, unreadable: bool) -> Logged {
+    fn append(&self, org: OrgId, event: Event, at: Option<Timestamp>, unreadable: bool) -> Logged {
         self.with(|known| {
+            known.decided += 1;
             let position = Position(u128::try_from(known.log.len()).unwrap() + 1);
             let head = match org {
                 OrgId::PLATFORM => known.platform.head,
@@ -203,7 +210,7 @@ impl Fake {
                 id: EventId(position.0),
                 org,
                 seq: head.seq + 1,
-                at: DAY,
+                at: at.unwrap_or(DAY.plus_ms(known.decided)),
                 actor: Actor { who: Who::System, address: None },
                 command: CommandId(position.0),
                 event,
@@ -244,7 +251,7 @@ impl Fake {
             let beat = Heartbeat {
                 incarnation: known.incarnation,
                 number: known.beat,
-                previous: known.beat - 1,
+                previous: if std::mem::take(&mut known.restarted) { 0 } else { known.beat - 1 },
                 at,
                 position: Position(u128::try_from(known.log.len()).unwrap()),
                 heads: std::mem::take(&mut known.moved).into_values().collect(),
@@ -274,18 +281,27 @@ impl Fake {
         self.with(|known| known.keys = keys);
     }
 
-    /// The store is restored to what it was before the last `lost` events.
+    /// The store is restored to what it was before the last `lost` events, and says so.
     pub(crate) fn restore(&self, lost: usize) {
+        self.with(|known| known.incarnation.0 += 1);
+        self.set_back(lost);
+    }
+
+    /// The store's files are put back to what they were before the last `lost` events, and a
+    /// control plane is started on them that does not know.
+    pub(crate) fn set_back(&self, lost: usize) {
         let kept = self.with(|known| {
             let kept = known.log.len() - lost;
             known.log.truncate(kept);
-            known.incarnation.0 += 1;
+            known.beat += 1;
+            known.restarted = true;
             (known.platform, known.orgs) = (Platform::default(), BTreeMap::new());
+            known.moved.clear();
             std::mem::take(&mut known.log)
         });
         for logged in kept {
-            let received = record::receive(&logged.sent).unwrap();
-            self.commit(logged.org, received.record.unwrap().event);
+            let record = record::receive(&logged.sent).unwrap().record.unwrap();
+            self.append(logged.org, record.event, Some(record.at), false);
         }
     }
 

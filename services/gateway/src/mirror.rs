@@ -3,8 +3,11 @@
 mod aside;
 mod beats;
 mod disk;
+mod doubts;
 mod feeds;
 mod fetches;
+mod lost;
+mod proof;
 mod saving;
 mod signers;
 mod steps;
@@ -74,6 +77,7 @@ pub(crate) struct MirrorMetrics {
     pub(crate) gaps: Counter,
     pub(crate) alarms: Counter,
     pub(crate) fetched: Counter,
+    pub(crate) lost: Counter,
 }
 
 impl MirrorMetrics {
@@ -86,6 +90,10 @@ impl MirrorMetrics {
                 "Events, heartbeats and snapshots that could not be read or were forged",
             ),
             fetched: metrics.counter("mirror_fetched", "Streams fetched from the control plane"),
+            lost: metrics.counter(
+                "mirror_changes_lost",
+                "Changes of keys that were applied and that the control plane no longer knows",
+            ),
         }
     }
 }
@@ -98,6 +106,8 @@ pub(crate) struct Mirror {
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
     /// All streams are being fetched, or must be, after this many failures.
     everything: Everything,
+    /// What comes then replaces what is known, whatever its age.
+    begins_again: bool,
     heads: Asking,
     signers: signers::Asking,
     /// A heartbeat has matched since the feeds were opened.
@@ -149,6 +159,7 @@ impl Mirror {
             fetches: Fetches::default(),
             answers: FuturesUnordered::new(),
             everything,
+            begins_again: false,
             heads: Asking::default(),
             signers: signers::Asking::default(),
             matched: false,

@@ -11,7 +11,7 @@ use turnpike_domain::id::{EpochId, GatewayId, OrgId, Position};
 use turnpike_domain::time::Timestamp;
 use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_wire::form;
-use turnpike_wire::heartbeat::{MAX_PROVIDERS, ProviderHealth, Quarantine, Receipt};
+use turnpike_wire::heartbeat::{LostChange, MAX_PROVIDERS, ProviderHealth, Quarantine, Receipt};
 
 use crate::board::{self, Board};
 use crate::upstream::health::Healths;
@@ -25,7 +25,7 @@ const IN_FLIGHT: usize = 64;
 const PUBLISH_MS: u64 = 1_000;
 
 /// How far the mirror is with one stream.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reached {
     /// Up to where everything is applied.
     pub(crate) position: Position,
@@ -33,6 +33,8 @@ pub(crate) struct Reached {
     pub(crate) at: Timestamp,
     /// What could not be read.
     pub(crate) quarantine: Option<Quarantine>,
+    /// Changes of keys that are gone.
+    pub(crate) lost: Vec<LostChange>,
 }
 
 /// The receipts that wait to be sent; the latest of each organisation stands.
@@ -76,14 +78,22 @@ impl Receipts {
             let lanes = self.board.read();
             let promise = |org| lanes.as_ref().and_then(|lanes| board::promise(lanes, org));
             let sent = stream::iter(waiting)
-                .map(|(org, Reached { position, at, quarantine })| {
+                .map(|(org, Reached { position, at, quarantine, lost })| {
                     let promise = promise(org);
                     let complete_to = promise.as_ref().map(|promise| promise.complete_to);
                     let spent = promise.map(|promise| promise.spent).unwrap_or_default();
                     let providers = self.providers(org, at, clock.boot_ms());
-                    let receipt =
-                        Receipt { epoch, position, at, complete_to, spent, providers, quarantine };
-                    let payload = form::encode(&receipt).into();
+                    let payload = form::encode(&Receipt {
+                        epoch,
+                        position,
+                        at,
+                        complete_to,
+                        spent,
+                        providers,
+                        quarantine,
+                        lost,
+                    })
+                    .into();
                     let topic = Topic::Receipts { org, gateway };
                     bus.publish(Publish { topic, id: String::new(), headers: Vec::new(), payload })
                 })

@@ -6,6 +6,8 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+#[cfg(feature = "nats")]
+use turnpike_domain::id::GatewayId;
 use turnpike_domain::id::OrgId;
 
 use crate::seam::{Feed, Serve, Service, Topic};
@@ -83,6 +85,26 @@ pub fn service(subject: &str) -> Option<Service> {
         (org, "rates", None) => Some(Service::Rates { org }),
         _ => None,
     }
+}
+
+/// Whether the answer to a call may go to `inbox`. NATS lets a caller name any subject for it: a
+/// gateway's must be below its own inbox, or a server would speak to others in its place.
+#[cfg(feature = "nats")]
+#[must_use]
+pub fn may_reply(service: &Service, inbox: &str) -> bool {
+    let below = |prefix: &str| inbox.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+    below("_INBOX")
+        || match service {
+            Service::Authority { gateway, .. } => below(&gateway_inbox(*gateway)),
+            Service::Rates { .. } => false,
+        }
+}
+
+/// What the inboxes of a gateway begin with: its NATS user may read no others.
+#[cfg(feature = "nats")]
+#[must_use]
+pub fn gateway_inbox(gateway: GatewayId) -> String {
+    format!("_INBOX_{gateway}")
 }
 
 /// The filter whose subjects are the calls to one server.
@@ -249,6 +271,23 @@ mod tests {
             assert!(sent.bytes().all(|byte| byte.is_ascii_graphic()), "{sent}");
             assert_eq!(publisher_id(&sent).as_deref(), Some(text));
         }
+    }
+
+    #[cfg(feature = "nats")]
+    #[test]
+    fn an_answer_goes_to_an_inbox_of_the_caller_and_nowhere_else() {
+        let call = Service::Authority { org: ORG, gateway: GATEWAY };
+        let own = gateway_inbox(GATEWAY);
+        for inbox in [format!("{own}.a.b"), format!("{own}.a"), "_INBOX.a".to_owned()] {
+            assert!(may_reply(&call, &inbox), "{inbox}");
+        }
+        let other = gateway_inbox(GatewayId(9));
+        let events = of_topic(&Topic::Events { org: ORG, kind: "KeyRevoked".to_owned() });
+        let longer = format!("{own}x.a");
+        for inbox in [events, format!("{other}.a"), own.clone(), longer, String::new()] {
+            assert!(!may_reply(&call, &inbox), "{inbox}");
+        }
+        assert!(!may_reply(&Service::Rates { org: ORG }, &format!("{own}.a")));
     }
 
     #[test]

@@ -22,7 +22,12 @@ pub struct Checkpoint {
 pub struct Chain {
     checked: u64,
     hash: Hash,
+    /// The hash before the last good event.
+    prior: Hash,
     org: Option<OrgId>,
+    /// The hash of an event whose predecessor is not the one that it names: one of the two was
+    /// changed.
+    doubted: Option<Hash>,
     first_bad: Option<u64>,
     checkpoint: Option<Checkpoint>,
 }
@@ -37,14 +42,22 @@ impl Chain {
 
     /// Takes the next event, whatever it says. What follows a bad one is not looked at.
     pub fn take(&mut self, event: &Received) {
-        let follows = self.checked.checked_add(1) == Some(event.seq)
-            && event.prev_hash == self.hash
-            && self.org.is_none_or(|org| org == event.org);
+        if self.doubted.is_some() {
+            return self.decide(event.prev_hash);
+        }
         let noted = self.checkpoint.filter(|noted| noted.seq == event.seq);
+        let follows = self.checked.checked_add(1) == Some(event.seq);
         if !follows || noted.is_some_and(|noted| noted.hash != event.hash) {
-            self.breaks();
+            return self.breaks();
+        }
+        if event.prev_hash != self.hash {
+            return self.doubt(event.hash);
+        }
+        if self.org.is_some_and(|org| org != event.org) {
+            return self.breaks();
         }
         if self.first_bad.is_none() {
+            self.prior = self.hash;
             (self.checked, self.hash, self.org) = (event.seq, event.hash, Some(event.org));
         }
     }
@@ -52,6 +65,41 @@ impl Chain {
     /// The next event is missing or cannot be read.
     pub fn breaks(&mut self) {
         self.first_bad.get_or_insert(self.checked.saturating_add(1));
+    }
+
+    /// The stream ends here, and its last event has this hash, as somebody else says who keeps it.
+    pub fn ends(&mut self, hash: Hash) {
+        if self.doubted.is_some() {
+            self.decide(hash);
+        } else if self.first_bad.is_none() && self.hash != hash {
+            self.take_back();
+        }
+    }
+
+    /// The next event does not name the last one: the event behind it will tell which was changed.
+    fn doubt(&mut self, hash: Hash) {
+        if self.checked == 0 || self.first_bad.is_some() {
+            self.breaks();
+        } else {
+            self.doubted = Some(hash);
+        }
+    }
+
+    /// What follows the doubted event names `hash`: if that is its own, it is as it was, and the
+    /// one before it was changed.
+    fn decide(&mut self, hash: Hash) {
+        if self.doubted.take() == Some(hash) {
+            self.take_back();
+        } else {
+            self.breaks();
+        }
+    }
+
+    /// The last event was not good after all.
+    fn take_back(&mut self) {
+        self.checked = self.checked.saturating_sub(1);
+        self.hash = self.prior;
+        self.breaks();
     }
 
     /// Takes all events of a copy: their stored bodies, one behind the other (RFC 8742).
@@ -90,7 +138,7 @@ impl Chain {
     /// What was found. A chain that ends before its checkpoint has lost what stood there.
     #[must_use]
     pub fn verification(mut self) -> Verification {
-        if self.checkpoint.is_some_and(|noted| noted.seq > self.checked) {
+        if self.doubted.is_some() || self.checkpoint.is_some_and(|noted| noted.seq > self.checked) {
             self.breaks();
         }
         Verification {
@@ -183,15 +231,30 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_is_found() {
-        let whole = stream(1, 3);
-        let mut checkpoint = Chain::new(None);
-        checkpoint.take_all(&whole.concat());
-        let last = Checkpoint { seq: 3, hash: checkpoint.hash() };
-        for place in 0..whole[1].len() * 8 {
+    fn every_flipped_bit_is_found_where_it_is() {
+        let whole = stream(1, 5);
+        // Two events behind it tell which one was changed.
+        for changed in 1..=3 {
+            let bits = whole[changed - 1].len() * 8;
+            for place in 0..bits {
+                let mut flipped = whole.clone();
+                flipped[changed - 1][place / 8] ^= 1 << (place % 8);
+                let seq = u64::try_from(changed).unwrap();
+                assert_eq!(found(&flipped, None), (seq - 1, Some(seq)), "bit {place} of {seq}");
+            }
+        }
+        // Of the last one nobody knows, but who has noted its hash.
+        let mut chain = Chain::new(None);
+        chain.take_all(&whole.concat());
+        let last = Checkpoint { seq: 5, hash: chain.hash() };
+        for place in 0..whole[4].len() * 8 {
             let mut flipped = whole.clone();
-            flipped[1][place / 8] ^= 1 << (place % 8);
-            assert_ne!(found(&flipped, Some(last)).1, None, "bit {place}");
+            flipped[4][place / 8] ^= 1 << (place % 8);
+            assert_eq!(found(&flipped, Some(last)), (4, Some(5)), "bit {place}");
+            let mut chain = Chain::new(None);
+            chain.take_all(&flipped.concat());
+            chain.ends(last.hash);
+            assert_eq!(chain.verification().first_bad, Some(5), "bit {place}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Heartbeats of the control plane, and what gateways answer: how far they are.
 
 use thiserror::Error;
-use turnpike_domain::id::{EpochId, IncarnationId, OrgId, Position, ProviderId};
+use turnpike_domain::id::{EpochId, IncarnationId, KeyId, OrgId, Position, ProviderId};
 use turnpike_domain::time::Timestamp;
 
 use crate::cbor::{Malformed, Reader, Writer};
@@ -68,6 +68,9 @@ pub struct Receipt {
     pub providers: Vec<ProviderHealth>,
     /// What it could not read of the stream, or of the platform's, in this run; `None`: nothing.
     pub quarantine: Option<Quarantine>,
+    /// Changes of the organisation's keys that it had applied, that its control plane no longer
+    /// knows, and that nobody has made again; at most [`MAX_LOST`].
+    pub lost: Vec<LostChange>,
 }
 
 /// Events that a gateway could not read, and did not act upon.
@@ -81,6 +84,34 @@ pub struct Quarantine {
     pub at: Timestamp,
     /// The stream has not been fetched as a whole since: what is served is the last good state.
     pub stands: bool,
+}
+
+/// The most lost changes of one receipt: 6 kB. What was lost beyond them stands in the gateway's
+/// own audit log.
+pub const MAX_LOST: usize = 256;
+
+/// A change of a key that was applied and is gone, because the store was restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostChange {
+    /// The key, which is again what it was before.
+    pub key: KeyId,
+    /// What had been done to it.
+    pub kind: LostKind,
+}
+
+/// What is gone of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LostKind {
+    /// It was revoked, and works again.
+    Revoked,
+    /// It was disabled, and works again.
+    Disabled,
+    /// It was deleted, and is there again.
+    Deleted,
+    /// Its secret was replaced; the old one works again, the new one does not.
+    Rotated,
+    /// Its limits, scopes, expiry, name or metadata were changed, or it was enabled.
+    Changed,
 }
 
 /// The most providers of one receipt: 4 kB.
@@ -134,7 +165,9 @@ form!(Receipt {
     5 spent [default],
     6 providers [default],
     7 quarantine,
+    8 lost [default],
 });
+form!(LostChange { 1 key, 2 kind });
 form!(Quarantine { 1 events, 2 seq, 3 at, 4 stands [default] });
 form!(ProviderHealth {
     1 provider,
@@ -144,6 +177,13 @@ form!(ProviderHealth {
     5 calls,
     6 errors,
     7 p50_ms,
+});
+names!(LostKind "lost change" {
+    1 Revoked "revoked",
+    2 Disabled "disabled",
+    3 Deleted "deleted",
+    4 Rotated "rotated",
+    5 Changed "changed",
 });
 names!(CircuitState "circuit" { 1 Closed "closed", 2 Open "open", 3 HalfOpen "half_open" });
 
@@ -194,9 +234,10 @@ mod tests {
     #[test]
     fn a_receipt_of_before_promises_nothing() {
         let (epoch, position, at) = (EpochId(1), Position(2), Timestamp(3));
-        let (spent, providers) = (Vec::new(), Vec::new());
+        let (spent, providers, lost) = (Vec::new(), Vec::new(), Vec::new());
         let (complete_to, quarantine) = (None, None);
-        let least = Receipt { epoch, position, at, complete_to, spent, providers, quarantine };
+        let least =
+            Receipt { epoch, position, at, complete_to, spent, providers, quarantine, lost };
         let mut old = Writer::default();
         old.map(3);
         old.uint(1);

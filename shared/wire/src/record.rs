@@ -34,6 +34,8 @@ const POSITION: u64 = 4;
 const HASH: u64 = 12;
 /// Fields of the sent form that the body lacks.
 const SENT_FIELDS: usize = 2;
+/// Their most bytes: two numbers, sixteen and thirty-two bytes with their heads, a longer map.
+const SENT_BYTES: usize = 64;
 
 /// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,9 @@ pub enum NotARecord {
     /// The envelope cannot be read.
     #[error("the envelope cannot be read: {0}")]
     Envelope(#[from] Malformed),
+    /// There are more of them than are ever stored.
+    #[error("it is larger than any event")]
+    Size,
     /// The bytes are not those that the hash was made of.
     #[error("the hash is not that of the bytes")]
     Hash,
@@ -150,6 +155,9 @@ pub fn send(body: &[u8], position: Position, hash: &Hash) -> Result<Vec<u8>, Not
 /// # Errors
 /// [`NotARecord`].
 pub fn receive(sent: &[u8]) -> Result<Received, NotARecord> {
+    if sent.len() > MAX_BODY_BYTES + SENT_BYTES {
+        return Err(NotARecord::Size);
+    }
     let mut envelope = Envelope::read(sent)?;
     let missing = |field| Malformed::Missing { form: ENVELOPE, field };
     let position = envelope.position.take().ok_or(missing(POSITION))?;

@@ -2,14 +2,16 @@
 //!
 //! The mirror is fresh up to a heartbeat with none before it missing, but for the streams whose
 //! heads it does not match. After a missing one the heads of all streams are asked for; so are they
-//! at the beginning.
+//! at the beginning, and when an event was applied that no heartbeat names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use turnpike_domain::id::{OrgId, Position};
 use turnpike_domain::time::Timestamp;
 use turnpike_wire::heartbeat::{Heartbeat, MovedHead};
+use turnpike_wire::record::FIRST_HASH;
 
+use super::proof::{Unnamed, Word};
 use super::world::World;
 
 /// How long events may come after the heartbeat that speaks of them, before they count as lost.
@@ -46,6 +48,16 @@ pub(super) struct Beats {
     doubted: bool,
     /// When that was last so.
     doubted_ms: u64,
+    /// Up to where each stream was vouched for when they were asked for last.
+    proven: BTreeMap<OrgId, u64>,
+    /// Applied, and not vouched for.
+    unnamed: Unnamed,
+    /// Streams in which events stand that the control plane has not decided; and organisations
+    /// that it does not have.
+    forged: BTreeSet<OrgId>,
+    ghosts: BTreeSet<OrgId>,
+    /// What the control plane had vouched for is gone.
+    went_back: bool,
 }
 
 struct Behind {
@@ -80,9 +92,42 @@ impl Beats {
         self.last = beat.number;
         self.waiting = Some(Fresh { at: beat.at, position: beat.position, asked_ms: None });
         for head in &beat.heads {
+            let word = self.unnamed.named(head);
+            self.judge(head.org, word);
             self.expect(world, *head, now_ms);
         }
         true
+    }
+
+    /// An event was applied to a stream.
+    pub(super) fn applied(&mut self, world: &World, org: OrgId, now_ms: u64) {
+        self.unnamed.applied(org, world.head(org), now_ms, self.asked);
+    }
+
+    /// A stream was taken as a whole, from the control plane itself.
+    pub(super) fn fetched(&mut self, org: OrgId) {
+        self.unnamed.forget(org);
+        self.forged.remove(&org);
+    }
+
+    /// Whether the control plane has named the stream's event at `seq`, the mirror's last.
+    pub(super) fn has_named(&self, org: OrgId, seq: u64) -> bool {
+        self.unnamed.proven(org, seq) == seq
+    }
+
+    /// Streams that were found to be forged since this was last asked.
+    pub(super) fn take_forged(&mut self) -> BTreeSet<OrgId> {
+        std::mem::take(&mut self.forged)
+    }
+
+    /// Organisations that the control plane does not have, found since this was last asked.
+    pub(super) fn take_ghosts(&mut self) -> BTreeSet<OrgId> {
+        std::mem::take(&mut self.ghosts)
+    }
+
+    /// Whether the control plane no longer knows what it had vouched for.
+    pub(super) const fn went_back(&self) -> bool {
+        self.went_back
     }
 
     /// Heartbeats may have been missed, and events with them.
@@ -98,15 +143,18 @@ impl Beats {
         }
     }
 
-    /// Whether the heads must be asked for.
-    pub(super) const fn needs_heads(&self) -> bool {
-        self.missing.is_some() || self.doubted
+    /// Whether the heads must be asked for: heartbeats are missing or late, or none names an event.
+    pub(super) fn needs_heads(&self, now_ms: u64) -> bool {
+        self.missing.is_some() || self.doubted || self.unnamed.waits(now_ms)
     }
 
     /// The heads are asked for now; the answer is for [`Self::heads`] with this number.
-    pub(super) fn ask(&mut self, now_ms: u64) -> u64 {
+    pub(super) fn ask(&mut self, world: &World, now_ms: u64) -> u64 {
         self.asked += 1;
         self.asked_ms = now_ms;
+        let streams = world.orgs().chain([OrgId::PLATFORM]);
+        let proven = |org| (org, self.unnamed.proven(org, world.head(org).seq));
+        self.proven = streams.map(proven).collect();
         self.asked
     }
 
@@ -120,12 +168,35 @@ impl Beats {
         asked: u64,
         now_ms: u64,
     ) -> Option<u64> {
+        let named = heads.iter().map(|head| (head.org, *head)).collect::<BTreeMap<_, _>>();
+        for (org, proven) in std::mem::take(&mut self.proven) {
+            let nothing = MovedHead { org, seq: 0, hash: FIRST_HASH };
+            let (ours, theirs) = (world.head(org), named.get(&org).unwrap_or(&nothing));
+            match self.unnamed.answered((ours, theirs), (asked, proven), now_ms) {
+                Word::Forged if theirs.seq == 0 && org != OrgId::PLATFORM => {
+                    self.unnamed.forget(org);
+                    self.ghosts.insert(org);
+                }
+                word @ (Word::Good | Word::Forged | Word::WentBack) => self.judge(org, word),
+            }
+        }
         for head in heads {
             self.expect(world, *head, now_ms);
         }
         self.missing.take_if(|before| *before < asked);
         self.answered_ms = Some(self.asked_ms);
         std::mem::take(&mut self.doubted).then_some(self.asked_ms)
+    }
+
+    fn judge(&mut self, org: OrgId, word: Word) {
+        match word {
+            Word::Good => {}
+            Word::Forged => {
+                self.unnamed.forget(org);
+                self.forged.insert(org);
+            }
+            Word::WentBack => self.went_back = true,
+        }
     }
 
     /// Forgets everything: the store began another life.

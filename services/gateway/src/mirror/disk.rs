@@ -16,6 +16,7 @@ use turnpike_domain::time::Timestamp;
 use turnpike_runtime::config::Secret;
 use turnpike_runtime::tasks;
 use turnpike_wire::form;
+use turnpike_wire::record::Hash;
 use turnpike_wire::sign::{NotSigned, Signed, Signers, SigningKey, VerifyingKey};
 use turnpike_wire::snapshot::{self, Assembly, Snapshot, Splitter, Taken, framed};
 
@@ -35,8 +36,8 @@ pub(crate) struct Disk {
     folder: PathBuf,
     key: SigningKey,
     joined: Joined,
-    /// The seq up to which each stream is saved.
-    saved: BTreeMap<OrgId, u64>,
+    /// The head up to which each stream is saved, by its hash: a seq may come again.
+    saved: BTreeMap<OrgId, Hash>,
     incarnation: Option<IncarnationId>,
 }
 
@@ -46,7 +47,7 @@ pub(crate) type Saving = BoxFuture<'static, io::Result<Saved>>;
 /// What was written: up to which seq of each stream.
 pub(crate) struct Saved {
     incarnation: IncarnationId,
-    heads: BTreeMap<OrgId, u64>,
+    heads: BTreeMap<OrgId, Hash>,
 }
 
 /// What was found on the disk.
@@ -117,9 +118,9 @@ impl Disk {
         let mut changed = Vec::new();
         let mut heads = BTreeMap::new();
         for org in std::iter::once(OrgId::PLATFORM).chain(world.orgs()) {
-            let seq = world.head(org).seq;
-            heads.insert(org, seq);
-            if self.saved.get(&org) == Some(&seq) {
+            let hash = world.head(org).hash;
+            heads.insert(org, hash);
+            if self.saved.get(&org) == Some(&hash) {
                 continue;
             }
             changed.extend(match world.organisation(org) {

@@ -126,7 +126,7 @@ impl Mirror {
 
     fn take_heads(&mut self, answer: &Heads, asked: u64, now_ms: u64) {
         if self.parts.world.incarnation() != Some(answer.incarnation) {
-            return self.other_life();
+            return self.begin_again("the store has begun another life");
         }
         let doubted = self.beats.heads(&self.parts.world, &answer.heads, asked, now_ms);
         if let (Some(asked_ms), Some(now)) = (doubted, answer.now) {
@@ -145,15 +145,27 @@ impl Mirror {
         if self.fetches.holds(received.org) {
             return self.fetches.keep(received);
         }
+        let (org, seq) = (received.org, received.seq);
+        if let Some(received) = self.fold(received) {
+            self.parts.metrics.gaps.inc();
+            tracing::info!(%org, seq, "a stream has a gap and is fetched");
+            self.fetches.keep(received);
+        }
+    }
+
+    /// Applies an event, or gives it back if something before it is missing.
+    fn fold(&mut self, received: Received) -> Option<Received> {
         let (org, seq, position) = (received.org, received.seq, received.position);
         let described = received.record.as_ref().map(|record| (record.event.name(), record.at));
         let described = described.ok();
+        let before = self.parts.world.head(org);
         match self.parts.world.apply(&received) {
             Applied::Done(key) => {
                 self.parts.metrics.applied.inc();
                 if received.record.as_ref().is_ok_and(|record| takes_away(&record.event)) {
                     self.saver.soon(self.parts.clock.boot_ms());
                 }
+                self.beats.applied(&self.parts.world, org, self.parts.clock.boot_ms());
                 if let (Some(key), Some((what, decided_at))) = (key, described) {
                     let applied_at = self.parts.core.now();
                     let entry =
@@ -166,25 +178,33 @@ impl Mirror {
             }
             Applied::Known => {}
             Applied::Gap => {
-                self.parts.metrics.gaps.inc();
-                tracing::info!(%org, seq, "a stream has a gap and is fetched");
-                self.fetches.keep(received);
+                if seq == before.seq && self.contradicted(org, before) {
+                    return None;
+                }
+                if seq == before.seq.saturating_add(1) {
+                    // The chain goes on from another event than ours. It may be another life of the
+                    // store, which counts its fences anew.
+                    self.parts.core.fences().forget();
+                }
+                return Some(received);
             }
             Applied::Held(unreadable) => {
+                self.beats.applied(&self.parts.world, org, self.parts.clock.boot_ms());
                 self.alarm(&format!("{org} is held at its last good state: {unreadable}"));
                 // The control plane's own folding of the event may be readable.
                 self.fetches.want(org);
             }
         }
+        None
     }
 
     pub(super) fn heartbeat(&mut self, beat: &Heartbeat) {
         self.hurry();
         if self.parts.world.incarnation() != Some(beat.incarnation) {
-            return self.other_life();
+            return self.begin_again("the store has begun another life");
         }
         let now_ms = self.parts.clock.boot_ms();
-        let (had_begun, needed) = (self.beats.have_begun(), self.beats.needs_heads());
+        let (had_begun, needed) = (self.beats.have_begun(), self.beats.needs_heads(now_ms));
         if self.beats.hear(&self.parts.world, beat, now_ms) {
             if !had_begun {
                 // Until now the machine's own day had to do.
@@ -193,7 +213,7 @@ impl Mirror {
                 self.beats.doubt(self.parts.core.hear(beat.at), now_ms);
             }
         }
-        if had_begun && !needed && self.beats.needs_heads() {
+        if had_begun && !needed && self.beats.needs_heads(now_ms) {
             // All gateways miss the same heartbeat.
             self.heads.at_ms = now_ms.saturating_add(entropy::jitter_ms(HURRY_MS));
         }
@@ -210,19 +230,8 @@ impl Mirror {
         }
     }
 
-    /// The store was restored: nothing that is known may be believed for longer than staleness
-    /// allows.
-    fn other_life(&mut self) {
-        if self.everything == Everything::Known {
-            self.alarm("the store has begun another life; every stream is fetched again");
-            self.beats.start_again();
-            // All gateways hear of it at once.
-            let at_ms = self.parts.clock.boot_ms().saturating_add(entropy::jitter_ms(HURRY_MS));
-            self.everything = Everything::Wanted { at_ms, failures: 0 };
-        }
-    }
-
     fn settle(&mut self) {
+        self.disbelieve();
         let settled = self.beats.settle(&self.parts.world);
         self.matched |= settled.is_some();
         // A secret that is not known may be in what a stream lacks, the signer of a token among
@@ -260,15 +269,17 @@ impl Mirror {
         }
         self.everything = Everything::Known;
         self.parts.metrics.fetched.inc_by(u64::try_from(snapshots.len()).unwrap_or(u64::MAX));
-        if life == self.parts.world.incarnation() {
+        if life == self.parts.world.incarnation() && !self.begins_again {
             // Where events have overtaken it, the mirror knows better.
             if let Err(NotInstalled::OtherLife) = self.parts.world.install(snapshots) {
                 self.want_everything();
             }
         } else {
+            self.begins_again = false;
             self.parts.world.start_again(snapshots);
             self.beats.start_again();
         }
+        self.tell_lost();
     }
 
     fn stream(&mut self, org: OrgId, snapshots: Vec<Snapshot>, now_ms: u64) {
@@ -280,8 +291,12 @@ impl Mirror {
         };
         match self.parts.world.install(vec![snapshot]) {
             Ok(()) => {
+                self.beats.fetched(org);
+                self.tell_lost();
+                // What still does not follow is forged, or the heartbeats will speak of what is
+                // missing before it: to wait for it would hold up what does.
                 for received in self.fetches.done(org) {
-                    self.event(received);
+                    drop(self.fold(received));
                 }
                 self.tell(org, before);
             }
@@ -296,7 +311,7 @@ impl Mirror {
             }
             Err(NotInstalled::OtherLife) => {
                 self.fetch_failed(org, now_ms);
-                self.other_life();
+                self.begin_again("the store has begun another life");
             }
         }
     }
@@ -322,8 +337,10 @@ impl Mirror {
     /// Has the control plane told how far the mirror is with a stream, and what it could not read.
     fn reached(&self, org: OrgId, position: Position, at: Timestamp) {
         let world = &self.parts.world;
-        let (position, quarantine) = (world.known(org, position), world.quarantine(org));
-        self.parts.receipts.reached(org, Reached { position, at, quarantine });
+        // Events behind the last heartbeat may have come since it was sent.
+        let position = world.known(org, position.max(world.head(org).position));
+        let (quarantine, lost) = (world.quarantine(org), world.lost(org));
+        self.parts.receipts.reached(org, Reached { position, at, quarantine, lost });
     }
 
     fn fetch(&mut self, now_ms: u64) {
@@ -336,11 +353,11 @@ impl Mirror {
     }
 
     fn ask_heads(&mut self, now_ms: u64) {
-        if self.heads.running || self.heads.at_ms > now_ms || !self.beats.needs_heads() {
+        if self.heads.running || self.heads.at_ms > now_ms || !self.beats.needs_heads(now_ms) {
             return;
         }
         self.heads.running = true;
-        let asked = self.beats.ask(now_ms);
+        let asked = self.beats.ask(&self.parts.world, now_ms);
         let (upstairs, joined) = self.upstairs();
         self.answers
             .push(Box::pin(async move { Answer::Heads(asked, upstairs.heads(&joined).await) }));
@@ -350,7 +367,7 @@ impl Mirror {
         (Arc::clone(&self.parts.upstairs), self.parts.joined.clone())
     }
 
-    fn refuse(&mut self, org: OrgId, what: &str) {
+    pub(super) fn refuse(&mut self, org: OrgId, what: &str) {
         self.parts.world.refuse(org);
         self.alarm(what);
     }

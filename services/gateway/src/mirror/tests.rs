@@ -1,5 +1,6 @@
 //! The mirror in step with a control plane, over a bus that loses, repeats and reorders.
 
+mod doubt;
 mod joins;
 mod legacy;
 mod signers;

@@ -1,19 +1,23 @@
 //! The mirror's state: every stream folded up to its head, and the key table beside it.
 
+mod doubt;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use turnpike_domain::event::Event;
 use turnpike_domain::evolve::{self, Touched};
-use turnpike_domain::id::{IncarnationId, KeyId, OrgId, Position};
+use turnpike_domain::id::{IncarnationId, KeyId, OrgId};
 use turnpike_domain::state::{Head, Key, McpServer, Organisation, Platform, Provider};
-use turnpike_wire::heartbeat::Quarantine;
+use turnpike_domain::time::Timestamp;
+use turnpike_wire::heartbeat::LostChange;
 use turnpike_wire::record::{FIRST_HASH, Received, Unreadable};
 use turnpike_wire::seal::SealingKeys;
 use turnpike_wire::snapshot::{Snapshot, State};
 
-use super::aside::{self, Aside};
+use super::aside::Aside;
 use super::disk::Times;
+use super::lost::Lost;
 use crate::core::{Core, ProviderCredential};
 use crate::view::{OrgCell, OrgView};
 
@@ -28,6 +32,11 @@ pub(crate) struct World {
     /// What of the platform's stream could not be read.
     aside: Aside,
     orgs: BTreeMap<OrgId, Mirrored>,
+    /// Streams in which something stands that the control plane has not decided: the next that it
+    /// sends is taken, however old.
+    forged: BTreeSet<OrgId>,
+    /// Changes that were applied and are gone, not told of yet.
+    lost: Vec<(OrgId, LostChange)>,
 }
 
 struct Mirrored {
@@ -39,6 +48,10 @@ struct Mirrored {
     quarantined: bool,
     /// All of it, for people.
     aside: Aside,
+    /// Changes that were applied and are gone.
+    lost: Lost,
+    /// The control plane's time of what was applied last.
+    known_at: Timestamp,
 }
 
 /// What became of a record.
@@ -74,6 +87,8 @@ impl World {
             platform: Platform::default(),
             aside: Aside::default(),
             orgs: BTreeMap::new(),
+            forged: BTreeSet::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -100,37 +115,6 @@ impl World {
 
     pub(crate) const fn platform(&self) -> &Platform {
         &self.platform
-    }
-
-    /// Whether something of the stream could not be read.
-    pub(crate) fn is_held(&self, org: OrgId) -> bool {
-        let of_platform = org == OrgId::PLATFORM && self.aside.stands();
-        of_platform || self.aside_of(org).stands()
-    }
-
-    /// `position`, if all before it was read that the organisation depends on; else up to where it
-    /// was.
-    pub(crate) fn known(&self, org: OrgId, position: Position) -> Position {
-        self.aside_of(org).known(self.aside.known(position))
-    }
-
-    /// What of the organisation's stream, or of the platform's, could not be read in this run.
-    pub(crate) fn quarantine(&self, org: OrgId) -> Option<Quarantine> {
-        aside::foremost(self.aside_of(org), self.aside)
-    }
-
-    /// Something came in the name of a stream that is no event of it.
-    pub(crate) fn refuse(&mut self, org: OrgId) {
-        let now = self.core.now();
-        if org == OrgId::PLATFORM {
-            self.aside.refuse(now);
-        } else if let Some(mirrored) = self.orgs.get_mut(&org) {
-            mirrored.aside.refuse(now);
-        }
-    }
-
-    fn aside_of(&self, org: OrgId) -> Aside {
-        self.orgs.get(&org).map(|org| org.aside).unwrap_or_default()
     }
 
     /// Whether the mirror is known to be as young as each of its organisations demands.
@@ -161,6 +145,9 @@ impl World {
     /// Folds a record into its stream, if it is the next one.
     pub(crate) fn apply(&mut self, received: &Received) -> Applied {
         let head = self.head(received.org);
+        if self.forged.contains(&received.org) {
+            return Applied::Gap;
+        }
         let follows = received.seq == head.seq.saturating_add(1);
         if follows && received.prev_hash == chain(head) {
             return self.follow(received);
@@ -189,9 +176,10 @@ impl World {
     pub(crate) fn start_again(&mut self, snapshots: Vec<Snapshot>) {
         // Another life of the store counts its fences anew.
         self.core.fences().forget();
+        self.forged.clear();
         self.incarnation = snapshots.first().map(|snapshot| snapshot.taken.incarnation);
         let mut gone: BTreeSet<OrgId> = self.orgs.keys().copied().collect();
-        for Snapshot { state, .. } in snapshots {
+        for Snapshot { state, taken } in snapshots {
             match state {
                 State::Platform(platform) => {
                     self.platform = *platform;
@@ -199,7 +187,7 @@ impl World {
                 }
                 State::Organisation(state) => {
                     gone.remove(&state.id);
-                    self.replace(*state);
+                    self.replace(*state, taken.at, false);
                 }
             }
         }
@@ -218,7 +206,8 @@ impl World {
         }
         match state {
             State::Platform(platform) => {
-                if platform.head.seq < self.platform.head.seq {
+                let forged = self.forged.remove(&OrgId::PLATFORM);
+                if platform.head.seq < self.platform.head.seq && !forged {
                     return Err(NotInstalled::Older);
                 }
                 self.platform = *platform;
@@ -226,10 +215,11 @@ impl World {
                 self.publish_platform();
             }
             State::Organisation(state) => {
-                if state.head.seq < self.head(state.id).seq {
+                let forged = self.forged.remove(&state.id);
+                if state.head.seq < self.head(state.id).seq && !forged {
                     return Err(NotInstalled::Older);
                 }
-                self.replace(*state);
+                self.replace(*state, taken.at, forged);
             }
         }
         self.incarnation = Some(taken.incarnation);
@@ -255,6 +245,7 @@ impl World {
             let mirrored = self.orgs.entry(org).or_insert_with(|| Mirrored::new(org));
             let before = key.and_then(|key| mirrored.state.keys.get(&key).cloned());
             let touched = evolve::organisation(&mut mirrored.state, record, hash, position);
+            mirrored.known_at = mirrored.known_at.max(record.at);
             mirrored.publish(&self.core, touched, before.as_deref());
             if is_new {
                 self.publish_orgs();
@@ -292,11 +283,17 @@ impl World {
         }
     }
 
-    /// Puts a state in the place of the one that is known, key by key.
-    fn replace(&mut self, state: Organisation) {
+    /// Puts a state in the place of the one that is known, key by key. What was `forged` or is
+    /// known in parts is no measure of what is lost.
+    fn replace(&mut self, state: Organisation, taken_at: Timestamp, forged: bool) {
         let core = Arc::clone(&self.core);
         let mirrored = self.orgs.entry(state.id).or_insert_with(|| Mirrored::new(state.id));
         let before = std::mem::replace(&mut mirrored.state, state);
+        if !forged && !mirrored.aside.stands() {
+            let lost = mirrored.lost.find((&before, mirrored.known_at), &mirrored.state);
+            self.lost.extend(lost.into_iter().map(|change| (mirrored.state.id, change)));
+        }
+        mirrored.known_at = taken_at;
         mirrored.held.clear();
         mirrored.quarantined = false;
         mirrored.aside.heal();
@@ -314,7 +311,8 @@ impl World {
         }
     }
 
-    fn forget(&mut self, org: OrgId) {
+    /// There is no such organisation.
+    pub(crate) fn forget(&mut self, org: OrgId) {
         if let Some(mirrored) = self.orgs.remove(&org) {
             for key in mirrored.state.keys.values() {
                 self.core.table.replace(&mirrored.cell, &mirrored.state, false, Some(key), None);
@@ -365,8 +363,8 @@ impl Mirrored {
     fn new(org: OrgId) -> Self {
         let state = Organisation::new(org);
         let cell = Arc::new(OrgCell::new(OrgView::of(&state, false)));
-        let aside = Aside::default();
-        Self { state, cell, held: BTreeSet::new(), quarantined: false, aside }
+        let (aside, lost, known_at) = Default::default();
+        Self { state, cell, held: BTreeSet::new(), quarantined: false, aside, lost, known_at }
     }
 
     /// Shows the cores what was touched.

@@ -160,7 +160,9 @@ impl House {
         let (epoch, position, spent) = (holder.run, Position(1), Vec::new());
         let providers = Vec::new();
         let (complete_to, quarantine) = (None, None);
-        let receipt = Receipt { epoch, position, at, complete_to, spent, providers, quarantine };
+        let lost = Vec::new();
+        let receipt =
+            Receipt { epoch, position, at, complete_to, spent, providers, quarantine, lost };
         let topic = Topic::Receipts { org: ORG, gateway: holder.gateway };
         let payload = form::encode(&receipt).into();
         let message = Publish { topic, id: String::new(), headers: Vec::new(), payload };

@@ -14,6 +14,8 @@ use crate::seam::{Bus, BusError};
 /// What the seed of a user's nkey begins with, and its length in base32 characters (NATS ADR-14).
 const USER_SEED_PREFIX: &str = "SU";
 const USER_SEED_CHARACTERS: usize = 58;
+/// The replicas that JetStream takes.
+const REPLICAS: std::ops::RangeInclusive<usize> = 1..=5;
 
 /// As whom a process logs in to NATS: with a user, a token, an nkey or a credentials file, or as
 /// nobody. The same in every service, as the part `nats` of its options.
@@ -38,6 +40,9 @@ pub struct BusOptions {
     pub key_file: Option<PathBuf>,
     /// Refuse a connection without TLS, also to a `nats://` server.
     pub tls_required: bool,
+    /// Servers of a NATS cluster that hold each message of the streams; 1 if it is left out. For
+    /// those that make the streams: control plane and projector.
+    pub stream_replicas: Option<usize>,
 }
 
 impl BusOptions {
@@ -63,6 +68,8 @@ impl BusOptions {
             mistakes.unless(whole, "password", "and user belong together");
             let named = self.user.as_ref().is_none_or(|user| !user.is_empty());
             mistakes.unless(named, "user", "is empty");
+            let replicas = self.stream_replicas.is_none_or(|it| REPLICAS.contains(&it));
+            mistakes.unless(replicas, "stream_replicas", "must be 1 to 5");
             let seed = self.nkey_seed.as_ref().is_none_or(|seed| is_user_seed(seed.expose()));
             mistakes.unless(seed, "nkey_seed", "is no seed of a user's nkey (SU…)");
             let whole = self.cert_file.is_some() == self.key_file.is_some();
@@ -139,6 +146,9 @@ pub async fn connect(
     };
     let in_url = !matches!(credentials, Credentials::Anonymous);
     let credentials = if in_url { credentials.clone() } else { options.credentials() };
+    let replicas = options.stream_replicas;
+    let streams = streams
+        .map(|limits| StreamLimits { replicas: replicas.unwrap_or(limits.replicas), ..limits });
     let options = NatsOptions {
         credentials,
         gateway,
@@ -191,6 +201,7 @@ mod tests {
             nkey_seed: secret("hunter2"),
             credentials_file: Some("/nowhere/a.creds".into()),
             cert_file: Some("/nowhere/cert.pem".into()),
+            stream_replicas: Some(6),
             ..BusOptions::default()
         };
         let found = told("nats://me:hunter2@a", &options);
@@ -200,6 +211,7 @@ mod tests {
             "nats.nkey_seed is a second way",
             "nats.credentials_file is a second way",
             "nats.password and user belong together",
+            "nats.stream_replicas must be",
             "nats.nkey_seed is no seed",
             "nats.key_file and cert_file belong together",
             "nats.credentials_file cannot be read",

@@ -10,6 +10,7 @@ use turnpike_domain::time::SECOND_MS;
 use turnpike_runtime::entropy;
 
 use super::streams::StreamLimits;
+use crate::subject;
 
 /// Messages that one subscription may hold in this process. JetStream's flow control lets at most
 /// 32 MB be on their way; with the 128 bytes that a message takes at least, all of it fits.
@@ -142,7 +143,7 @@ impl NatsOptions {
             .reconnect_delay_callback(reconnect_delay)
             .retry_on_initial_connect();
         if let Some(gateway) = self.gateway {
-            options = options.custom_inbox_prefix(format!("_INBOX_{gateway}"));
+            options = options.custom_inbox_prefix(subject::gateway_inbox(gateway));
         }
         if let Some(roots) = &self.tls.roots {
             options = options.add_root_certificates(roots.clone());

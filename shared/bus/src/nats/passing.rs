@@ -84,6 +84,10 @@ impl Requests for Calls {
                     tracing::warn!(?service, "a call without an inbox is not answered");
                     continue;
                 };
+                if !subject::may_reply(&service, &inbox) {
+                    tracing::warn!(?service, %inbox, "a call in the name of others is dropped");
+                    continue;
+                }
                 let link = self.link.clone();
                 let reply =
                     Box::new(move |bytes: Bytes| match limits::check_payload(bytes.len()) {

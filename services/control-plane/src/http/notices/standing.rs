@@ -4,20 +4,24 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use turnpike_domain::admit::LimitSource;
-use turnpike_domain::id::{GatewayId, ProviderId};
+use turnpike_domain::id::{GatewayId, KeyId, ProviderId};
 use turnpike_domain::state::{Organisation, Provider};
 use turnpike_store::ledger::{self, LostHold};
 use turnpike_store::usage;
 use turnpike_wire::api::notice::Notice;
 use turnpike_wire::api::text::Text;
 use turnpike_wire::decision;
-use turnpike_wire::heartbeat::Quarantine;
+use turnpike_wire::form::Named as _;
+use turnpike_wire::heartbeat::{LostKind, Quarantine};
 use turnpike_wire::time::rfc3339;
 
 use super::told::{amount, called, id};
 use crate::http::ask::Ask;
 use crate::presence::{Fare, Known};
 use crate::problem::Problem;
+
+/// Keys that one sentence names; the data names them all.
+const MAX_NAMED: usize = 10;
 
 /// All that stands now.
 pub(super) async fn read(ask: &Ask) -> Result<Vec<Notice>, Problem> {
@@ -34,9 +38,53 @@ pub(super) async fn read(ask: &Ask) -> Result<Vec<Notice>, Problem> {
     let held = |state: &Organisation| -> Vec<Notice> {
         lost.iter().map(|hold| loss(ask, state, hold)).collect()
     };
+    let gone = gone(ask).await?;
     let down = down(ask).await?;
     let held = ask.read(held).await?.into_iter();
-    Ok(held.chain(aside).chain(silent).chain(poisoned).chain(down).collect())
+    Ok(gone
+        .into_iter()
+        .chain(held)
+        .chain(aside)
+        .chain(silent)
+        .chain(poisoned)
+        .chain(down)
+        .collect())
+}
+
+/// Changes of keys that gateways had applied and that the store, since it was restored, lacks.
+async fn gone(ask: &Ask) -> Result<Option<Notice>, Problem> {
+    let lost = ask.app().presence.lost(ask.org);
+    if lost.is_empty() {
+        return Ok(None);
+    }
+    let named = |state: &Organisation| -> Vec<(KeyId, String, &'static str)> {
+        let name = |key: &KeyId| state.keys.get(key).map(|key| key.profile.name.to_string());
+        let named = |(key, kind): (&KeyId, &LostKind)| Some((*key, name(key)?, kind.name()));
+        lost.iter().filter_map(named).collect()
+    };
+    let keys = ask.read(named).await?;
+    let sentence = |(_, name, was): &(KeyId, String, &str)| format!("{name} ({was})");
+    let told: Vec<String> = keys.iter().take(MAX_NAMED).map(sentence).collect();
+    let more = if keys.len() > MAX_NAMED { " and others" } else { "" };
+    let data = |(key, name, was): &(KeyId, String, &str)| {
+        let key_id = key.to_string();
+        json!({ "key_id": key_id, "name": name, "was": was })
+    };
+    Ok((!keys.is_empty()).then(|| Notice {
+        kind: "changes_lost".to_owned(),
+        severity: "alarm".to_owned(),
+        at: Text(ask.now),
+        standing: true,
+        says: format!(
+            "The store was set back: gateways had applied changes of {} keys that it lacks, and \
+             have undone them. Make them again: {}{more}.",
+            keys.len(),
+            told.join(", "),
+        ),
+        about: None,
+        seq: None,
+        data: json!({ "keys": keys.iter().map(data).collect::<Vec<_>>() }),
+    }))
 }
 
 /// The organisation's providers and the platform's that every gateway passes over.
