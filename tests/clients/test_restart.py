@@ -274,6 +274,7 @@ def test_t6_control_planes_are_restarted_and_commands_go_on(place):
         booked = books_are_exact(house)
     finally:
         control.behind = [first]
+        wait_until(lambda: not control.sends_to(second), "nobody is sent to the second one")
         second.kill()
     tell(
         "T6 (control planes)",
