@@ -23,16 +23,18 @@ pub struct Copies {
     streams: Mutex<BTreeMap<OrgId, Arc<Stream>>>,
 }
 
+/// The encodings of one stream.
 #[derive(Default)]
-struct Stream {
+pub(crate) struct Stream {
     /// Encodings that have begun.
     begun: AtomicU64,
-    latest: AsyncMutex<Latest>,
+    /// Locked by who encodes.
+    pub(crate) latest: AsyncMutex<Latest>,
 }
 
 /// The last encoding; it lives as long as somebody sends it.
 #[derive(Default)]
-struct Latest {
+pub(crate) struct Latest {
     number: u64,
     frames: Weak<Vec<Bytes>>,
 }
@@ -43,10 +45,7 @@ impl Copies {
     /// # Errors
     /// [`StoreError`] if the stream cannot be read.
     pub(crate) async fn of(&self, app: &App, org: OrgId) -> Result<Frames, StoreError> {
-        let stream = {
-            let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(streams.entry(org).or_default())
-        };
+        let stream = self.stream(org);
         let begun = stream.begun.load(Ordering::SeqCst);
         let mut latest = stream.latest.lock().await;
         if latest.number > begun
@@ -61,5 +60,11 @@ impl Copies {
         let frames = Arc::new(app.streams().frames(org, app.clock.now(), signing).await?);
         latest.frames = Arc::downgrade(&frames);
         Ok(frames)
+    }
+
+    /// The encodings of a stream.
+    pub(crate) fn stream(&self, org: OrgId) -> Arc<Stream> {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(streams.entry(org).or_default())
     }
 }
