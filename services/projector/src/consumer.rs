@@ -50,6 +50,9 @@ impl Consumer {
                 self.inboxes.forget_places();
             }
             won = false;
+            if last.is_none() {
+                self.inboxes.begin();
+            }
             let start = last.map_or(Start::Oldest, Start::After);
             match self.bus.read(Feed::Spend(None), start).await {
                 Ok(reader) => {

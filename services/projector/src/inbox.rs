@@ -86,6 +86,9 @@ struct Inbox {
     changed: Arc<Pending>,
     /// The place on the bus of the last message that was put in.
     last: u64,
+    /// It was opened since the bus was last read from its oldest message on: what came meanwhile
+    /// stands behind all that it lacks.
+    fresh: bool,
 }
 
 impl Inboxes {
@@ -102,7 +105,8 @@ impl Inboxes {
         let bytes = usize::try_from(ROOM_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
         let room = Arc::new(Semaphore::new(bytes));
         let mut open = self.lock();
-        let inbox = Inbox { room, sender, calls, changed: Arc::clone(&changed), last: 0 };
+        let inbox =
+            Inbox { room, sender, calls, changed: Arc::clone(&changed), last: 0, fresh: true };
         open.insert(shard, inbox);
         self.show(&open);
         drop(open);
@@ -189,6 +193,14 @@ impl Inboxes {
     pub(crate) async fn followed(&self) {
         // The sender lives as long as `self`: the only error cannot be.
         let _ = self.followed.subscribe().wait_for(|followed| *followed).await;
+    }
+
+    /// The bus is read from its oldest message on: inboxes that were opened since the last time take
+    /// every message as new, whatever has come to them before.
+    pub(crate) fn begin(&self) {
+        for inbox in self.lock().values_mut().filter(|inbox| inbox.fresh) {
+            (inbox.last, inbox.fresh) = (0, false);
+        }
     }
 
     /// Takes every message as new again.

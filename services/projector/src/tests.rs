@@ -58,6 +58,23 @@ async fn a_shard_that_is_won_later_books_what_its_dead_gateway_had_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_alive_does_not_hide_what_a_dead_gateway_had_sent() {
+    let house = House::new();
+    let name = format!("shard/{}", shard_of(ORG));
+    let role = Role::new(house.kv.clone(), house.clock.clone(), &name);
+    let _term = role.win().await.unwrap();
+    let (dead, alive) = (Gateway::new(1, 60), Gateway::new(2, 1));
+    dead.send(&house, 0..60, true).await;
+    let _projector = house.projector();
+    // Its messages come in the moment in which the shard is won, and stand behind the other's.
+    for _ in 0..(TAKE_OVER_MS + 3_000) / 50 {
+        alive.send(&house, 0..1, true).await;
+        house.clock.sleep(50).await;
+    }
+    house.assert_booked(&[&dead, &alive]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn repeated_and_reordered_records_count_once() {
     let house = House::new();
     let _projector = house.projector();
