@@ -195,8 +195,8 @@ impl Inboxes {
         let _ = self.followed.subscribe().wait_for(|followed| *followed).await;
     }
 
-    /// The bus is read from its oldest message on: inboxes that were opened since the last time take
-    /// every message as new, whatever has come to them before.
+    /// The bus is read from its oldest message on: inboxes that were opened since the last time
+    /// take every message as new, whatever has come to them before.
     pub(crate) fn begin(&self) {
         for inbox in self.lock().values_mut().filter(|inbox| inbox.fresh) {
             (inbox.last, inbox.fresh) = (0, false);
