@@ -5,7 +5,8 @@ import threading
 
 import requests
 
-PIECE_BYTES = 65536
+from cut import PIECE_BYTES, each_connection
+
 # Nobody takes longer to begin an answer here; streams are not silent for so long.
 SILENCE_SECONDS = 60
 
@@ -21,8 +22,9 @@ class Balancer:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        for work in (self._look, self._accept):
-            threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=self._look, daemon=True).start()
+        work = (self.listener, self._forward)
+        threading.Thread(target=each_connection, args=work, daemon=True).start()
 
     def add(self, process):
         """One more process to send to, once it is ready; it has a `port` and an `admin_port`."""
@@ -45,14 +47,6 @@ class Balancer:
             return requests.get(url, timeout=5).status_code == 200
         except requests.RequestException:
             return False
-
-    def _accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._forward, args=(near,), daemon=True).start()
 
     def _forward(self, near):
         with self.lock:

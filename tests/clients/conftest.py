@@ -1,14 +1,22 @@
-"""What the tests share: one desk for all official SDKs; the figures, said at the end of each run."""
+"""What the tests share: one desk for all official SDKs, a witness; the figures, said at the end."""
 
 import pytest
 
 import figures
 from desk import Desk
+from witness import Witness
 
 
 @pytest.fixture(scope="session")
 def desk():
     opened = Desk()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def witness():
+    opened = Witness()
     yield opened
     opened.close()
 

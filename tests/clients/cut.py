@@ -7,6 +7,16 @@ import time
 PIECE_BYTES = 65536
 
 
+def each_connection(listener, forward):
+    """Hands each connection to a thread of its own, until the listener is closed."""
+    while True:
+        try:
+            near, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=forward, args=(near,), daemon=True).start()
+
+
 class Wire:
     """Listens on a port of its own and forwards to another; `cut` ends and refuses connections."""
 
@@ -18,7 +28,8 @@ class Wire:
         self.open, self.lock = set(), threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        work = (self.listener, self._forward)
+        threading.Thread(target=each_connection, args=work, daemon=True).start()
 
     def cut(self):
         with self.lock:
@@ -34,14 +45,6 @@ class Wire:
     def close(self):
         self.cut()
         self.listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._forward, args=(near,), daemon=True).start()
 
     def _forward(self, near):
         try:

@@ -11,7 +11,6 @@ from house import House, counted, nano, wait_until
 from interposer import Interposer
 from siege import Siege
 from spend import form
-from witness import Witness
 
 pytestmark = pytest.mark.soak
 SEED = 20261121
@@ -65,13 +64,6 @@ class Clocks(House):
     def process(self, name):
         every = {each.name: each for each in [self.control, self.projector, *self.gateways]}
         return every[name]
-
-
-@pytest.fixture(scope="module")
-def witness():
-    opened = Witness()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(scope="module")

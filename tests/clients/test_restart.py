@@ -205,13 +205,12 @@ def test_t6_projectors_are_restarted_and_capped_keys_go_on(place):
     )
 
 
-class Commands(threading.Thread):
-    """Makes keys as fast as it is let, each once; all must be answered with 201."""
+class Work(threading.Thread):
+    """Goes on beside the test until it is left."""
 
-    def __init__(self, url, house):
+    def __init__(self, house):
         super().__init__()
-        self.url, self.house = url, house
-        self.stopping, self.made, self.wrong = threading.Event(), [], []
+        self.house, self.stopping = house, threading.Event()
 
     def __enter__(self):
         self.start()
@@ -220,6 +219,14 @@ class Commands(threading.Thread):
     def __exit__(self, *_):
         self.stopping.set()
         self.join()
+
+
+class Commands(Work):
+    """Makes keys as fast as it is let, each once; all must be answered with 201."""
+
+    def __init__(self, url, house):
+        super().__init__(house)
+        self.url, self.made, self.wrong = url, [], []
 
     def run(self):
         session = requests.Session()
@@ -287,20 +294,12 @@ def test_t6_control_planes_are_restarted_and_commands_go_on(place):
     )
 
 
-class Imports(threading.Thread):
+class Imports(Work):
     """Imports keys, many in one commit, until it is stopped; the secrets that were taken."""
 
     def __init__(self, house):
-        super().__init__()
-        self.house, self.stopping, self.secrets, self.failure = house, threading.Event(), [], None
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        self.join()
+        super().__init__(house)
+        self.secrets, self.failure = [], None
 
     def run(self):
         try:

@@ -10,7 +10,6 @@ from figures import tell
 from house import House, wait_until
 from siege import Siege, body
 from spend import ask, form, head
-from witness import Witness
 
 pytestmark = pytest.mark.soak
 SEED = 20261121
@@ -32,13 +31,6 @@ CUTS = form([8], [60, 900])
 HEALED_SECONDS = 2.0
 # And what was made meanwhile works.
 CAUGHT_UP_SECONDS = 20
-
-
-@pytest.fixture(scope="module")
-def witness():
-    opened = Witness()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -73,36 +73,28 @@ impl NanoUsd {
 const DECIMALS: usize = 9;
 /// Digits before the point of the greatest amount, and to spare.
 const WHOLE_DIGITS: usize = 11;
+/// Where the point stands, behind a sign and those digits.
+const POINT: usize = 1 + WHOLE_DIGITS;
 
 /// Writes `1.5` as `1.50`: at least two decimals, at most nine, no exponent.
 impl fmt::Display for NanoUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The sign, the digits before the point, the point, the decimals: written from the end.
-        let mut text = [b'0'; 1 + WHOLE_DIGITS + 1 + DECIMALS];
-        let (mut first, mut end, mut rest) = (text.len(), text.len(), self.0.unsigned_abs());
-        for decimals_left in (0..DECIMALS).rev() {
-            first -= 1;
-            text[first] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        // In one piece: a sign, the digits before the point, the point, the decimals.
+        let mut text = [b'0'; POINT + 1 + DECIMALS];
+        text[POINT] = b'.';
+        let mut rest = self.0.unsigned_abs();
+        for place in (1..POINT).chain(POINT + 1..text.len()).rev() {
+            text[place] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
             rest /= 10;
-            if text[first] == b'0' && end == first + 1 && decimals_left >= 2 {
-                end = first;
-            }
         }
-        first -= 1;
-        text[first] = b'.';
-        loop {
-            first -= 1;
-            text[first] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
+        let is_digit = |place: &usize| text[*place] != b'0';
+        let mut first = (1..POINT - 1).find(is_digit).unwrap_or(POINT - 1);
+        let last = (POINT + 3..text.len()).rev().find(is_digit).unwrap_or(POINT + 2);
         if self.0 < 0 {
             first -= 1;
             text[first] = b'-';
         }
-        f.write_str(std::str::from_utf8(&text[first..end]).unwrap_or_default())
+        f.write_str(std::str::from_utf8(&text[first..=last]).unwrap_or_default())
     }
 }
 

@@ -103,10 +103,15 @@ impl Delegated {
     /// What the token comes to with its key as it is now; `None`: it no longer works.
     pub(super) fn renewed(self: &Arc<Self>, slot: &Slot, now: Timestamp) -> Option<Arc<Self>> {
         self.claims.check(&slot.key, slot.revokes(self.claims.token), now).ok()?;
-        if Arc::ptr_eq(&self.of, &slot.key) {
-            return Some(Arc::clone(self));
+        Some(self.with(&slot.key))
+    }
+
+    /// The same with its key as it is now.
+    fn with(self: &Arc<Self>, key: &Arc<Key>) -> Arc<Self> {
+        if Arc::ptr_eq(&self.of, key) {
+            return Arc::clone(self);
         }
-        Some(Arc::new(Self::new(Arc::clone(&self.claims), Arc::clone(&slot.key))))
+        Arc::new(Self::new(Arc::clone(&self.claims), Arc::clone(key)))
     }
 }
 
@@ -146,9 +151,8 @@ impl Core {
     }
 
     /// What a token comes to that was let in before.
-    pub(super) fn token_again(&self, slot: &Slot, token: &Delegated) -> Result<Entry, Denied> {
-        let fresh = |key: &Arc<Key>| Delegated::new(Arc::clone(&token.claims), Arc::clone(key));
-        self.token_entry(slot, &token.claims, |key| Arc::new(fresh(key)))
+    pub(super) fn token_again(&self, slot: &Slot, token: &Arc<Delegated>) -> Result<Entry, Denied> {
+        self.token_entry(slot, &token.claims, |key| token.with(key))
     }
 
     /// The key in a slot as the holder of a token with these claims has it, if both work.

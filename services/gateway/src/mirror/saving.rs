@@ -74,11 +74,12 @@ impl Mirror {
 
     /// Writes all that has changed, to the end.
     pub(super) async fn save_all(&mut self) {
-        while self.saver.running.is_some() {
-            let written = self.saver.written().await;
-            self.has_saved(written);
-        }
+        self.finish_saving().await;
         self.save();
+        self.finish_saving().await;
+    }
+
+    async fn finish_saving(&mut self) {
         if self.saver.running.is_some() {
             let written = self.saver.written().await;
             self.has_saved(written);
