@@ -140,7 +140,7 @@ impl Crowd {
             }
         };
         let ticket = serving.lane.open(opening, Holds { budget, rate: None }).unwrap();
-        serving.lane.written().await.unwrap();
+        serving.lane.written().unwrap();
         ticket.sent();
         house.sleep(house.dice.between(ANSWER_MS[0], ANSWER_MS[1])).await;
         let usage = Usage { input: words, output: words, ..Usage::default() };

@@ -193,7 +193,7 @@ fn opening(
 /// From the open line to the settlement.
 async fn serve(house: &House, serving: &Serving, ticket: Box<Ticket>) {
     let request = ticket.opening().request;
-    if serving.lane.written().await.is_err() {
+    if serving.lane.written().is_err() {
         return drop_unsettled(house, ticket, false);
     }
     with(house, request, |served| served.written = true);

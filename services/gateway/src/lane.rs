@@ -130,7 +130,7 @@ impl Lane {
         self.epoch.borrow().open_requests()
     }
 
-    /// Keeps room for the request's record and queues its opening line. Its ticket lets go of
+    /// Keeps room for the request's record and writes its opening line. Its ticket lets go of
     /// `holds` when it ends.
     ///
     /// # Errors
@@ -190,7 +190,7 @@ impl Lane {
         }
     }
 
-    /// Queues another opening line for a request whose price has changed.
+    /// Writes another opening line for a request whose price has changed.
     fn reopen(&self, opening: &mut Opening) -> Result<(), Denial> {
         let estimate =
             opening.with_estimate(|record| self.encoded(record, |bytes| Box::from(bytes)));
@@ -199,25 +199,16 @@ impl Lane {
         reopened.map_err(|_| Denial::Overloaded)
     }
 
-    /// Resolves when every opening line queued so far is in the file. Requests that are admitted
-    /// in the same turn of the loop share one write. Await it before the upstream call.
+    /// Whether every line so far is in the file; what the disk refused is tried again. Ask it
+    /// before the upstream call.
     ///
     /// # Errors
     /// [`Denial::Overloaded`] if the spool cannot be written.
-    pub async fn written(&self) -> Result<(), Denial> {
-        let mine = self.epoch.borrow().queued();
-        // Lets the others of this turn queue theirs; the first that comes back writes for all.
-        tokio::task::yield_now().await;
-        let mut epoch = self.epoch.borrow_mut();
-        if epoch.written() >= mine {
-            return Ok(());
-        }
-        epoch.flush().map_err(|error| {
+    pub fn written(&self) -> Result<(), Denial> {
+        self.with_epoch(Epoch::flush).map_err(|error| {
             tracing::error!(%error, "the spool cannot be written");
             Denial::Overloaded
-        })?;
-        self.released.borrow_mut().settle(epoch.written());
-        Ok(())
+        })
     }
 
     /// The lane with the earlier epochs that its outbox sends, at `now` of the mirror. `None` while
@@ -276,7 +267,9 @@ impl Lane {
         let mut epoch = self.epoch.borrow_mut();
         let unsent = epoch.close(opening.org, opening.request, bytes);
         if let Some((grip, settlement)) = reserved {
-            self.released.borrow_mut().keep(epoch.queued(), grip, settlement);
+            let mut released = self.released.borrow_mut();
+            released.keep(epoch.queued(), grip, settlement);
+            released.settle(epoch.written());
         }
         self.tell(unsent);
     }

@@ -192,7 +192,7 @@ async fn handle(
             }
             let headers = std::mem::take(&mut head.headers);
             let job = admit::admit(site, arrival, call, headers, (body, hold)).await?;
-            if let Err(denial) = site.lane.written().await {
+            if let Err(denial) = site.lane.written() {
                 let denied = job.denied(denial, core.now());
                 settle::fail(job.admitted, &denied, true);
                 return Err(denied);

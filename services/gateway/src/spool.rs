@@ -1,18 +1,17 @@
 //! The files that keep one epoch's requests until the projector has booked them.
 //!
-//! An epoch's lines stand in segments `<epoch>-<number>.spool`. Lines are queued in memory and
-//! written together; a write that fails is repeated at the same place, so that a torn line is only
-//! ever the last one of a file. Nothing is synced: the files outlive the process, and what a lost
-//! machine takes with it is answered for by its leases.
+//! An epoch's lines stand in segments `<epoch>-<number>.spool`. Each is written at once (see
+//! [`tail`]); one that cannot be is kept and written again at the same place, so that a torn line
+//! is only ever the last one of a file. Nothing is synced: the files outlive the process, and what
+//! a lost machine takes with it is answered for by its leases.
 
 pub(crate) mod line;
 mod segment;
+mod tail;
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::hash::BuildHasherDefault;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use turnpike_domain::id::{EpochId, OrgId, RequestId};
@@ -22,12 +21,16 @@ pub(crate) use segment::{SegmentFile, segments};
 
 use crate::table::IdHasher;
 use line::Line;
+use tail::Tail;
 
 /// Bytes after which a new segment is begun: large enough that few files stand, small enough that
 /// what was booked is deleted soon.
 const SEGMENT_BYTES: u64 = 4 << 20;
 /// Segments into which a small spool is divided, so that booking frees room before it is full.
 const SMALLEST_SHARE: u64 = 16;
+/// Room that is taken from the disk at a time: some 500 requests share the cost of taking it, and
+/// no more than this stands empty.
+const STEP_BYTES: u64 = 256 << 10;
 /// Room that is kept for the closing line of every open request: a name of 100 characters and every
 /// number at its largest stay under it.
 pub(crate) const CLOSE_ROOM_BYTES: u64 = 640;
@@ -47,8 +50,8 @@ pub(crate) struct Spool {
     older: VecDeque<Segment>,
     /// The segment that is written to, and its file.
     current: Segment,
-    file: File,
-    /// Lines that are not in the file yet.
+    tail: Tail,
+    /// Lines that are not in the file: none but what a disk has refused.
     pending: Vec<u8>,
     /// Lines ever queued, and how many of them are in a file.
     queued: u64,
@@ -57,12 +60,13 @@ pub(crate) struct Spool {
     /// The last write failed: it is tried again before anything new is taken.
     failed: bool,
     segment_bytes: u64,
+    step_bytes: u64,
 }
 
 #[derive(Default)]
 struct Segment {
     number: u32,
-    /// Bytes that are in the file.
+    /// Bytes that its file takes, once it is no longer written to.
     bytes: u64,
     opens: usize,
     /// Its open lines were copied forward.
@@ -88,19 +92,22 @@ impl Spool {
         first: u32,
         limit: u64,
     ) -> io::Result<Self> {
+        let segment_bytes = SEGMENT_BYTES.min(limit / SMALLEST_SHARE).max(1);
+        let step_bytes = STEP_BYTES.min(segment_bytes);
         let file = SegmentFile { epoch, number: first }.create(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
             epoch,
             older: VecDeque::new(),
             current: Segment { number: first, ..Segment::default() },
-            file,
+            tail: Tail::new(file, step_bytes),
             pending: Vec::new(),
             queued: 0,
             written: 0,
             opens: HashMap::default(),
             failed: false,
-            segment_bytes: SEGMENT_BYTES.min(limit / SMALLEST_SHARE).max(1),
+            segment_bytes,
+            step_bytes,
         })
     }
 
@@ -110,10 +117,10 @@ impl Spool {
         self.older.push_back(Segment { number, bytes, unbooked, ..Segment::default() });
     }
 
-    /// Bytes that files, queued lines and the room of open requests take.
+    /// Bytes that files, lines that are not in one and the room of open requests take.
     pub(crate) fn used_bytes(&self) -> u64 {
         let older: u64 = self.older.iter().map(|segment| segment.bytes).sum();
-        let files = older.saturating_add(self.current.bytes);
+        let files = older.saturating_add(self.tail.bytes());
         let room = CLOSE_ROOM_BYTES.saturating_mul(long(self.opens.len()));
         files.saturating_add(long(self.pending.len())).saturating_add(room)
     }
@@ -122,7 +129,9 @@ impl Spool {
     /// and the disk took the last one.
     pub(crate) fn has_room(&self, length: usize, more: u64, limit: u64) -> bool {
         let line = long(length.saturating_add(line::HEAD_BYTES + line::IDS_BYTES));
-        let needed = self.used_bytes().saturating_add(line).saturating_add(more);
+        // With the room that the last file takes and has not used.
+        let needed =
+            [line, more, self.step_bytes].into_iter().fold(self.used_bytes(), u64::saturating_add);
         !self.failed && needed <= limit && length <= MAX_RECORD_BYTES
     }
 
@@ -213,15 +222,14 @@ impl Spool {
         self.written
     }
 
-    /// Writes all queued lines with one call. What cannot be written stays queued.
+    /// Writes the lines that the disk refused, if there are any. What it refuses again stays.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let result = self.file.write_all_at(&self.pending, self.current.bytes);
+        let result = self.tail.append(&self.pending);
         self.failed = result.is_err();
         result?;
-        self.current.bytes += long(self.pending.len());
         self.pending.clear();
         self.written = self.queued;
         Ok(())
@@ -233,14 +241,16 @@ impl Spool {
         &mut self,
         base: impl Iterator<Item = (OrgId, u64, u64)>,
     ) -> io::Result<()> {
-        if self.current.bytes < self.segment_bytes {
+        if self.tail.bytes() < self.segment_bytes {
             return Ok(());
         }
         self.flush()?;
         let number = self.current.number.saturating_add(1);
-        self.file = SegmentFile { epoch: self.epoch, number }.create(&self.folder)?;
+        let file = SegmentFile { epoch: self.epoch, number }.create(&self.folder)?;
+        self.tail.finish()?;
         let full = std::mem::replace(&mut self.current, Segment { number, ..Segment::default() });
-        self.older.push_back(full);
+        self.older.push_back(Segment { bytes: self.tail.bytes(), ..full });
+        self.tail = Tail::new(file, self.step_bytes);
         self.base(base);
         self.flush()
     }
@@ -255,7 +265,7 @@ impl Spool {
     /// Deletes the oldest segments whose closing lines are all booked. Lines of requests that are
     /// still open are copied forward first, so that one long stream does not hold everything.
     pub(crate) fn trim(&mut self) -> io::Result<()> {
-        if self.current.bytes == 0 {
+        if self.tail.bytes() == 0 {
             // Its head says what the deleted ones held.
             self.flush()?;
         }
@@ -286,8 +296,8 @@ impl Spool {
 
     /// Puts another file in the place of the present one: a disk that fails, or works again.
     #[cfg(test)]
-    pub(crate) const fn swap_file(&mut self, file: File) -> File {
-        std::mem::replace(&mut self.file, file)
+    pub(crate) fn swap_file(&mut self, file: std::fs::File) -> std::fs::File {
+        self.tail.swap_file(file)
     }
 
     fn copy_forward(&mut self, from: u32) {
@@ -303,9 +313,14 @@ impl Spool {
         }
     }
 
+    /// Writes the line, or keeps it: who needs to know asks [`Self::flush`].
     fn push(&mut self, line: &Line<'_>) {
         line.write(&mut self.pending);
         self.queued += 1;
+        // A disk that has failed is asked again when the outbox tidies, not by each request.
+        if !self.failed {
+            let _refused_and_kept = self.flush();
+        }
     }
 
     fn segment(&mut self, number: u32) -> Option<&mut Segment> {

@@ -211,6 +211,11 @@ pub(crate) fn post(body: &'static str) -> Outbound {
     Outbound { method: Method::POST, lines: Lines::default(), body }
 }
 
+/// A disk on which nothing more can be written.
+pub(crate) fn full_disk() -> std::fs::File {
+    std::fs::File::options().write(true).open("/dev/full").unwrap()
+}
+
 pub(crate) const BOUNDS: Bounds = Bounds { connect_timeout_ms: 5_000, answer_timeout_ms: 10_000 };
 
 /// What happened, in order.

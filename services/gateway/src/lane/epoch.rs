@@ -258,6 +258,12 @@ impl Epoch {
         self.spool.remove()
     }
 
+    /// See [`Spool::swap_file`].
+    #[cfg(test)]
+    pub(crate) fn swap_file(&mut self, file: std::fs::File) -> std::fs::File {
+        self.spool.swap_file(file)
+    }
+
     pub(crate) fn open_requests(&self) -> usize {
         self.spool.open_requests()
     }

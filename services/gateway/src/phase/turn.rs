@@ -75,6 +75,6 @@ impl Job {
             return false;
         }
         // As at the admission: what a crash would book stands before the provider is asked.
-        site.lane.written().await.is_ok()
+        site.lane.written().is_ok()
     }
 }

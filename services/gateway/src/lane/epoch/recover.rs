@@ -121,10 +121,10 @@ impl Found {
                 rest = after;
                 continue;
             }
-            let lines = (1..rest.len()).map(|from| &rest[from..]);
-            let Some(next) = lines.into_iter().find(|from| Line::read(from).is_some()) else {
-                return;
-            };
+            // Behind the last line of a file stands room that was taken and not used: zeros.
+            let written = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            let mut lines = (1..written).map(|from| &rest[from..]);
+            let Some(next) = lines.find(|from| Line::read(from).is_some()) else { return };
             self.damaged += 1;
             rest = next;
         }

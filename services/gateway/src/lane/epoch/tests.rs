@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use crate::spool::segments;
+use crate::testing::full_disk;
 
 use super::*;
 
@@ -40,8 +41,6 @@ fn numbers_are_dense_per_organisation_and_messages_are_small() {
         serve(&mut epoch, ORG, request);
     }
     serve(&mut epoch, OTHER, 9);
-    assert!(epoch.take_waiting(2, 0).is_empty(), "nothing is sent before it is in the file");
-    epoch.flush().unwrap();
     let sent = epoch.take_waiting(2, 0);
     let firsts: Vec<_> = sent.iter().map(|one| (one.org, one.first, one.records.len())).collect();
     assert_eq!(firsts, [(ORG, 1, 2), (ORG, 3, 2), (ORG, 5, 1), (OTHER, 1, 1)]);
@@ -82,7 +81,7 @@ fn a_crash_loses_nothing_and_open_requests_become_estimates() {
     for (org, request) in [(ORG, 4), (ORG, 3), (OTHER, 5)] {
         open(&mut crashed, org, request, LIMIT).unwrap();
     }
-    crashed.flush().unwrap();
+    let _disk = crashed.swap_file(full_disk());
     serve(&mut crashed, ORG, 6);
     drop(crashed);
 
@@ -243,8 +242,7 @@ fn a_full_disk_holds_back_only_what_is_not_written() {
         epoch.tidy().unwrap();
     }
     epoch.take_waiting(1, 0);
-    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let disk = epoch.spool.swap_file(full);
+    let disk = epoch.swap_file(full_disk());
     serve(&mut epoch, ORG, last + 1);
     assert!(epoch.tidy().is_err());
     assert_eq!(open(&mut epoch, ORG, last + 2, LIMIT), Err(SpoolFull));
@@ -255,7 +253,7 @@ fn a_full_disk_holds_back_only_what_is_not_written() {
     epoch.booked(ORG, written, false, 2_001);
     assert!(epoch.tidy().is_err());
     assert_eq!(segments(folder.path()).unwrap().len(), 1, "what is booked makes room");
-    epoch.spool.swap_file(disk);
+    epoch.swap_file(disk);
     epoch.tidy().unwrap();
     let sent = epoch.take_waiting(100, 2_002);
     assert_eq!(texts(&sent[0]), [format!("cost {}", last + 1)]);

@@ -5,6 +5,7 @@ use turnpike_domain::time::Timestamp;
 
 use super::*;
 use crate::board::{Promise, promise};
+use crate::testing::full_disk;
 
 impl House {
     fn promise(&self, org: OrgId) -> Option<Promise> {
@@ -90,7 +91,7 @@ async fn what_a_killed_run_has_left_is_in_the_promises_of_the_next() {
         let killed = house.lane(1);
         (1..=2).for_each(|request| serve(&killed, ORG, request));
         let running = killed.open(opening(ORG, 3), Holds::default()).unwrap();
-        killed.written().await.unwrap();
+        killed.written().unwrap();
         std::mem::forget(running);
         drop(killed);
 
@@ -114,9 +115,12 @@ async fn nothing_is_promised_of_what_a_crash_would_number_otherwise() {
     on_one_core(async {
         let house = House::new(MAX_BYTES, 1).await;
         let lane = house.lane(1);
+        let disk = lane.with_epoch(|epoch| epoch.swap_file(full_disk()));
         serve(&lane, ORG, 1);
         assert!(lane.summary(DAY, &[]).is_none(), "the record is not in the file");
-        lane.written().await.unwrap();
+        assert_eq!(lane.written(), Err(Denial::Overloaded));
+        lane.with_epoch(|epoch| epoch.swap_file(disk));
+        assert_eq!(lane.written(), Ok(()));
         assert!(lane.summary(DAY, &[]).is_some());
     })
     .await;

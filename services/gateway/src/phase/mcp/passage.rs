@@ -87,7 +87,7 @@ impl Passage {
         let refused = |denial| entry.denied(denial, site.core.now());
         let admitted = Admitted::open(site, opening, (budget, rate)).map_err(refused)?;
         let mut passage = Self { admitted: Some(admitted), cost: reservation.cost, counted };
-        match site.lane.written().await {
+        match site.lane.written() {
             Ok(()) => Ok(passage),
             Err(denial) => Err(passage.fail(refused(denial), true)),
         }

@@ -4,6 +4,7 @@ use turnpike_domain::limit::{Account, Fit, Unit};
 
 use super::*;
 use crate::lease::tests::authority::Authority;
+use crate::testing::full_disk;
 
 const KEY: Account = Account::Key(turnpike_domain::id::KeyId(1));
 
@@ -83,11 +84,14 @@ fn a_request_that_may_be_clamped_is_lowered_to_what_fits() {
             let request = connection.request().await;
             let body = r#"{"max_completion_tokens":50,"model":"plain"}"#;
             assert!(request.ends_with(body), "{request}");
+            let disk = house.lane.with_epoch(|epoch| epoch.swap_file(full_disk()));
             answer_json(&mut connection, "200 OK", WHOLE).await;
+            disk
         };
-        let ((), answer) = join!(serve, house.chat(r#"{"model":"plain"}"#));
+        let (disk, answer) = join!(serve, house.chat(r#"{"model":"plain"}"#));
         assert!(answer.ends_with(WHOLE), "{answer}");
         assert_eq!(held(&authority).await, 117_000, "its end is not in the spool's file yet");
+        house.lane.with_epoch(|epoch| epoch.swap_file(disk));
         let [record] = &house.booked().await[..] else { panic!("one record") };
         assert_eq!((record.reserved, record.cost), (NanoUsd(117_000), COST));
         assert_eq!(held(&authority).await, COST.0, "it is not booked yet");
