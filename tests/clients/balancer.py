@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import requests
 
@@ -12,23 +13,30 @@ SILENCE_SECONDS = 60
 
 
 class Balancer:
-    """Listens on a port of its own; each connection goes to the next one that was ready last time."""
+    """Listens on a port of its own; each connection goes to the next one that was ready last time.
 
-    def __init__(self, look_seconds):
-        self.look_seconds = look_seconds
+    Where it knows of nobody's end because it had no turn to look for as long as the notice lasts, it is
+    the machine that was late, and not they: it looks once more, and counts that in `late`."""
+
+    def __init__(self, look_seconds, notice_seconds):
+        self.look_seconds, self.notice_seconds = look_seconds, notice_seconds
         self.behind, self.up, self.turn = [], [], 0
-        self.refused, self.closing = [], threading.Event()
+        # By process: when the last look that was answered was begun.
+        self.looked = {}
+        self.refused, self.late, self.closing = [], 0, threading.Event()
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self._look, daemon=True).start()
         work = (self.listener, self._forward)
         threading.Thread(target=each_connection, args=work, daemon=True).start()
 
     def add(self, process):
         """One more process to send to, once it is ready; it has a `port` and an `admin_port`."""
         self.behind = [*self.behind, process]
+        if process not in self.looked:
+            self.looked[process] = 0
+            threading.Thread(target=self._look, args=(process,), daemon=True).start()
 
     def sends_to(self, process):
         return process in self.up
@@ -37,9 +45,14 @@ class Balancer:
         self.closing.set()
         self.listener.close()
 
-    def _look(self):
+    def _look(self, process):
         while not self.closing.wait(self.look_seconds):
-            self.up = [each for each in self.behind if self._is_ready(each)]
+            began = time.monotonic()
+            ready = process in self.behind and self._is_ready(process)
+            with self.lock:
+                ups = {*self.up, process} if ready else {*self.up} - {process}
+                self.up = [each for each in self.behind if each in ups]
+                self.looked[process] = began
 
     def _is_ready(self, process):
         try:
@@ -48,15 +61,31 @@ class Balancer:
         except requests.RequestException:
             return False
 
-    def _forward(self, near):
+    def _next(self):
+        """Who is the next, and since when that may be another."""
         with self.lock:
             self.turn += 1
-            up = list(self.up)
-        process = up[self.turn % len(up)] if up else None
-        try:
-            far = socket.create_connection(("127.0.0.1", process.port), timeout=SILENCE_SECONDS)
-        except (OSError, AttributeError) as error:
-            self.refused.append(f"{process and process.name}: {error!r}")
+            process = self.up[self.turn % len(self.up)] if self.up else None
+            return process, self.looked.get(process, 0)
+
+    def _reach(self):
+        """A connection to the next one."""
+        while True:
+            process, looked = self._next()
+            try:
+                return socket.create_connection(("127.0.0.1", process.port), timeout=SILENCE_SECONDS)
+            except (OSError, AttributeError) as error:
+                known_seconds = time.monotonic() - looked
+                if process is None or known_seconds < self.notice_seconds:
+                    self.refused.append(f"{process and process.name}: {error!r}, {known_seconds:.1f} s")
+                    return None
+                with self.lock:
+                    self.late += 1
+                    self.up = [each for each in self.up if each is not process]
+
+    def _forward(self, near):
+        far = self._reach()
+        if far is None:
             near.close()
             return
         for end in (near, far):

@@ -5,11 +5,14 @@ import json
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, namedtuple
 
 WORDS = "one two three four five six seven eight nine ten"
-# A stream of echo-slow takes half a second for ten words; longer means that it hangs.
-TIMEOUT_SECONDS = 20
+# A stream of echo-slow takes half a second for ten words; so much longer means that it hangs.
+TIMEOUT_SECONDS = 60
+
+# An answer other than 200: where, what, and when it was asked and answered (the machine's day).
+Wrong = namedtuple("Wrong", "gateway status code began ended content")
 
 
 class Load:
@@ -19,7 +22,7 @@ class Load:
         self.house, self.secret = house, secret
         self.pause = workers / per_second
         self.results, self.lock = Counter(), threading.Lock()
-        self.answered, self.wrong = set(), []
+        self.answered, self.wrong, self.broken = set(), [], []
         self.stopping = threading.Event()
         workers = range(workers)
         self.threads = [threading.Thread(target=self._work, args=(seed * 1000 + each,)) for each in workers]
@@ -45,15 +48,18 @@ class Load:
             due = max(due + self.pause, time.monotonic() - self.pause)
             number = chance.randrange(len(self.house.gateways))
             kind = chance.choices(["plain", "stream", "slow"], [80, 10, 10])[0]
+            began = time.monotonic()
             try:
                 told = self._call(connections, number, kind, chance)
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException) as error:
                 connections.pop(number, None)
+                self.broken.append((number, kind, f"{time.monotonic() - began:.1f} s", repr(error)))
                 told = "broken"
             with self.lock:
                 self.results[told] += 1
 
     def _call(self, connections, number, kind, chance):
+        began = time.time()
         gateway = self.house.gateways[number]
         connection = connections.get(number)
         if connection is None:
@@ -72,7 +78,8 @@ class Load:
         content = answer.read()
         if answer.status != 200:
             with self.lock:
-                self.wrong.append((number, answer.status, content[:300]))
+                code = answer.headers.get("x-turnpike-error-code")
+                self.wrong.append(Wrong(number, answer.status, code, began, time.time(), content[:300]))
             return f"status {answer.status}"
         with self.lock:
             self.answered.add(answer.headers["x-turnpike-request-id"])

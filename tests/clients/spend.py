@@ -10,7 +10,7 @@ from collections import Counter, namedtuple
 
 import requests
 
-from house import nano
+from house import nano, wait_until
 
 # Whether the full form of a test is asked for (`make soak`).
 SOAK = bool(os.environ.get("TURNPIKE_SOAK"))
@@ -65,6 +65,12 @@ def ask(house, number, secret, model="dear", words=1):
         timeout=30,
     )
     return told.status_code, told.headers.get("x-turnpike-error-code")
+
+
+def judged(house, number, secret, **how):
+    """What a gateway says of a secret once it can say: with 503 it says that it cannot yet."""
+    able = lambda: (told := ask(house, number, secret, **how))[0] != 503 and told  # noqa: E731
+    return wait_until(able, "the gateway can say")
 
 
 def answers_everywhere(house, secrets, expected):

@@ -10,13 +10,16 @@ from books import comes_to_rest
 from figures import tell
 from house import House, counted, wait_until
 from spend import Crowd, Truth, ask, form, price_dear_models
+from withheld import of_requests
 
 pytestmark = pytest.mark.soak
 SEED = 20261121
 GATEWAYS = 5
 CLIENTS = 30
 # How long clients push: a minute's limit is met in some seconds; the full form sees minutes go by.
-PUSH_SECONDS = form(12, 600)
+PUSH_SECONDS = form(8, 600)
+# As long as that at most on a machine that serves less in it than the limit.
+SLOW_MACHINE_SECONDS = 45
 # A slow key's first permits have come back and were taken again; in full, for so many seconds.
 SLOW_SERVED, SLOW_PUSH_SECONDS = 6, form(0, 600)
 # A permit counts for 61 s: whoever wants six of three has them in little more than that.
@@ -72,12 +75,17 @@ def owner_answers(house):
         wait_until(served, "the owner of the rates answers", 90)
 
 
-def push(house, key, seed, seconds, meanwhile=lambda: None, pause=0.02):
-    """Calls as fast as they are let, and slower when refused."""
-    with Crowd(house, [key["secret"]], CLIENTS, seed, words=(1, 3), pause=pause) as crowd:
-        end = time.monotonic() + seconds
+def push(house, key, seed, least, meanwhile=lambda: None):
+    """Calls as fast as they are let, and slower when refused, until at least so many were served, if
+    the machine is slow; but for less than the minute whose limit is looked at."""
+    crowd = Crowd(house, [key["secret"]], CLIENTS, seed, words=(1, 3), pause=0.02)
+    with of_requests(house) as crowd.withheld, crowd:
+        end = time.monotonic() + PUSH_SECONDS
+        most = max(end, time.monotonic() + SLOW_MACHINE_SECONDS)
         meanwhile()
-        wait_until(lambda: time.monotonic() > end, "they have pushed", seconds + 5)
+        wait_until(lambda: time.monotonic() > end, "they have pushed", PUSH_SECONDS + 5)
+        over = lambda: len(crowd.served()) >= least or time.monotonic() > most
+        wait_until(over, "they have pushed on", SLOW_MACHINE_SECONDS)
     return crowd
 
 
@@ -128,26 +136,30 @@ def heal(house, numbers):
 
 
 def test_t13_a_rate_is_exact_over_gateways(house):
-    """Bounds: 600 a minute on 5 gateways, 30 clients for 12 s; in full, 600 s."""
+    """Bounds: 600 a minute on 5 gateways, 30 clients for 8 s; in full, 600 s."""
     truth, key, before = Truth(house), limited_key(house, "t13", 600), by_share(house)
-    crowd = push(house, key, SEED, PUSH_SECONDS)
+    crowd = push(house, key, SEED, least=600)
     most, alone = most_in_a_window(crowd), alone_since(house, before)
     assert most <= 600 + alone * (600 // GATEWAYS), f"seed {SEED}: {alone} gateways alone"
     assert most >= 594, f"the rate can be used: {most}, {crowd.kinds()}"
-    assert set(crowd.kinds()) <= {200, "rate_limited"}, crowd.kinds()
+    assert set(crowd.kinds()) <= {200, "rate_limited", "limit_authority_unavailable"}, crowd.kinds()
+    # A permit that gets no turn for a second is over.
+    day = time.time() - time.monotonic()
+    unable = [(told.at - told.took + day, told.at + day) for told in crowd.told if told.status == 503]
+    assert all(crowd.withheld.mostly(*lasted) for lasted in unable), unable[:5]
     comes_to_rest(house, key, truth.spent())
     tell("T13", most_in_a_minute=f"{most} of 600", alone=alone, answers=crowd.kinds())
 
 
 @pytest.mark.parametrize("fallback", ["share", "deny"])
 def test_t13_gateways_that_are_cut_off_take_their_share(house, fallback):
-    """Bounds: 100 a minute, 2 of 5 gateways cut off, 30 clients for 12 s; in full, 600 s."""
+    """Bounds: 100 a minute, 2 of 5 gateways cut off, 30 clients for 8 s; in full, 600 s."""
     house.call("PATCH", f"/orgs/{house.org}", {"rate_fallback": fallback})
     key, before = limited_key(house, f"t13 {fallback}", 100), by_share(house)
     away, share = [0, 1], {"share": 100 // GATEWAYS, "deny": 0}[fallback]
     cut(house, away)
     try:
-        crowd = push(house, key, SEED + 1, PUSH_SECONDS)
+        crowd = push(house, key, SEED + 1, least=100)
         alone = alone_since(house, before)
     finally:
         heal(house, away)
@@ -162,7 +174,7 @@ def test_t13_gateways_that_are_cut_off_take_their_share(house, fallback):
 
 
 def test_t13_without_an_owner_every_gateway_has_its_share(house):
-    """Bounds: 100 a minute, the projector killed after 3 s and started again, 30 clients for 12 s; in
+    """Bounds: 100 a minute, the projector killed after 3 s and started again, 30 clients for 8 s; in
     full, 600 s."""
     key = limited_key(house, "t13 killed", 100)
 
@@ -172,7 +184,7 @@ def test_t13_without_an_owner_every_gateway_has_its_share(house):
         house.projector.kill()
         house.projector.start()
 
-    crowd = push(house, key, SEED + 2, PUSH_SECONDS, meanwhile=kill)
+    crowd = push(house, key, SEED + 2, least=100, meanwhile=kill)
     most = most_in_a_window(crowd)
     assert 99 <= most <= 100 + GATEWAYS * (100 // GATEWAYS), (f"seed {SEED + 2}", crowd.kinds())
     killed = time.monotonic()
@@ -192,11 +204,13 @@ def test_t14_a_slow_rate_is_exact_and_nobody_waits_behind_a_later_comer(house):
     assert (most, alone) == (3, 0), f"seed {SEED + 3}: {most}, {crowd.kinds()}"
     served = sorted(crowd.served(), key=lambda told: told.at)
     idle = max(later.at - earlier.at for earlier, later in zip(served, served[3:]))
-    # What the machine itself takes for an answer is waited twice: to be refused, and to be served.
-    slow = slowest(crowd, served[0].at, served[-1].at)
-    assert idle <= IDLE_SECONDS + 2 * slow, f"seed {SEED + 3}: a permit lay idle while somebody waited"
+    # What the machine itself takes for an answer is waited twice: to be refused, and to be served. And
+    # once more for each call for a permit whose answer came too late.
+    slow, lost = slowest(crowd, served[0].at, served[-1].at), unanswered(house) - lost
+    most_idle = IDLE_SECONDS + (2 + lost) * slow
+    assert idle <= most_idle, f"seed {SEED + 3}: {idle} s, while somebody waited; {lost} {slow}"
     # Where the machine stood still for longer than a place is kept, there was no order to keep.
-    stood_still = unanswered(house) > lost or slow > PLACE_SECONDS
+    stood_still = lost or slow > PLACE_SECONDS
     late = [] if stood_still else later_comers(crowd, served[:3], served[3:SLOW_SERVED])
     assert not late, f"seed {SEED + 3}: served before others who had waited longer: {late}"
     order = [told.gateway for told in served[:SLOW_SERVED]]

@@ -11,7 +11,7 @@ from books import all_requests, capped_key, comes_to_rest, served_by_request, se
 from figures import tell
 from house import House, nano, wait_until
 from load import Load
-from spend import ask, cost_of, form, price_dear_models
+from spend import ask, cost_of, form, judged, price_dear_models
 
 pytestmark = pytest.mark.soak
 SEED = 20261121
@@ -109,7 +109,7 @@ def test_t18_known_keys_are_served_while_parts_are_gone(house, gone):
     known = house.command("POST", "/keys", {"name": f"t18 known, {gone}"})
     capped = capped_key(house, f"t18 capped, {gone}", CAP)
     for number in range(2):
-        assert ask(house, number, capped["secret"], words=20) == (200, None)
+        assert judged(house, number, capped["secret"], words=20) == (200, None)
     ends_and_begins(house.gateways[1])
     if gone == "store":
         absent.let_hold_the_store(house, house.projector, house.control)
@@ -188,7 +188,7 @@ def test_t19_known_keys_are_served_while_everything_stands_still(house, slow):
                 for process in parts(house, slow):
                     process.go_on()
         more_kb = absent.not_exhausted(before, house.gateways[0])
-    assert load.wrong == [] and load.results["broken"] == 0, (load.wrong[:5], load.results)
+    assert load.wrong == [] and load.broken == [], (load.wrong[:5], load.broken[:5])
     absent.a_fresh_key_works(house)
     rows = settled(house)
     assert load.answered <= set(rows), "what was answered is booked"

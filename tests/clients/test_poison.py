@@ -14,7 +14,7 @@ from spend import ask, price_dear_models
 
 GATEWAYS = 3
 # The design's bound for an alarm, and what a machine with more to do than it has cores may add.
-ALARM_SECONDS, GRACE_SECONDS = 5, 15
+ALARM_SECONDS, GRACE_SECONDS = 5, 30
 HUGE_BYTES = 900_000
 # A 64-bit integer's largest, and half of it.
 MOST, HALF = 2**64 - 1, 2**63 - 1
@@ -67,7 +67,7 @@ def nobody_died(house):
 
 def serves(house, number, secret):
     """Waits until a gateway serves a key: a loaded machine may not grant at once."""
-    wait_until(lambda: ask(house, number, secret)[0] == 200, "it serves", GRACE_SECONDS)
+    wait_until(lambda: ask(house, number, secret)[0] == 200, "it serves")
 
 
 def works(house, name):

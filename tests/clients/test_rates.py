@@ -1,4 +1,4 @@
-"""Rates as real processes, in some 40 s: 3 gateways, 600, 60 and 1 requests a minute, one gateway cut
+"""Rates as real processes, in some 30 s: 3 gateways, 600, 60 and 1 requests a minute, one gateway cut
 off from NATS for 10 s, the projector killed; the provider counts what it served."""
 
 import threading
@@ -9,9 +9,12 @@ import requests
 
 from cut import Wire
 from house import House, counted, wait_until
+from withheld import of_requests
 
 GATEWAYS = 3
 CALLERS = 8
+# A machine that serves less than the limit in the time is given this; less than the limit's minute.
+SLOW_MACHINE_SECONDS = 45
 BODY = {"model": "echo-1", "messages": [{"role": "user", "content": "one two"}], "max_tokens": 2}
 
 
@@ -45,21 +48,30 @@ def ask(house, gateway, secret):
     )
 
 
-def hammer(house, secret, gateways, seconds):
-    """Asks all gateways as fast as they answer; the answers by gateway."""
+def hammer(house, secret, gateways, seconds, least=0):
+    """Asks all gateways as fast as they answer, on a slow machine until at least so many have passed;
+    the answers by gateway."""
     end, answers = time.monotonic() + seconds, {gateway: [] for gateway in gateways}
+    most = time.monotonic() + SLOW_MACHINE_SECONDS
+    enough = lambda: len(passed(sum(answers.values(), []))) >= least
 
     def call(gateway):
-        while time.monotonic() < end:
-            answers[gateway].append(ask(house, gateway, secret))
+        while time.monotonic() < end or not (enough() or time.monotonic() > most):
+            began = time.time()
+            answer = ask(house, gateway, secret)
+            answer.lasted = (began, time.time())
+            answers[gateway].append(answer)
 
     callers = [threading.Thread(target=call, args=(one,)) for one in gateways for _ in range(CALLERS)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
+    with of_requests(house) as withheld:
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
     for answer in sum(answers.values(), []):
-        assert answer.status_code in (200, 429), answer.text
+        # A permit that gets no turn for a second is over.
+        unable = answer.status_code == 503 and withheld.mostly(*answer.lasted)
+        assert answer.status_code in (200, 429) or unable, (answer.text, answer.lasted)
     return answers
 
 
@@ -93,7 +105,7 @@ def test_600_a_minute_on_three_gateways_are_never_more(house):
     settle(house, warm)
     secret = new_key(house, "fast", requests_per_minute=600)
     before, shares = house.served()["requests"], by_share(house)
-    answers = hammer(house, secret, range(GATEWAYS), seconds=8)
+    answers = hammer(house, secret, range(GATEWAYS), seconds=4, least=590)
     all_passed = passed(sum(answers.values(), []))
     served = house.served()["requests"] - before
     alone = alone_since(house, shares)
@@ -108,8 +120,9 @@ def test_600_a_minute_on_three_gateways_are_never_more(house):
         assert head["RateLimit-Policy"] == '"requests";q=600;w=60'
         assert head["RateLimit"].startswith('"requests";r=')
         assert "x-ratelimit-limit-tokens" not in head
-    refused = ask(house, 0, secret)
-    assert refused.status_code == 429
+    # The last few may still be had.
+    spent = lambda: (answer := ask(house, 0, secret)).status_code == 429 and [answer]
+    [refused] = wait_until(spent, "the minute is used up")
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert refused.headers["x-turnpike-error-code"] == "rate_limited"
     assert refused.headers["x-ratelimit-remaining-requests"] == "0"
@@ -162,14 +175,14 @@ def test_an_explanation_tells_what_the_owner_of_the_rates_counts(house):
 
 def test_a_slow_key_waits_for_a_new_owner_and_not_for_its_minute(house):
     """Bounds: the projector killed and started again, 1 request a minute on 3 gateways of which none has
-    a share; its answer within 45 s, of which a successor waits 5."""
+    a share; its answer within 90 s, of which a successor waits 5."""
     key = house.command("POST", "/keys", {"name": "slow", "limits": {"requests_per_minute": 1}})
     house.projector.kill()
     assert explained(house, key)["rates"][0]["unknown"] == "the rate owner did not answer"
     house.projector.start()
     began = time.monotonic()
     passes = lambda: ask(house, 0, key["secret"]).status_code == 200
-    wait_until(passes, "the new owner permits", 45)
+    wait_until(passes, "the new owner permits", 90)
     print(f"1/min: permitted {time.monotonic() - began:.1f} s after the projector was back")
 
 

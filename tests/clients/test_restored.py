@@ -8,7 +8,7 @@ import pytest
 from books import all_requests, capped_key, served_by_request, usage
 from figures import tell
 from house import House, counted, lines, nano, wait_until
-from spend import Crowd, Truth, ask, cost_of, form, price_dear_models
+from spend import Crowd, Truth, cost_of, form, judged, price_dear_models
 from test_poison import nobody_died, serves
 
 GATEWAYS = 3
@@ -91,7 +91,7 @@ def test_t35_a_store_set_back_is_followed_and_loses_no_spend(house):
         # As the store has it, on every gateway alike; and told.
         serves(house, number, keys[0]["secret"])
         serves(house, number, keys[3]["secret"])
-        assert ask(house, number, made["secret"]) == (401, "unauthorized")
+        assert judged(house, number, made["secret"]) == (401, "unauthorized")
         written = lines(house.folder / f"gateway-{number}" / "audit.jsonl")
         assert {line["key"] for line in written if line["event"].endswith("Lost")} == set(lost)
     assert crowd.served(), "the gateways served all the time"
@@ -117,10 +117,10 @@ def test_t35_a_store_set_back_is_followed_and_loses_no_spend(house):
         assert int(proof["position"]) != int(position)
     wait_until(lambda: told_of(house) == {}, "nothing is left to do", HEAL_SECONDS)
     for number in range(GATEWAYS):
-        assert ask(house, number, keys[0]["secret"]) == (401, "key_revoked")
-        assert ask(house, number, keys[1]["secret"]) == (401, "key_disabled")
-        assert ask(house, number, keys[2]["secret"]) == (401, "key_revoked")
-        assert ask(house, number, keys[3]["secret"]) == (401, "unauthorized")
+        assert judged(house, number, keys[0]["secret"]) == (401, "key_revoked")
+        assert judged(house, number, keys[1]["secret"]) == (401, "key_disabled")
+        assert judged(house, number, keys[2]["secret"]) == (401, "key_revoked")
+        assert judged(house, number, keys[3]["secret"]) == (401, "unauthorized")
     # A limited key is granted money by an owner whose fence begins anew.
     fresh = capped_key(house, "made after", "1.00")
     for number in range(GATEWAYS):

@@ -262,7 +262,7 @@ fn a_trickle_without_an_end_is_cut_in_time_and_the_tap_has_the_last_word() {
         let witness = (true, "the end");
         let (relay, told, _ends) = relay_with((&core, &provider), limits, witness, trickle).await;
         let came = relay.collect().await.unwrap().to_bytes();
-        assert!(came.ends_with(b".the end"), "{came:?}");
+        assert!(came.ends_with(b"the end"), "{came:?}");
         assert!(system().boot_ms() >= until_ms);
         let told = told.borrow();
         assert!(told.contains(&"the provider did not come to an end in time".to_owned()));
