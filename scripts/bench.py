@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/clients"))
 
 import house as houses  # noqa: E402
+from ports import free_port  # noqa: E402
 
 RELEASE = ROOT / "target/release"
 BOOKING_SECONDS = 120
@@ -41,7 +42,7 @@ def stand_back(process):
 
 def main(arguments):
     houses.TARGET = RELEASE
-    port = houses.free_port()
+    port = free_port()
     provider = f"http://127.0.0.1:{port}"
     options = {"TURNPIKE_CORES": "0"}
     with (
@@ -55,6 +56,7 @@ def main(arguments):
         gateway = house.gateways[0]
         command = [
             *(RELEASE / "load", "compare", "--listen", f"127.0.0.1:{port}"),
+            *("--nginx-listen", f"127.0.0.1:{free_port()}"),
             *("--gateway-url", f"http://127.0.0.1:{gateway.port}", "--key", key["secret"]),
             *("--limited-key", limited["secret"]),
             *("--gateway-pid", str(gateway.child.pid), "--json", figures.name, *arguments),

@@ -6,6 +6,7 @@ import time
 
 import requests
 
+import ports
 from cut import PIECE_BYTES, each_connection
 
 # Nobody takes longer to begin an answer here; streams are not silent for so long.
@@ -25,7 +26,7 @@ class Balancer:
         self.looked = {}
         self.refused, self.late, self.closing = [], 0, threading.Event()
         self.lock = threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.listener = ports.listener(backlog=512)
         self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         work = (self.listener, self._forward)

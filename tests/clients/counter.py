@@ -5,6 +5,8 @@ import socket
 import threading
 from collections import namedtuple
 
+import ports
+
 PIECE_BYTES = 65536
 # Longer than any answer of these tests takes.
 ANSWER_SECONDS = 60
@@ -22,7 +24,7 @@ class Counter:
         # Whether bodies are kept back until the gateway answers.
         self.keeps_bodies = False
         self.all, self.taken = [], 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = ports.listener()
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -4,6 +4,8 @@ import socket
 import threading
 import time
 
+import ports
+
 PIECE_BYTES = 65536
 
 
@@ -26,7 +28,7 @@ class Wire:
         # How long each piece of an answer is on its way.
         self.delay_seconds = 0
         self.open, self.lock = set(), threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = ports.listener()
         self.port = self.listener.getsockname()[1]
         work = (self.listener, self._forward)
         threading.Thread(target=each_connection, args=work, daemon=True).start()

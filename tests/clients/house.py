@@ -4,11 +4,8 @@ import json
 import os
 import secrets
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from decimal import Decimal
 from pathlib import Path
@@ -16,35 +13,14 @@ from pathlib import Path
 import requests
 
 from cut import Wire
+from ports import free_port
+from process import Process, accepts, answers, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 NATS_SERVER = ROOT / ".venv/bin/nats-server"
-# A process that does not come up in this time never will; a loaded machine of two cores needs much.
-START_SECONDS = 60
-STOP_SECONDS = 40
 # Prices of the echo provider, USD per million tokens (contract).
 ECHO_PRICES = {"input": "1.00", "output": "2.00", "cached_input": "0.10"}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until(holds, what, seconds=START_SECONDS):
-    """Waits for a condition of another process; the only place that polls."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            found = holds()
-        except requests.RequestException:
-            found = None
-        if found:
-            return found
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
 
 
 def store_of(folder):
@@ -60,75 +36,6 @@ def new_gateway_id():
     digits = "0123456789abcdefghjkmnpqrstvwxyz"
     number = uuid.uuid4().int
     return "gw_" + "".join(digits[number >> 5 * place & 31] for place in reversed(range(26)))
-
-
-class Process:
-    """One process that can be killed and started again with the same command."""
-
-    def __init__(self, name, command, environment, folder, ready):
-        self.name, self.command, self.ready = name, command, ready
-        inherited = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")
-        plain = {name: os.environ[name] for name in inherited if name in os.environ}
-        self.environment = {**plain, "RUST_BACKTRACE": "1", **environment}
-        self.log = folder / f"{name}.log"
-        self.child = None
-
-    def start(self, wait=True, **how):
-        """`how` is for the operating system, such as where standard error leads."""
-        with open(self.log, "ab") as log:
-            ways = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **how}
-            self.child = subprocess.Popen(self.command, env=self.environment, **ways)
-        if wait:
-            self.wait_ready()
-        return self
-
-    def wait_ready(self):
-        def holds():
-            status = self.child.poll()
-            assert status is None, f"{self.name} ended with {status}: {self.tail()}"
-            return self.ready()
-
-        wait_until(holds, f"{self.name} is ready: {self.tail()}")
-
-    def kill(self):
-        """kill -9"""
-        if self.child:
-            self.child.kill()
-            self.child.wait()
-
-    def pause(self):
-        self.child.send_signal(signal.SIGSTOP)
-
-    def go_on(self):
-        self.child.send_signal(signal.SIGCONT)
-
-    def stop(self):
-        if self.child and self.child.poll() is None:
-            self.child.terminate()
-            try:
-                self.child.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.kill()
-                raise AssertionError(f"{self.name} did not stop: {self.tail()}") from None
-
-    def tail(self):
-        return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
-
-
-def answers(url):
-    def holds():
-        return requests.get(url, timeout=2).status_code == 200
-
-    return holds
-
-
-def accepts(port):
-    def holds():
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    return holds
 
 
 class House:

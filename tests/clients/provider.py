@@ -8,6 +8,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from ports import free_port
+
 # What every answer reports: two tokens of input and one of output.
 USAGE = {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
 CHUNK = {"id": "c", "object": "chat.completion.chunk", "model": "m"}
@@ -90,7 +92,7 @@ class Provider:
         self.name, self.script = name, "well"
         self.calls = self.served = self.running = self.most_at_once = 0
         self.lock = threading.Lock()
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", free_port()), Handler)
         self.server.provider = self
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"

@@ -4,6 +4,8 @@ import json
 import socket
 import threading
 
+import ports
+
 # An answer that is due and does not come in this time does not come.
 ANSWER_SECONDS = 10
 # After what was due, this long without a byte is the end.
@@ -76,7 +78,7 @@ class Recorder:
     """A provider that reads strictly and keeps every request that it got, head and body."""
 
     def __init__(self):
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket = ports.listener()
         self.port = self.socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.requests, self.faults, self.lock = [], [], threading.Lock()

@@ -29,22 +29,10 @@ CONNECTED = re.compile(r"^(\S+Z)\s.*connected to NATS|\"timestamp\":\"([^\"]+)\"
 @pytest.fixture(scope="module")
 def house():
     with House(gateways=0) as running:
-        taken = set()
-        for number in range(GATEWAYS):
-            running.gateways.append(on_ports_of_its_own(running, number, taken))
+        running.gateways += [running._gateway(number) for number in range(GATEWAYS)]
         with ThreadPoolExecutor(STARTERS) as starters:
             list(starters.map(lambda gateway: gateway.start(), running.gateways))
         yield running
-
-
-def on_ports_of_its_own(house, number, taken):
-    """A gateway on ports that no other has chosen: none of them listens yet."""
-    while True:
-        gateway = house._gateway(number)
-        ports = {gateway.port, gateway.admin_port}
-        if len(ports) == 2 and not ports & taken:
-            taken |= ports
-            return gateway
 
 
 def age_ms(gateway):

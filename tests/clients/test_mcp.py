@@ -18,8 +18,10 @@ from mcp.shared.exceptions import MCPError
 
 import figures
 from books import all_requests
-from house import ROOT, START_SECONDS, House, Process, accepts, free_port, lines, nano, wait_until
+from house import ROOT, House, Process, accepts, lines, nano, wait_until
 from javascript import NODE, PROGRAMS, Javascript
+from ports import free_port
+from process import START_SECONDS
 
 SUITE = PROGRAMS / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
 MODES = ["legacy", "2026-07-28"]

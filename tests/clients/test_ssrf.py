@@ -23,6 +23,7 @@ from document import operations
 from house import House, wait_until
 from interposer import Interposer
 from places import NAMES, urls
+from ports import free_port
 from spend import SOAK
 
 pytestmark = pytest.mark.soak
@@ -73,7 +74,7 @@ class Walls:
     """A provider outside, and sockets inside at the same port that count who comes."""
 
     def __init__(self):
-        self.outside = ThreadingHTTPServer((OUTSIDE, 0), Handler)
+        self.outside = ThreadingHTTPServer((OUTSIDE, free_port()), Handler)
         self.outside.got, self.outside.lock = [], threading.Lock()
         self.port = self.outside.server_address[1]
         self.came = []

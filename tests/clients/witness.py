@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ import time
 import requests
 
 from house import wait_until
+from ports import free_port
 
 ANSWER = {
     "id": "chatcmpl-1",
@@ -25,9 +25,7 @@ class Witness:
     """The process, and what it has seen."""
 
     def __init__(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen([sys.executable, __file__, str(port)])
         wait_until(lambda: requests.get(self.url, timeout=2).ok, "the witness listens")

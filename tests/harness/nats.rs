@@ -1,5 +1,8 @@
 //! A real `nats-server` on loopback, for tests: started, killed, wiped and started again.
 
+#[path = "ports.rs"]
+mod ports;
+
 use std::io::{self, BufRead, BufReader, Error, ErrorKind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +13,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use turnpike_runtime::tasks;
 
+use ports::Port;
+
 /// How long a server may take until it is ready, on a machine that builds at the same time.
 const START: Duration = Duration::from_secs(60);
 
@@ -19,6 +24,7 @@ pub struct NatsServer {
     directory: TempDir,
     address: SocketAddr,
     process: Option<Child>,
+    _port: Port,
 }
 
 impl NatsServer {
@@ -39,8 +45,9 @@ impl NatsServer {
         let stored = directory.path().join("jetstream");
         let text = format!("jetstream {{ store_dir: {stored:?} }}\n");
         std::fs::write(directory.path().join("nats.conf"), text + configuration)?;
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { directory, address, process: None };
+        let port = ports::free()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number));
+        let mut server = Self { directory, address, process: None, _port: port };
         server.launch()?;
         Ok(server)
     }
@@ -82,11 +89,7 @@ impl NatsServer {
     }
 
     fn launch(&mut self) -> io::Result<()> {
-        // The server takes -1 for any free port.
-        let port = match self.address.port() {
-            0 => "-1".to_owned(),
-            port => port.to_string(),
-        };
+        let port = self.address.port().to_string();
         let mut process = Command::new(binary())
             .args(["--addr", "127.0.0.1", "--port", &port, "--config"])
             .arg(self.directory.path().join("nats.conf"))

@@ -1,5 +1,6 @@
 //! Direct, nginx and the gateway in turn, in interleaved rounds, as one table.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -40,6 +41,9 @@ pub(crate) struct Options {
     /// The gateway's process; its children are counted too.
     #[arg(long)]
     pub(crate) gateway_pid: Option<u32>,
+    /// Where nginx listens: a port that the kernel gives to no connection of the load.
+    #[arg(long)]
+    pub(crate) nginx_listen: SocketAddr,
     /// A file for the figures as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
@@ -97,7 +101,7 @@ impl Row {
 /// Where a target cannot be reached or breaks off.
 pub(crate) fn run(options: &Options, clock: &SharedClock) -> Result<Vec<Row>, Failure> {
     let upstream = provider::start(&options.provider, clock)?.address;
-    let nginx = Nginx::start(upstream, options.load.stream, clock)?;
+    let nginx = Nginx::start(options.nginx_listen, upstream, options.load.stream, clock)?;
     let mut rows = vec![
         Row::new("direct", &format!("http://{upstream}"), None, None),
         Row::new("nginx", &format!("http://{}", nginx.address), None, Some(nginx.pid())),

@@ -1,6 +1,6 @@
 //! Debian's nginx as a plain proxy: what the gateway is measured against.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -22,18 +22,18 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx before `upstream`, one worker a core. It buffers answers as is its default,
+    /// Starts nginx at `address` before `upstream`, one worker a core. It buffers answers as is its default,
     /// but for streams, which must reach the client as they come.
     ///
     /// # Errors
     /// Where it is not installed or does not come up.
     pub(crate) fn start(
+        address: SocketAddr,
         upstream: SocketAddr,
         streams: bool,
         clock: &SharedClock,
     ) -> Result<Self, Failure> {
         let folder = tempfile::tempdir().map_err(Failure::io("making a folder for nginx"))?;
-        let address = free_address()?;
         let configuration = configuration(folder.path(), address, upstream, streams);
         std::fs::write(folder.path().join("nginx.conf"), configuration)
             .map_err(Failure::io("writing nginx.conf"))?;
@@ -75,12 +75,6 @@ fn command(folder: &Path) -> Command {
     command.arg("-c").arg(folder.join("nginx.conf"));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
-}
-
-fn free_address() -> Result<SocketAddr, Failure> {
-    TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .map_err(Failure::io("looking for a free port"))
 }
 
 fn configuration(folder: &Path, listen: SocketAddr, upstream: SocketAddr, streams: bool) -> String {

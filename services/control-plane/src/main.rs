@@ -1,11 +1,14 @@
 //! The control plane as a process: configuration, build, say where it listens, run, drain.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use clap::Parser;
 use turnpike_bus::nats::{StreamLimits, connect};
 use turnpike_control_plane::config::ControlPlaneOptions;
 use turnpike_control_plane::run::{Parts, Running, run};
 use turnpike_runtime::clock::SharedClock;
+use turnpike_runtime::ending::exit_code;
 use turnpike_runtime::{clock, config, signals, tasks, telemetry};
 use turnpike_store::open::open;
 
@@ -29,8 +32,12 @@ struct Command {
     bus: Option<String>,
 }
 
+fn main() -> ExitCode {
+    exit_code(serve())
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn serve() -> anyhow::Result<()> {
     let Command { mut arguments, store, bus: to } = Command::parse();
     arguments.set.extend(store.map(|value| format!("store={value}")));
     arguments.set.extend(to.map(|value| format!("bus={value}")));
@@ -39,9 +46,7 @@ async fn main() -> anyhow::Result<()> {
         return Ok(config::print(&loaded.options)?);
     }
     telemetry::start(&loaded.options.log)?;
-    for name in &loaded.unknown_variables {
-        tracing::warn!(name, "this variable is no option");
-    }
+    loaded.warn();
     let (stop, clock) = (signals::watch()?, clock::system());
     // It may have to wait for the store, and be told to end before.
     let starting = Box::pin(start(loaded.options, clock.clone()));
@@ -57,9 +62,9 @@ async fn main() -> anyhow::Result<()> {
 
 async fn start(options: ControlPlaneOptions, clock: SharedClock) -> anyhow::Result<Running> {
     let opening = open(&options.store, &options.store_root, clock.clone());
-    let kv = opening.await.context("store")?;
+    let kv = opening.await.context("the store cannot be opened (option store)")?;
     let (name, streams) = ("turnpike-control-plane", Some(StreamLimits::default()));
     let bus = connect(&options.bus, &options.nats, name, None, streams, clock.clone());
-    let bus = bus.await.context("bus")?;
+    let bus = bus.await.context("the bus cannot be used (options bus, nats)")?;
     Ok(run(Parts { kv, bus, clock, options }).await?)
 }

@@ -1,6 +1,6 @@
 //! Running a control plane: its parts started in order, and stopped in order.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use turnpike_bus::seam::Bus;
 use turnpike_runtime::clock::{Clock, SharedClock};
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::probes::Probes;
-use turnpike_runtime::serve;
+use turnpike_runtime::serve::{ListenError, listen_as_told};
 use turnpike_runtime::tasks::Tasks;
 use turnpike_store::error::StoreError;
 use turnpike_store::execute::{ExecuteError, Executor};
@@ -76,13 +76,8 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// An address cannot be listened on.
-    #[error("{address} cannot be listened on: {source}")]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The first start did not end.
     #[error("the first start did not end: {0}")]
     FirstStart(#[from] BootstrapError),
@@ -126,8 +121,8 @@ pub async fn run(parts: Parts) -> Result<Running, StartError> {
     let clock = parts.clock.clone();
     let (app, from) = insist(&*clock, async || build(parts.clone()).await).await?;
     insist(&*clock, async || Ok(first_start(&app).await?)).await?;
-    let (listener, address) = listen(app.options.listen)?;
-    let (admin, admin_address) = listen(app.options.admin_listen)?;
+    let (listener, address) = listen_as_told("listen", app.options.listen)?;
+    let (admin, admin_address) = listen_as_told("admin_listen", app.options.admin_listen)?;
     let probes = Probes::new(Metrics::new());
     let tasks = Tasks::new("control-plane");
     work(&app, &tasks, from);
@@ -140,12 +135,7 @@ pub async fn run(parts: Parts) -> Result<Running, StartError> {
     let leaving = CancellationToken::new();
     let last = middleware::from_fn_with_state(leaving.clone(), last_answer);
     serve_http(&tasks, listener, routes.layer(last));
-    let (probe, stopping) = (probes.clone(), tasks.stopping());
-    tasks.spawn("admin", async move {
-        if let Err(error) = probe.serve(admin, stopping).await {
-            tracing::error!(%error, "the admin port failed");
-        }
-    });
+    probes.serve(admin, &tasks);
     probes.set_ready(true, "serving");
     Ok(Running { app, address, admin_address, probes, tasks, leaving })
 }
@@ -176,7 +166,7 @@ fn may_pass(error: &StartError) -> bool {
             StoreError::Read(_) | StoreError::Commit(_) | StoreError::Contended => true,
             StoreError::Corrupt { .. } | StoreError::Fenced => false,
         },
-        StartError::Listen { .. }
+        StartError::Listen(_)
         | StartError::Keys(_)
         | StartError::FirstStart(
             BootstrapError::Execute(ExecuteError::Refused(_) | ExecuteError::IdempotencyConflict)
@@ -193,7 +183,11 @@ async fn first_start(app: &App) -> Result<(), BootstrapError> {
         return Ok(());
     }
     let folder = std::path::Path::new(&options.write_to);
-    std::fs::create_dir_all(folder)?;
+    let failed = |error: io::Error| {
+        let file = folder.display();
+        io::Error::new(error.kind(), format!("{file} (option first_start.write_to): {error}"))
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
     let wanted = FirstStart {
         organisation: options.organisation.clone(),
         owner_email: options.owner_email.clone(),
@@ -206,9 +200,9 @@ async fn first_start(app: &App) -> Result<(), BootstrapError> {
         };
         let mut file = std::fs::OpenOptions::new();
         file.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = file.open(folder.join(name))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
+        let mut file = file.open(folder.join(name)).map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        file.sync_all().map_err(failed)
     });
     let made = made.await?;
     tracing::info!(org = %made.org, "the first organisation stands");
@@ -261,13 +255,6 @@ async fn save(app: Arc<App>) {
             }
         }
     }
-}
-
-fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { address, source };
-    let listener = serve::listen(address).map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
 }
 
 /// Ends a connection behind its answer where this control plane is about to leave. HTTP/2 has no

@@ -1,5 +1,6 @@
 //! The gateway's process: options, build, run, drain.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -10,6 +11,7 @@ use turnpike_gateway::config::Config;
 use turnpike_gateway::run::{Parts, known_as, run};
 use turnpike_runtime::clock::system;
 use turnpike_runtime::config::{Arguments, load, print};
+use turnpike_runtime::ending::exit_code;
 use turnpike_runtime::{signals, telemetry};
 
 #[global_allocator]
@@ -26,7 +28,11 @@ struct Command {
     bus: Option<String>,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    exit_code(run_until_told())
+}
+
+fn run_until_told() -> anyhow::Result<()> {
     let Command { mut arguments, bus } = Command::parse();
     arguments.set.extend(bus.map(|value| format!("bus={value}")));
     let loaded = load::<Config>(&arguments)?;
@@ -34,9 +40,7 @@ fn main() -> anyhow::Result<()> {
         return Ok(print(&loaded.options)?);
     }
     telemetry::start(&loaded.options.log)?;
-    for variable in loaded.unknown_variables {
-        tracing::warn!(variable, "a variable begins with TURNPIKE_ and is no option");
-    }
+    loaded.warn();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -52,7 +56,7 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let (clock, id) = (system(), known_as(&config)?);
     // A gateway that has no id yet has no inbox of its own: NATS must not ask for one then.
     let bus = connect(&config.bus, &config.nats, &config.name, id, None, Arc::clone(&clock));
-    let bus = bus.await.context("bus")?;
+    let bus = bus.await.context("the bus cannot be used (options bus, nats)")?;
     let running = run(Parts { bus, clock, config, stop }).await?;
     tracing::info!(
         gateway = %running.gateway_addr,

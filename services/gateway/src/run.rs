@@ -10,6 +10,7 @@ mod tests;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use turnpike_runtime::connector::{Connector, ConnectorOptions};
 use turnpike_runtime::entropy;
 use turnpike_runtime::metrics::Metrics;
 use turnpike_runtime::probes::Probes;
-use turnpike_runtime::serve;
+use turnpike_runtime::serve::{ListenError, listen_as_told};
 use turnpike_runtime::tasks::Tasks;
 
 use crate::config::Config;
@@ -53,14 +54,22 @@ pub struct Parts {
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A file or a port.
-    #[error("{what}: {source}")]
-    Machine {
-        /// What could not be done.
+    /// A file of the data folder.
+    #[error("{what} in {} cannot be used (option data)", folder.display())]
+    Data {
+        /// What could not be used.
         what: &'static str,
+        /// The folder.
+        folder: PathBuf,
         /// The operating system's reason.
         source: io::Error,
     },
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The machine gives no more threads.
+    #[error("no threads could be started")]
+    Threads(#[source] io::Error),
     /// Peppers or sealing keys cannot be used.
     #[error("the option {0}")]
     Keys(String),
@@ -109,7 +118,8 @@ pub struct Running {
 /// # Errors
 /// [`StartError`].
 pub async fn run(parts: Parts) -> Result<Running, StartError> {
-    let folder = Folder::open(&parts.config.data).map_err(machine("the data folder"))?;
+    let folder = Folder::open(&parts.config.data);
+    let folder = folder.map_err(data(&parts.config.data, "the lock"))?;
     let token = parts.config.control.join_token.clone();
     let loaded = load(&parts.config.data, &token);
     // The operator names the control plane: it may stand inside the walls.
@@ -170,7 +180,7 @@ async fn start(
         outbox_metrics: OutboxMetrics::new(&metrics),
         stop: stop.clone(),
     });
-    let (gateway_addr, cores) = cores.await.map_err(machine("the gateway's port"))?;
+    let (gateway_addr, cores) = cores.await?;
     probes.set_open(true);
     let (id, clock) = (joined.gateway, Arc::clone(core.clock()));
     Ok(Running {
@@ -206,17 +216,11 @@ impl Running {
 }
 
 fn admin(probes: &Probes, tasks: &Tasks, at: SocketAddr) -> Result<SocketAddr, StartError> {
-    let listener = serve::listen(at).map_err(machine("the admin port"))?;
-    let address = listener.local_addr().map_err(machine("the admin port"))?;
-    let (probes, stopping) = (probes.clone(), tasks.stopping());
-    tasks.spawn("admin", async move {
-        if let Err(error) = probes.serve(listener, stopping).await {
-            tracing::error!(%error, "the admin port has failed");
-        }
-    });
+    let (listener, address) = listen_as_told("admin", at)?;
+    probes.serve(listener, tasks);
     Ok(address)
 }
 
-fn machine(what: &'static str) -> impl Fn(io::Error) -> StartError {
-    move |source| StartError::Machine { what, source }
+fn data(folder: &Path, what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |source| StartError::Data { what, folder: folder.to_owned(), source }
 }

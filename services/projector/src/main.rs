@@ -1,14 +1,18 @@
 //! The projector as a process: configuration, build, say where it listens, run, drain.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use clap::Parser;
 use turnpike_bus::nats::{StreamLimits, connect};
 use turnpike_projector::config::ProjectorOptions;
 use turnpike_projector::run::{Parts, Running, run};
 use turnpike_runtime::clock::SharedClock;
+use turnpike_runtime::ending::exit_code;
 use turnpike_runtime::metrics::Metrics;
+use turnpike_runtime::serve::listen_as_told;
 use turnpike_runtime::tasks::{self, Tasks};
-use turnpike_runtime::{clock, config, serve, signals, telemetry};
+use turnpike_runtime::{clock, config, signals, telemetry};
 use turnpike_store::open::open;
 
 #[global_allocator]
@@ -31,8 +35,12 @@ struct Command {
     bus: Option<String>,
 }
 
+fn main() -> ExitCode {
+    exit_code(book())
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn book() -> anyhow::Result<()> {
     let Command { mut arguments, store, bus } = Command::parse();
     arguments.set.extend(store.map(|value| format!("store={value}")));
     arguments.set.extend(bus.map(|value| format!("bus={value}")));
@@ -41,9 +49,7 @@ async fn main() -> anyhow::Result<()> {
         return Ok(config::print(&loaded.options)?);
     }
     telemetry::start(&loaded.options.log)?;
-    for name in &loaded.unknown_variables {
-        tracing::warn!(name, "this variable is no option");
-    }
+    loaded.warn();
     let (stop, clock) = (signals::watch()?, clock::system());
     // It may have to wait for the store, and be told to end before.
     let starting = Box::pin(start(loaded.options, clock.clone()));
@@ -60,20 +66,15 @@ async fn main() -> anyhow::Result<()> {
 /// The projector, and the tasks of its admin port.
 async fn start(options: ProjectorOptions, clock: SharedClock) -> anyhow::Result<(Running, Tasks)> {
     let opening = open(&options.store, &options.store_root, clock.clone());
-    let kv = opening.await.context("store")?;
+    let kv = opening.await.context("the store cannot be opened (option store)")?;
     let (name, streams) = ("turnpike-projector", Some(StreamLimits::default()));
     let bus = connect(&options.bus, &options.nats, name, None, streams, clock.clone());
-    let bus = bus.await.context("bus")?;
-    let admin = serve::listen(options.admin_listen).context("admin_listen")?;
+    let bus = bus.await.context("the bus cannot be used (options bus, nats)")?;
+    let (admin, address) = listen_as_told("admin_listen", options.admin_listen)?;
     let metrics = Metrics::new();
     let running = run(Parts { kv, bus, clock, options, metrics });
-    tracing::info!(admin = %admin.local_addr()?, "listening");
-    let (probes, tasks) = (running.probes.clone(), Tasks::new("admin"));
-    let stopping = tasks.stopping();
-    tasks.spawn("admin", async move {
-        if let Err(error) = probes.serve(admin, stopping).await {
-            tracing::error!(%error, "the admin port failed");
-        }
-    });
+    tracing::info!(admin = %address, "listening");
+    let tasks = Tasks::new("admin");
+    running.probes.serve(admin, &tasks);
     Ok((running, tasks))
 }

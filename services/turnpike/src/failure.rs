@@ -1,10 +1,10 @@
 //! Why a command of the client did not do what it was asked, and with which exit code it ends.
 
-use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
 
 use turnpike_runtime::connector::{ClientError, TlsError};
+use turnpike_runtime::ending;
 use turnpike_runtime::telemetry::TelemetryError;
 use turnpike_wire::api::problem::Problem;
 
@@ -117,17 +117,7 @@ impl Failure {
     /// What failed, and the causes below it, each after a colon unless it was told already.
     #[must_use]
     pub fn told(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(below) = cause {
-            let below_text = below.to_string();
-            if !text.ends_with(&below_text) {
-                // Writing to a text cannot fail.
-                let _ = write!(text, ": {below_text}");
-            }
-            cause = below.source();
-        }
-        text
+        ending::told(self)
     }
 
     /// Whoever read the output has stopped reading it: nobody is left to be told.
@@ -209,8 +199,10 @@ mod tests {
         let source = || io::Error::new(io::ErrorKind::AddrInUse, "taken");
         let echo = Failure::from(EchoFailure::Listen { address, source: source() });
         assert_eq!(echo.told(), "echo cannot listen on 127.0.0.1:1: taken");
-        let listen = turnpike_control_plane::run::StartError::Listen { address, source: source() };
-        let told = Failure::from(DevFailure::from(listen)).told();
+        let option = "listen";
+        let listen = turnpike_runtime::serve::ListenError { address, option, source: source() };
+        let start = turnpike_control_plane::run::StartError::from(listen);
+        let told = Failure::from(DevFailure::from(start)).told();
         assert_eq!(told.matches("taken").count(), 1, "{told}");
     }
 

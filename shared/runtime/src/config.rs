@@ -61,8 +61,17 @@ pub struct Loaded<T> {
     /// The options in effect.
     pub options: T,
     /// Names of `TURNPIKE_…` variables that are no option: a slip of the pen, or what Kubernetes
-    /// sets for a service of this name. To be logged as a warning.
+    /// sets for a service of this name.
     pub unknown_variables: Vec<String>,
+}
+
+impl<T> Loaded<T> {
+    /// Says in the log which variables are no option.
+    pub fn warn(&self) {
+        for name in &self.unknown_variables {
+            tracing::warn!(name, "this variable is no option");
+        }
+    }
 }
 
 /// Reads the options of this process.

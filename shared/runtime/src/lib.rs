@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod connector;
+pub mod ending;
 pub mod entropy;
 pub mod machine;
 pub mod metrics;

@@ -1,6 +1,5 @@
 //! The admin port: whether this process has started, is ready and is alive, and its metrics.
 
-use std::io;
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,9 +9,9 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::tasks::Tasks;
 
 #[derive(Clone, Debug)]
 struct Health {
@@ -101,13 +100,16 @@ impl Probes {
             .with_state(self.clone())
     }
 
-    /// Serves the admin port until `stopping`.
-    ///
-    /// # Errors
-    /// The listener's.
-    pub async fn serve(&self, on: TcpListener, stopping: CancellationToken) -> io::Result<()> {
-        let router = self.router();
-        axum::serve(on, router).with_graceful_shutdown(stopping.cancelled_owned()).await
+    /// Serves the admin port as one of `tasks`, until they are to end.
+    pub fn serve(&self, on: TcpListener, tasks: &Tasks) {
+        let (router, stopping) = (self.router(), tasks.stopping());
+        tasks.spawn("admin", async move {
+            let served = axum::serve(on, router);
+            let served = served.with_graceful_shutdown(stopping.cancelled_owned());
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the admin port failed");
+            }
+        });
     }
 
     fn answer(&self, holds: impl Fn(&Health) -> bool) -> (StatusCode, String) {
@@ -140,7 +142,6 @@ mod tests {
     use crate::clock::system;
     use crate::connector::{Connector, ConnectorOptions};
     use crate::serve::listen;
-    use crate::tasks::Tasks;
 
     async fn get(address: std::net::SocketAddr, path: &str) -> (u16, String) {
         let options = ConnectorOptions { allow_private: true, ..ConnectorOptions::default() };
@@ -156,8 +157,7 @@ mod tests {
         let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let tasks = Tasks::new("test");
-        let (server, stopping) = (probes.clone(), tasks.stopping());
-        tasks.spawn("admin", async move { server.serve(listener, stopping).await.unwrap() });
+        probes.serve(listener, &tasks);
 
         assert_eq!(get(address, "/healthz/live").await, (200, "alive\n".into()));
         assert_eq!(get(address, "/healthz/startup").await, (503, "starting\n".into()));

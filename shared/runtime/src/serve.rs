@@ -15,6 +15,32 @@ const BACKLOG: i32 = 4_096;
 /// asking at once would only burn the core that ends it.
 const ACCEPT_PAUSE_MS: u64 = 20;
 
+/// An address that an option names and that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} (option {option})")]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// The option that names it.
+    pub option: &'static str,
+    /// The operating system's reason.
+    pub source: io::Error,
+}
+
+/// The port that `option` names, for this process alone, and its address.
+///
+/// # Errors
+/// [`ListenError`].
+pub fn listen_as_told(
+    option: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let failed = |source| ListenError { address, option, source };
+    let listener = listen(address).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
 /// A port of this process alone.
 ///
 /// # Errors

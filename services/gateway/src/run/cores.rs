@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use turnpike_domain::id::EpochId;
+use turnpike_runtime::serve::ListenError;
 use turnpike_runtime::tasks::{self, Tasks};
 use turnpike_runtime::{entropy, per_core, serve};
 
+use super::{StartError, data};
 use crate::board::Board;
 use crate::core::Core;
 use crate::lane::{Epoch, Lane, Room};
@@ -56,21 +58,23 @@ struct Shared {
     parts: CoresParts,
     older: Mutex<Vec<Epoch>>,
     address: SocketAddr,
-    begun: mpsc::Sender<io::Result<()>>,
+    begun: mpsc::Sender<Result<(), StartError>>,
 }
 
 /// Starts the cores; answers when each of them listens.
-pub(super) async fn start(mut parts: CoresParts) -> io::Result<(SocketAddr, Running)> {
+pub(super) async fn start(mut parts: CoresParts) -> Result<(SocketAddr, Running), StartError> {
     // The port is chosen once, and kept until every core has it.
-    let first = serve::listen_shared(parts.listen)?;
-    let address = first.local_addr()?;
+    let first = serve::listen_shared(parts.listen).map_err(port(parts.listen))?;
+    let address = first.local_addr().map_err(port(parts.listen))?;
     let cores = parts.cores;
     let older = Mutex::new(std::mem::take(&mut parts.older));
     let (begun, mut told) = mpsc::channel(cores.get());
     let shared = Arc::new(Shared { parts, older, address, begun });
-    let running = per_core::start(cores, move |number| run(Arc::clone(&shared), number))?;
+    let running = per_core::start(cores, move |number| run(Arc::clone(&shared), number));
+    let running = running.map_err(StartError::Threads)?;
     for _ in 0..cores.get() {
-        told.recv().await.unwrap_or_else(|| Err(io::Error::other("a core has ended")))?;
+        let ended = || Err(StartError::Threads(io::Error::other("a core has ended")));
+        told.recv().await.unwrap_or_else(ended)?;
     }
     drop(first);
     Ok((address, Running { cores: running }))
@@ -105,13 +109,13 @@ async fn run(shared: Arc<Shared>, number: usize) {
     sending.drain(&**core.clock(), OUTBOX_END_MS).await;
 }
 
-fn begin(shared: &Shared, number: usize) -> io::Result<(CoreParts, Outbox)> {
+fn begin(shared: &Shared, number: usize) -> Result<(CoreParts, Outbox), StartError> {
     let parts = &shared.parts;
     let clock = Arc::clone(parts.core.clock());
-    let listener = serve::listen_shared(shared.address)?;
+    let listener = serve::listen_shared(shared.address).map_err(port(shared.address))?;
     let epoch = if number == 0 { parts.epoch } else { EpochId(entropy::id(clock.now())) };
-    let lane = Lane::create(Arc::clone(&clock), &parts.spool, epoch, parts.room.clone())?;
-    let lane = Rc::new(lane);
+    let lane = Lane::create(Arc::clone(&clock), &parts.spool, epoch, parts.room.clone());
+    let lane = Rc::new(lane.map_err(data(&parts.spool, "the spool"))?);
     let (route, metrics) = (parts.route.clone(), parts.outbox_metrics.clone());
     let (core, board, room) = (Arc::clone(&parts.core), parts.board.clone(), parts.room.clone());
     let teller = Teller { board, core, lane: number };
@@ -132,4 +136,8 @@ fn begin(shared: &Shared, number: usize) -> io::Result<(CoreParts, Outbox)> {
         stop: parts.stop.clone(),
     };
     Ok((parts, outbox))
+}
+
+fn port(address: SocketAddr) -> impl Fn(io::Error) -> StartError {
+    move |source| StartError::Listen(ListenError { address, option: "serve.listen", source })
 }

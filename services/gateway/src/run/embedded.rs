@@ -12,7 +12,7 @@ use turnpike_wire::snapshot::State;
 
 use super::folder::Folder;
 use super::standing::Standing;
-use super::{END_MS, Parts, StartError, machine};
+use super::{END_MS, Parts, StartError, data};
 use crate::config::Config;
 use crate::core::Core;
 use crate::lane::Lane;
@@ -49,7 +49,8 @@ pub struct Embedded {
 /// # Errors
 /// [`StartError`].
 pub async fn embed(parts: Parts, upstairs: Arc<dyn Upstairs>) -> Result<Embedded, StartError> {
-    let folder = Folder::open(&parts.config.data).map_err(machine("the data folder"))?;
+    let folder = Folder::open(&parts.config.data);
+    let folder = folder.map_err(data(&parts.config.data, "the lock"))?;
     let loaded = load(&parts.config.data, &parts.config.control.join_token);
     let (metrics, tasks) = (Metrics::new(), Tasks::new("gateway"));
     let probes = Probes::new(metrics.clone());
@@ -59,7 +60,7 @@ pub async fn embed(parts: Parts, upstairs: Arc<dyn Upstairs>) -> Result<Embedded
     let Standing { permits, route, tasks, upstairs, folder, .. } = standing;
     let clock = Arc::clone(core.clock());
     let lane = Lane::create(Arc::clone(&clock), &spool, epoch, room.clone());
-    let lane = Rc::new(lane.map_err(machine("the spool"))?);
+    let lane = Rc::new(lane.map_err(data(&spool, "the spool"))?);
     let teller = Teller { board, core: Arc::clone(&core), lane: 0 };
     let counted = OutboxMetrics::new(&metrics);
     let outbox = Outbox::new(Rc::clone(&lane), room, route, clock, counted, teller);

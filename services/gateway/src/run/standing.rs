@@ -16,7 +16,7 @@ use turnpike_wire::seal::SealingKeys;
 use turnpike_wire::secret::Peppers;
 
 use super::folder::Folder;
-use super::{Parts, StartError, machine};
+use super::{Parts, StartError, data};
 use crate::audit::Audit;
 use crate::board::Board;
 use crate::config::{Config, KeyOptions};
@@ -76,10 +76,10 @@ impl Standing {
         core.watch(metrics);
 
         let disk = Disk::open(&config.data, &config.control.join_token, joined.clone());
-        let disk = disk.map_err(machine("the mirror's folder"))?;
+        let disk = disk.map_err(data(&config.data, "the mirror's folder"))?;
         // Before the first request: the spool belongs to whom the control plane knows by this id.
         let times = loaded.as_ref().map(|loaded| loaded.times).unwrap_or_default();
-        disk.remember(times).map_err(machine("the mirror's folder"))?;
+        disk.remember(times).map_err(data(&config.data, "the mirror's folder"))?;
         let world = world(&core, sealing, loaded, &*clock);
         let epoch = EpochId(entropy::id(clock.now()));
         let board = Board::new(config.cores());
@@ -95,7 +95,7 @@ impl Standing {
             bus: Arc::clone(&bus),
             clock,
             disk,
-            audit: Audit::open(&config.data).map_err(machine("the audit log"))?,
+            audit: Audit::open(&config.data).map_err(data(&config.data, "the audit log"))?,
             receipts,
             probes: probes.clone(),
             metrics: MirrorMetrics::new(metrics),
@@ -103,8 +103,9 @@ impl Standing {
         tasks.spawn("mirror", mirror.run(tasks.stopping()));
 
         let room = room(&config);
-        let spool = folder.spool(joined.gateway).map_err(machine("the spool"))?;
-        let older = take_over_all(&spool.path, room.lane_bytes()).map_err(machine("the spool"))?;
+        let spool = folder.spool(joined.gateway).map_err(data(&config.data, "the spool"))?;
+        let older = take_over_all(&spool.path, room.lane_bytes())
+            .map_err(data(&config.data, "the spool"))?;
         let damaged =
             metrics.counter("spool_damaged_lines", "Stretches of the spool that were damaged");
         damaged.inc_by(older.iter().map(Epoch::damaged_lines).sum());
