@@ -22,8 +22,8 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx at `address` before `upstream`, one worker a core. It buffers answers as is its default,
-    /// but for streams, which must reach the client as they come.
+    /// Starts nginx at `address` before `upstream`, one worker a core. It buffers answers as is its
+    /// default, but for streams, which must reach the client as they come.
     ///
     /// # Errors
     /// Where it is not installed or does not come up.

@@ -69,9 +69,8 @@ impl Standing {
         let Parts { bus, clock, config, stop } = parts;
         let (peppers, sealing, decisions) = keys(&config.keys).map_err(StartError::Keys)?;
         let joined = join(&*upstairs, &*clock, probes, loaded.as_ref(), &stop).await?;
-        let serve = config.serve.clone();
-        let core =
-            Arc::new(Core::new(Arc::clone(&clock), serve, peppers, decisions, joined.gateway));
+        let (serve, id) = (config.serve.clone(), joined.gateway);
+        let core = Arc::new(Core::new(Arc::clone(&clock), serve, peppers, decisions, id));
         core.set_signers(joined.signers.clone());
         core.watch(metrics);
 
@@ -104,8 +103,8 @@ impl Standing {
 
         let room = room(&config);
         let spool = folder.spool(joined.gateway).map_err(data(&config.data, "the spool"))?;
-        let older = take_over_all(&spool.path, room.lane_bytes())
-            .map_err(data(&config.data, "the spool"))?;
+        let older = take_over_all(&spool.path, room.lane_bytes());
+        let older = older.map_err(data(&config.data, "the spool"))?;
         let damaged =
             metrics.counter("spool_damaged_lines", "Stretches of the spool that were damaged");
         damaged.inc_by(older.iter().map(Epoch::damaged_lines).sum());
