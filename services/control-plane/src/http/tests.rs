@@ -216,6 +216,8 @@ impl Got {
         assert_eq!(problem["request_id"], self.headers["x-turnpike-request-id"].to_str().unwrap());
         assert!(problem["request_id"].as_str().unwrap().starts_with("req_"));
         assert!(problem["type"].as_str().unwrap().ends_with(code));
+        let mistakes = problem["errors"].as_array().unwrap();
+        assert_eq!(mistakes.is_empty(), code != "validation_failed", "{problem}");
         problem
     }
 

@@ -18,8 +18,7 @@ pub struct Problem {
     pub detail: String,
     /// The id of the request, as in the header `x-turnpike-request-id`.
     pub request_id: String,
-    /// What is wrong with the input, one entry a mistake.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What is wrong with the input, one entry a mistake; empty where nothing is.
     pub errors: Vec<InputError>,
 }
 
