@@ -10,6 +10,7 @@ help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 dev: ## run everything in one process on this machine
+	@scripts/setup.sh build
 	cargo run -p turnpike -- dev
 
 test: setup ## run every check and every test; the last line is the sum

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need and this machine lacks; with `bench`, what the benches need too.
+# Installs what the tests need and this machine lacks; with `bench`, what the benches need too; with
+# `build`, only what the compiler needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +18,10 @@ install() {
 
 lacking=()
 command -v cc >/dev/null || lacking+=(gcc libc6-dev)
+if [ "${1:-}" = build ]; then
+    if [ "${#lacking[@]}" -gt 0 ]; then install "${lacking[@]}"; fi
+    exit
+fi
 python3 -c 'import ensurepip, venv' 2>/dev/null || lacking+=(python3-venv)
 # The connector trusts the roots of the system.
 [ -e /etc/ssl/certs/ca-certificates.crt ] || lacking+=(ca-certificates)

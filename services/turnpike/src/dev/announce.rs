@@ -96,7 +96,13 @@ impl Announcement {
         lines.push(format!("  export TURNPIKE_URL={}", self.control_url));
         let token = self.management_token.as_deref().unwrap_or("…");
         lines.push(format!("  export TURNPIKE_TOKEN={token}"));
-        lines.push("  turnpike key list".to_owned());
+        lines.push(format!("  {} key list", program()));
         lines.join("\n")
     }
+}
+
+/// What this program was called by: whoever has it in no folder of the `PATH` can call it so again.
+fn program() -> String {
+    let called = std::env::args_os().next().filter(|called| !called.is_empty());
+    called.map_or("turnpike".to_owned(), |called| called.to_string_lossy().into_owned())
 }
