@@ -22,6 +22,7 @@ MESSAGES = {
     "spend-refused.v1.cbor": "spend",
     "spend-tool.v1.cbor": "spend",
     "spend-failover.v1.cbor": "spend",
+    "spend-settled.v1.cbor": "settled-spend",
     "booked.v1.cbor": "booked",
     "receipt.v1.cbor": "receipt",
     "receipt-spent.v1.cbor": "receipt",

@@ -1,8 +1,11 @@
 """The request log over three gateways: every id that a client saw is in it once, with its code."""
 
+import asyncio
 import csv
 import json
 
+import cbor2
+import nats
 import openai
 import pytest
 import requests
@@ -169,6 +172,24 @@ def test_every_request_that_a_client_saw_is_in_the_log_once_with_its_code(house)
     assert {row["id"] for row in json.loads(told.stdout)["data"]} == of_code("key_disabled")
 
 
+def settled(house, key_id, count):
+    """The metadata of a key's settled records on NATS, by the request's id; there are `count`."""
+
+    async def read():
+        client = await nats.connect(house.nats_url)
+        subject = f"turnpike.v1.{house.org}.ledger.{key_id}"
+        feed = await client.jetstream().subscribe(subject, ordered_consumer=True)
+        found = {}
+        while len(found) < count:
+            message = await feed.next_msg(timeout=BOOKED_SECONDS)
+            record = cbor2.loads(message.data)
+            found[message.headers["ce-id"]] = json.loads(record[28]) if 28 in record else None
+        await client.close()
+        return found
+
+    return asyncio.run(read())
+
+
 def test_an_entry_shows_what_its_key_was_then_also_when_the_key_is_gone(house):
     made = key(house, "moody")
     seen = {}
@@ -191,6 +212,8 @@ def test_an_entry_shows_what_its_key_was_then_also_when_the_key_is_gone(house):
     for name, then in teams.items():
         row = rows[name]
         assert ((row["key_name"], row["metadata"]), row["key_deleted"]) == (then, True), row
+    metadata = {name: then[1] for name, then in teams.items()}
+    assert settled(house, made["id"], len(metadata)) == metadata
     assert {row["id"] for row in log(house, key=made["id"])} == seen.keys()
 
 

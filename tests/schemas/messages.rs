@@ -29,13 +29,14 @@ use turnpike_wire::sign::{Signers, SigningKey, SigningKeys};
 use turnpike_wire::snapshot::{
     Assembly, Frames, Splitter, State, Taken, framed, organisation, platform,
 };
-use turnpike_wire::spend::{Booked, batch, booked, read_batch};
+use turnpike_wire::spend::{Booked, batch, booked, read_batch, settled};
 
 use crate::{ephemeral, rates, samples};
 
 const AT: Timestamp = Timestamp(1_795_000_000_000);
 const EPOCH: EpochId = EpochId(0xe0);
 const TAKEN: Taken = Taken { incarnation: IncarnationId(0x1c), at: AT };
+const METADATA: &str = r#"{"team":"search"}"#;
 const RUNS_ENDED: RunsEnded = RunsEnded { fence: 2, ended: true };
 const RECALL: Recall = Recall { fence: 2, budget: Some((Account::Wallet, Unit::Usd)) };
 
@@ -58,6 +59,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("spend-refused.v1.cbor", turnpike_wire::spend::encode(&refused())),
         ("spend-tool.v1.cbor", encode(&tool_call())),
         ("spend-failover.v1.cbor", encode(&failed_over())),
+        ("spend-settled.v1.cbor", settled(&failed_over(), METADATA).unwrap()),
         ("booked.v1.cbor", encode(&mark)),
         ("heartbeat.v1.cbor", heartbeat().sign(&key)),
         ("heartbeat-signers.v1.cbor", heartbeat_with_signers().sign(&key)),
@@ -98,6 +100,10 @@ pub(crate) fn read(name: &str, bytes: &[u8]) {
         }
         "spend-tool.v1.cbor" => assert_eq!(decode(bytes), Ok(tool_call())),
         "spend-failover.v1.cbor" => assert_eq!(decode(bytes), Ok(failed_over())),
+        "spend-settled.v1.cbor" => {
+            assert_eq!(decode(bytes), Ok(failed_over()));
+            assert!(bytes.ends_with(METADATA.as_bytes()));
+        }
         "booked.v1.cbor" => assert_eq!(booked(bytes).unwrap().number, 9),
         "heartbeat.v1.cbor" => {
             assert_eq!(Heartbeat::verify(bytes, &signers()), Ok(heartbeat()));

@@ -21,6 +21,9 @@ const RECORD_HEAD_BYTES: usize = 3;
 /// The most bytes of a batch without its records: a map, four numbers, the epoch's id.
 const BATCH_HEAD_BYTES: usize = 64;
 
+/// The field of a settled record that holds its key's metadata: behind all of a record's own.
+const METADATA: u64 = 28;
+
 /// Records of one epoch of a gateway with successive numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -202,6 +205,22 @@ pub fn booked(message: &[u8]) -> Result<Booked, Malformed> {
     form::decode(message)
 }
 
+/// The bytes of a record as outside consumers get it: with the metadata that its key had then, a
+/// JSON text, which no gateway carries.
+///
+/// # Errors
+/// [`Malformed`] never comes of what [`encode`] has written.
+pub fn settled(record: &Spend, metadata: &str) -> Result<Vec<u8>, Malformed> {
+    let record = encode(record);
+    let mut fields = Reader::new(&record)?;
+    let mut out = Writer::default();
+    out.map(fields.map()?.saturating_add(1));
+    out.raw(fields.rest());
+    out.uint(METADATA);
+    out.text(metadata);
+    Ok(out.into_bytes())
+}
+
 /// The row of the request log.
 #[must_use]
 pub fn log_row(record: &Spend, gateway: GatewayId, epoch: EpochId, number: u64) -> Vec<u8> {
@@ -282,6 +301,24 @@ mod tests {
         assert!(decode(&bytes).is_err(), "a name that is no text");
         assert_eq!(hold(&bytes), Ok(known));
         assert!(hold(b"\xff").is_err());
+    }
+
+    #[test]
+    fn a_settled_record_is_one_with_metadata_behind_it() {
+        let record = usual();
+        let bytes = settled(&record, r#"{"team":"x"}"#).unwrap();
+        assert_eq!(decode(&bytes), Ok(record), "who does not know the field passes over it");
+        let mut metadata = None;
+        let mut reader = Reader::new(&bytes).unwrap();
+        let read = reader.fields(|number, from| {
+            if number == METADATA {
+                metadata = Some(from.text()?.to_owned());
+                return Ok(());
+            }
+            from.skip()
+        });
+        assert_eq!((read, reader.end()), (Ok(()), Ok(())));
+        assert_eq!(metadata.as_deref(), Some(r#"{"team":"x"}"#));
     }
 
     #[test]

@@ -251,9 +251,9 @@ impl Owner {
         if let Some(answers) = self.save(&deliveries).await? {
             // What was held is spent: who waits for it need not wait any more.
             deliveries.iter().for_each(|delivery| self.desk.moved(delivery.org));
-            let messages = ledger::unpublished(&self.office, &mut self.epochs, &deliveries);
+            let settled = ledger::unpublished(&self.office, &mut self.epochs, &deliveries);
             let office = Arc::clone(&self.office);
-            let failed = self.meanwhile(ledger::publish(&office, messages)).await?;
+            let failed = self.meanwhile(ledger::publish(&office, settled)).await?;
             ledger::take_back(&mut self.epochs, &deliveries, failed);
             let now_ms = self.office.clock.boot_ms();
             let marks = self.epochs.answer(&deliveries, &answers, now_ms);

@@ -1,14 +1,22 @@
 //! The request log as the projector keeps it: every field of every kind of record, to the last one.
 
+use std::collections::BTreeMap;
+
+use turnpike_bus::seam::{Bus as _, Feed, Start};
 use turnpike_domain::admit::Denial;
+use turnpike_domain::command::{Command, KeyPatch};
+use turnpike_domain::event::Event;
 use turnpike_domain::id::{EphemeralId, KeyId};
+use turnpike_domain::limit::Limits;
 use turnpike_domain::meter::Usage;
 use turnpike_domain::money::NanoUsd;
 use turnpike_domain::spend::{Source, Spend};
+use turnpike_domain::state::WalletMode;
 use turnpike_store::requests::{self, Search};
 use turnpike_store::usage;
 use turnpike_wire::spend;
 
+use super::budget::KEY;
 use super::house::{Gateway, House, ORG};
 
 const TOKEN: EphemeralId = EphemeralId(0xe9);
@@ -106,4 +114,35 @@ async fn what_was_sent_again_stands_in_the_log_once() {
     let snapshot = house.kv.snapshot().await.unwrap();
     let rows = requests::newest(&*snapshot, ORG, &Search::default(), ALL).await.unwrap();
     assert_eq!(rows.len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settled_spend_has_the_metadata_that_the_key_had_then() {
+    let house = House::new();
+    house.found(WalletMode::Off, Limits::default()).await;
+    let events = house.events().await;
+    let made = events.iter().position(|event| matches!(event, Event::KeyCreated { .. })).unwrap();
+    let mut states = vec![(u64::try_from(made).unwrap() + 1, None)];
+    for text in [r#"{"team":"a"}"#, r#"{"team":"b"}"#] {
+        let metadata = Some(Some(text.into()));
+        let patch = Box::new(KeyPatch { metadata, ..KeyPatch::default() });
+        house.command(Command::ChangeKey { key: KEY, patch }).await;
+        states.push((states.last().unwrap().0 + 1, Some(text)));
+    }
+    let mut gateway = Gateway::new(1, states.len());
+    let mut expected = BTreeMap::new();
+    for (bytes, (key_seq, metadata)) in gateway.records.iter_mut().zip(states) {
+        let record = Spend { key: KEY, key_seq, ..spend::decode(bytes).unwrap() };
+        *bytes = spend::encode(&record);
+        let settled = metadata.map(|text| spend::settled(&record, text).unwrap());
+        expected.insert(record.request, settled.unwrap_or_else(|| bytes.clone()));
+    }
+    let _projector = house.projector();
+    gateway.send_until_booked(&house).await;
+    let mut reader = house.bus.read(Feed::Ledger(None), Start::Oldest).await.unwrap();
+    let told: BTreeMap<_, _> = std::iter::from_fn(|| reader.ready())
+        .map(|message| message.unwrap().payload.to_vec())
+        .map(|payload| (spend::decode(&payload).unwrap().request, payload))
+        .collect();
+    assert_eq!(told, expected);
 }
