@@ -1,5 +1,6 @@
 """Ports of tests are their own: outside the kernel's, each once, also for two runs side by side."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -7,6 +8,9 @@ from pathlib import Path
 
 import ports
 
+HERE = Path(__file__).parent
+# A listener that takes whatever port there is, or one that only looks for it.
+ASKS_THE_KERNEL = re.compile(r"(bind|create_server|start_server|Server)\(.*, 0\)")
 # More than the houses of all tests have.
 MANY = 2_000
 TAKE = f"import ports; print(*(ports.free_port() for _ in range({MANY})), flush=True); input()"
@@ -22,7 +26,7 @@ def test_runs_side_by_side_have_no_port_in_common_and_none_of_the_kernels():
     low, high = map(int, ports.KERNELS_OWN.read_text().split())
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     command = [sys.executable, "-c", TAKE]
-    runs = [subprocess.Popen(command, cwd=Path(__file__).parent, **pipes) for _ in range(2)]
+    runs = [subprocess.Popen(command, cwd=HERE, **pipes) for _ in range(2)]
     try:
         taken = [int(port) for run in runs for port in run.stdout.readline().split()]
         taken += [ports.free_port() for _ in range(MANY // 10)]
@@ -53,3 +57,9 @@ def test_a_port_that_somebody_has_is_passed_over():
     other = ports.Ports(ports.FOLDER, 32_768, 60_999)
     other.blocks.append(first // ports.BLOCK_PORTS * ports.BLOCK_PORTS)
     assert other.take() // ports.BLOCK_PORTS != first // ports.BLOCK_PORTS
+
+
+def test_no_listener_of_the_tests_asks_the_kernel_for_a_port():
+    assert ASKS_THE_KERNEL.search('socket.create_server(("127.0.0.1", 0), backlog=5)')
+    files = {*HERE.glob("*.py"), *(HERE.parents[1] / "scripts").glob("*.py")} - {Path(__file__)}
+    assert [file.name for file in files if ASKS_THE_KERNEL.search(file.read_text())] == []
