@@ -1,6 +1,7 @@
 """Where official SDKs are tried out: a house with a key for every code, and counters before it."""
 
 from collections import namedtuple
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
 import requests
@@ -151,8 +152,9 @@ class Desk:
         assert not wrong, wrong
         comes_to_rest(self.house, {"id": self.ids[key]}, sum(expected.values()))
 
-    def prepare(self, case, dialect):
-        """Brings about what the case needs; undo it with `tidy`."""
+    @contextmanager
+    def prepared(self, case, dialect):
+        """Brings about what the case needs; what would be in the way of others ends with the block."""
         if case.how == "while one runs" and dialect not in self.running:
             words = "w " * ENDLESS_WORDS
             key = f"one-at-a-time-{dialect}"
@@ -169,9 +171,10 @@ class Desk:
         if case.how == "slow":
             self.counters[case.gateway].keeps_bodies = True
         self.counters[case.gateway].take()
-
-    def tidy(self, case):
-        self.counters[case.gateway].keeps_bodies = False
+        try:
+            yield
+        finally:
+            self.counters[case.gateway].keeps_bodies = False
 
     def key_of(self, case, dialect):
         return f"{case.key}-{dialect}" if case.key == "one-at-a-time" else case.key

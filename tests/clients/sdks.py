@@ -49,16 +49,15 @@ class Program:
 
     def provoke(self, case):
         """What the request of a case ends with, and its tries."""
-        self.desk.prepare(case, self.dialect)
-        answer = self.running.call(
-            "provoke",
-            **self._as(self.desk.key_of(case, self.dialect), case.gateway),
-            model=self.desk.model_of(case, self.dialect),
-            how=case.how,
-            tokens=MANY_TOKENS,
-            bytes=MAX_BODY_BYTES,
-        )
-        self.desk.tidy(case)
+        with self.desk.prepared(case, self.dialect):
+            answer = self.running.call(
+                "provoke",
+                **self._as(self.desk.key_of(case, self.dialect), case.gateway),
+                model=self.desk.model_of(case, self.dialect),
+                how=case.how,
+                tokens=MANY_TOKENS,
+                bytes=MAX_BODY_BYTES,
+            )
         return answer, self.desk.counters[case.gateway].take()
 
     def provokes(self, case, kind, tries):

@@ -76,11 +76,8 @@ def drive(desk, case):
             return answer if answer[0] == case.status else None
 
         return wait_until(refused, "what a minute allows has been used")
-    desk.prepare(case, "openai")
-    try:
+    with desk.prepared(case, "openai"):
         return slowly(desk, case) if case.how == "slow" else told(ask(desk, case))
-    finally:
-        desk.tidy(case)
 
 
 def told(answer):

@@ -198,11 +198,9 @@ def provoke(client, case, model):
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_every_code_has_its_exception_and_one_try(desk, case):
     """This SDK tries only once, unless it is asked for more."""
-    desk.prepare(case, DIALECT)
     client = connect(desk, desk.key_of(case, DIALECT), case.gateway)
-    with pytest.raises(errors.APIError) as raised:
+    with desk.prepared(case, DIALECT), pytest.raises(errors.APIError) as raised:
         provoke(client, case, desk.model_of(case, DIALECT))
-    desk.tidy(case)
     error = raised.value
     assert type(error) is (errors.ClientError if case.status < 500 else errors.ServerError)
     assert (error.code, error.status) == (case.status, NAMES[case.status])

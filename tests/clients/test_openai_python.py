@@ -285,11 +285,9 @@ def provoke(client, case, model):
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_every_code_has_its_exception_and_its_tries(desk, waits, case):
-    desk.prepare(case, DIALECT)
-    with connect(desk, desk.key_of(case, DIALECT), case.gateway) as client:
+    with desk.prepared(case, DIALECT), connect(desk, desk.key_of(case, DIALECT), case.gateway) as client:
         with pytest.raises(openai.APIStatusError) as raised:
             provoke(client, case, desk.model_of(case, DIALECT))
-    desk.tidy(case)
     error = raised.value
     assert type(error) is CLASSES[case.status]
     assert (error.status_code, error.code) == (case.status, case.code)
