@@ -1,6 +1,7 @@
 """A program of the folder `node` that makes calls with official SDKs, as they are asked for."""
 
 import json
+import select
 import subprocess
 
 from house import ROOT
@@ -8,6 +9,15 @@ from house import ROOT
 NODE = ROOT / ".venv/bin/node"
 PROGRAMS = ROOT / "tests/clients/node"
 STOP_SECONDS = 10
+# Longer than any call of a test takes; an SDK's own limit is ten minutes.
+LINE_SECONDS = 120
+
+
+def line_of(child):
+    """The next line of a program that says one at a time."""
+    ready, _, _ = select.select([child.stdout], [], [], LINE_SECONDS)
+    assert ready, f"{child.args} says nothing"
+    return child.stdout.readline()
 
 
 class Javascript:
@@ -35,7 +45,7 @@ class Javascript:
         """Makes one call; its `value`, or what was `thrown`, and the `waits` between its tries."""
         self.child.stdin.write(json.dumps({"call": name, **options}) + "\n")
         self.child.stdin.flush()
-        line = self.child.stdout.readline()
+        line = line_of(self.child)
         assert line, f"{self.name} ended in {name}"
         return json.loads(line)
 

@@ -1,6 +1,7 @@
 """An MCP server on the official SDK: tools, a prompt and a resource; it notes whom it has served."""
 
 import json
+import socket
 import sys
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -62,4 +63,7 @@ def noting(app):
 if __name__ == "__main__":
     import uvicorn
 
-    uvicorn.run(noting(server.streamable_http_app()), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    # A port that is handed over cannot be taken by another meanwhile.
+    own = socket.socket(fileno=int(sys.argv[1]))
+    config = uvicorn.Config(noting(server.streamable_http_app()), log_level="warning")
+    uvicorn.Server(config).run(sockets=[own])

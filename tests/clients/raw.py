@@ -118,7 +118,10 @@ class Recorder:
                     self._fault(top)
                     return
                 while len(came) < int(lengths[0]):
-                    came += connection.recv(65536)
+                    piece = connection.recv(65536)
+                    if not piece:
+                        return
+                    came += piece
                 content, came = came[: int(lengths[0])], came[int(lengths[0]) :]
                 with self.lock:
                     self.requests.append((top, content))

@@ -28,7 +28,11 @@ class Witness:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen([sys.executable, __file__, str(port)])
-        wait_until(lambda: requests.get(self.url, timeout=2).ok, "the witness listens")
+        try:
+            wait_until(lambda: requests.get(self.url, timeout=2).ok, "the witness listens")
+        except BaseException:
+            self.close()
+            raise
 
     def close(self):
         self.process.kill()

@@ -29,7 +29,7 @@ use crate::upstream::health::Healths;
 use crate::upstream::{Bounds, Described, Lines, Outbound, Pool, Remote};
 
 /// More than any step of a test takes.
-const PATIENCE_MS: u64 = 20_000;
+const PATIENCE_MS: u64 = 60_000;
 
 /// A provider that hands its connections to a test, and counts them.
 pub(crate) struct Provider {
@@ -66,7 +66,7 @@ pub(crate) fn spec(base_url: &str) -> ProviderSpec {
         serves: Vec::new(),
         connect_timeout_ms: 5_000,
         answer_timeout_ms: 10_000,
-        idle_timeout_ms: 5_000,
+        idle_timeout_ms: 20_000,
         total_timeout_ms: 0,
         max_concurrency: 0,
         disabled: false,

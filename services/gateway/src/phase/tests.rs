@@ -227,8 +227,8 @@ fn platform(providers: &[Provider; 2]) -> Platform {
             headers: vec![("x-account".into(), "7".into())],
             serves: Vec::new(),
             connect_timeout_ms: 5_000,
-            answer_timeout_ms: 200,
-            idle_timeout_ms: 5_000,
+            answer_timeout_ms: 10_000,
+            idle_timeout_ms: 20_000,
             total_timeout_ms: 0,
             max_concurrency: 0,
             disabled: false,
@@ -503,6 +503,11 @@ fn a_provider_that_refuses_us_costs_nothing_and_is_no_401() {
 fn a_provider_that_never_answers_is_booked_at_the_reserve() {
     on_a_core(|core| async move {
         let house = House::new(&core);
+        house.with(|platform| {
+            for provider in platform.providers.values_mut() {
+                provider.spec.answer_timeout_ms = 200;
+            }
+        });
         let serve = async {
             let mut connection = house.providers[0].connection().await;
             connection.request().await;

@@ -32,7 +32,8 @@ async fn house(server: &NatsServer) -> House {
 
 fn options(server: &NatsServer) -> NatsOptions {
     let streams = Some(StreamLimits::default());
-    NatsOptions { streams, ..NatsOptions::new(&server.url(), "test") }
+    // Whoever misses an answer hears of it by his own patience, not by that of a service.
+    NatsOptions { streams, ack_ms: PATIENCE_MS, ..NatsOptions::new(&server.url(), "test") }
 }
 
 async fn connect(options: NatsOptions) -> Arc<dyn Bus> {

@@ -160,8 +160,8 @@ fn an_overlap_of_secrets_is_none_of_tokens() {
     assert_eq!(house.refused(&house.text(&house.claims())), None, "one of the new secret works");
 }
 
-#[test]
-fn a_token_ends_by_the_mirrors_time() {
+#[tokio::test(start_paused = true)]
+async fn a_token_ends_by_the_mirrors_time() {
     let house = House::new();
     let text = house.text(&house.claims());
     house.core.set_now(DAY.plus_ms(LIFE_MS - 1));

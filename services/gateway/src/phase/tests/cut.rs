@@ -115,7 +115,7 @@ fn an_answer_that_takes_too_long_is_a_timeout_whether_it_is_streamed_or_not() {
         let house = House::new(&core);
         let mut platform = Platform::clone(&house.core.platform());
         let hurried = platform.providers.get_mut(&ProviderId(1)).unwrap();
-        hurried.spec.total_timeout_ms = 100;
+        hurried.spec.total_timeout_ms = 1_000;
         house.core.set_platform(platform);
         let whole = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
                      transfer-encoding: chunked\r\n\r\n";

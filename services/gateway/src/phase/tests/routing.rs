@@ -10,7 +10,7 @@ const DOUBLED: &str = r#"{"model":"doubled"}"#;
 
 impl House {
     /// Changes the providers or models.
-    fn with(&self, change: impl FnOnce(&mut Platform)) {
+    pub(super) fn with(&self, change: impl FnOnce(&mut Platform)) {
         let mut platform = Platform::clone(&self.core.platform());
         change(&mut platform);
         self.core.set_platform(platform);
