@@ -1,5 +1,6 @@
 //! The client of the management API: one call, tried again while the control plane is away.
 
+mod answer;
 mod call;
 mod lookup;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use turnpike_wire::api::problem::Problem;
 
 use crate::failure::Failure;
 
+pub(crate) use answer::Answer;
 pub(crate) use call::Call;
 pub(crate) use lookup::Kind;
 
@@ -136,12 +138,12 @@ impl Client {
     ///
     /// # Errors
     /// What the control plane refused, or why it was not reached.
-    pub(crate) async fn send(&self, call: &Call) -> Result<Value, Failure> {
+    pub(crate) async fn send(&self, call: &Call) -> Result<Answer, Failure> {
         let timeout_ms = CALL_TIMEOUT_MS.saturating_add(call.waits_ms);
         let answer = self.open(call, timeout_ms).await?;
         let body = read(answer).await.map_err(|source| self.unreachable(source))?;
         let body = body.ok_or_else(|| self.strange("more than can be read"))?;
-        serde_json::from_slice(&body).map_err(|_| self.strange("without JSON"))
+        Answer::read(&body).map_err(|_| self.strange("without JSON"))
     }
 
     /// Makes a call and answers as soon as the answer begins; `timeout_ms` bounds all of it.

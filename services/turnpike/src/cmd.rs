@@ -29,7 +29,7 @@ use std::future::Future;
 use serde_json::Value;
 use turnpike_runtime::clock;
 
-use crate::client::{Access, Client};
+use crate::client::{Access, Answer, Client};
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -108,7 +108,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Failure::NotApplied`] if a proof was asked for and a gateway is missing from it.
-    pub(crate) fn changed(&self, answer: &Value, done: &str) -> Result<(), Failure> {
+    pub(crate) fn changed(&self, answer: &Answer, done: &str) -> Result<(), Failure> {
         let output = self.output;
         if output.json {
             output.document(answer)?;

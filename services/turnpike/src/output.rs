@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::Value;
 
+use crate::client::Answer;
 use crate::failure::Failure;
 use table::Column;
 
@@ -48,15 +49,25 @@ impl Output {
     ///
     /// # Errors
     /// As [`Self::line`].
-    pub(crate) fn document(self, value: &Value) -> Result<(), Failure> {
-        self.line(&format!("{value:#}"))
+    pub(crate) fn document(self, answer: &Answer) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(answer).map_err(io::Error::from);
+        self.line(&text.map_err(Failure::io("the answer cannot be written"))?)
+    }
+
+    /// A JSON document on a line of its own.
+    ///
+    /// # Errors
+    /// As [`Self::line`].
+    pub(crate) fn compact(self, answer: &Answer) -> Result<(), Failure> {
+        let text = serde_json::to_string(answer).map_err(io::Error::from);
+        self.line(&text.map_err(Failure::io("the answer cannot be written"))?)
     }
 
     /// A list: all of `page` for programs, a table for people.
     ///
     /// # Errors
     /// As [`Self::line`].
-    pub(crate) fn list(self, page: &Value, columns: &[Column]) -> Result<(), Failure> {
+    pub(crate) fn list(self, page: &Answer, columns: &[Column]) -> Result<(), Failure> {
         if self.json {
             return self.document(page);
         }
@@ -79,7 +90,7 @@ impl Output {
     ///
     /// # Errors
     /// As [`Self::line`].
-    pub(crate) fn thing(self, thing: &Value, columns: &[Column]) -> Result<(), Failure> {
+    pub(crate) fn thing(self, thing: &Answer, columns: &[Column]) -> Result<(), Failure> {
         if self.json {
             return self.document(thing);
         }

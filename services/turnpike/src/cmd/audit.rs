@@ -8,7 +8,7 @@ use turnpike_wire::chain::{Chain, Checkpoint};
 
 use super::page::Page;
 use super::{Run, Session};
-use crate::client::{Call, Kind};
+use crate::client::{Answer, Call, Kind};
 use crate::failure::Failure;
 use crate::flags::Moment;
 use crate::output::table::{Column, plain, time};
@@ -121,12 +121,12 @@ impl Verify {
 }
 
 /// What the bytes of a copy say.
-fn offline(path: &Path, checkpoint: Option<Checkpoint>) -> Result<Value, Failure> {
+fn offline(path: &Path, checkpoint: Option<Checkpoint>) -> Result<Answer, Failure> {
     let cannot = || Failure::io(format!("{} cannot be read", path.display()));
     let bodies = std::fs::read(path).map_err(cannot())?;
     let mut chain = Chain::new(checkpoint);
     chain.take_all(&bodies);
-    serde_json::to_value(chain.verification()).map_err(std::io::Error::other).map_err(cannot())
+    Answer::of(&chain.verification()).map_err(std::io::Error::other).map_err(cannot())
 }
 
 async fn export(session: &Session) -> Result<(), Failure> {
@@ -140,7 +140,7 @@ async fn export(session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(session: &Session, found: &Value) -> Result<(), Failure> {
+fn tell(session: &Session, found: &Answer) -> Result<(), Failure> {
     let checked = plain(&found["checked"]);
     let is_sound = found["ok"] == Value::Bool(true);
     if session.output.json {

@@ -6,7 +6,7 @@ use turnpike_gateway::sse::{Fate, Scanner};
 
 use super::audit::actor;
 use super::{Run, Session};
-use crate::client::Call;
+use crate::client::{Answer, Call};
 use crate::failure::Failure;
 use crate::output::table::{plain, time};
 
@@ -81,8 +81,8 @@ async fn page(session: &Session, after: &mut u64) -> Result<bool, Failure> {
     let path = session.client.in_org(&["events"]).await?;
     let call = Call::get(path).with("after", *after).with("limit", PAGE);
     let page = session.client.send(&call).await?;
-    let events = page["data"].as_array().map(Vec::as_slice).unwrap_or_default();
-    for event in events {
+    let events = page.entries("data").map_err(|_| session.client.strange("without a list"))?;
+    for event in &events {
         show(session, event, after)?;
     }
     Ok(!events.is_empty())
@@ -100,7 +100,7 @@ async fn follow(session: &Session, after: &mut u64) -> Result<(), Failure> {
         let mut shown = Ok(());
         let judge = |event: &turnpike_gateway::sse::Event<'_>| {
             // Comments keep the connection alive and hold no event.
-            if let (Ok(()), Ok(event)) = (&shown, serde_json::from_slice::<Value>(&event.data)) {
+            if let (Ok(()), Ok(event)) = (&shown, Answer::read(&event.data)) {
                 shown = show(session, &event, after);
             }
             Fate::Forward
@@ -112,11 +112,11 @@ async fn follow(session: &Session, after: &mut u64) -> Result<(), Failure> {
 }
 
 /// One event, one line.
-fn show(session: &Session, event: &Value, after: &mut u64) -> Result<(), Failure> {
+fn show(session: &Session, event: &Answer, after: &mut u64) -> Result<(), Failure> {
     let Some(seq) = event["seq"].as_u64() else { return Ok(()) };
     *after = seq;
     if session.output.json {
-        return session.output.line(&event.to_string());
+        return session.output.compact(event);
     }
     let (at, name) = (time(&event["at"]), plain(&event["type"]));
     let (who, what) = (actor(&event["actor"]), &event["data"]);

@@ -1,9 +1,9 @@
 //! Pages of lists: how much is shown, and what comes next.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::Session;
-use crate::client::Call;
+use crate::client::{Answer, Call};
 use crate::failure::Failure;
 use crate::output::table::Column;
 
@@ -27,29 +27,36 @@ pub(crate) struct Page {
     all: bool,
 }
 
+/// All pages as one, and where the next begins if there are too many.
+#[derive(Serialize)]
+struct All {
+    data: Vec<Answer>,
+    next_cursor: Option<String>,
+}
+
 impl Page {
     /// Reads the part of the list that is asked for.
     ///
     /// # Errors
     /// Those of the call.
-    pub(crate) async fn read(self, session: &Session, call: Call) -> Result<Value, Failure> {
+    pub(crate) async fn read(self, session: &Session, call: Call) -> Result<Answer, Failure> {
         if !self.all {
             let call = call.with_some("limit", self.limit).with_some("cursor", self.cursor);
             return session.client.send(&call).await;
         }
-        let (mut data, mut cursor) = (Vec::new(), None::<String>);
+        let client = &session.client;
+        let (mut data, mut next_cursor) = (Vec::new(), None::<String>);
         for _ in 0..MAX_PAGES {
-            let call = call.clone().with("limit", ALL_PAGE).with_some("cursor", cursor.take());
-            let mut page = session.client.send(&call).await?;
-            if let Some(entries) = page["data"].as_array_mut() {
-                data.append(entries);
-            }
-            cursor = page["next_cursor"].as_str().map(ToOwned::to_owned);
-            if cursor.is_none() {
+            let call = call.clone().with("limit", ALL_PAGE).with_some("cursor", next_cursor.take());
+            let page = client.send(&call).await?;
+            data.extend(page.entries("data").map_err(|_| client.strange("without a list"))?);
+            next_cursor = page["next_cursor"].as_str().map(ToOwned::to_owned);
+            if next_cursor.is_none() {
                 break;
             }
         }
-        Ok(json!({ "data": data, "next_cursor": cursor }))
+        let all = All { data, next_cursor };
+        Answer::of(&all).map_err(|_| client.strange("without pages"))
     }
 
     /// Reads that part and shows it.
@@ -71,7 +78,7 @@ impl Page {
 ///
 /// # Errors
 /// [`Failure::Io`] if nobody reads it.
-pub(crate) fn tell(session: &Session, page: &Value, columns: &[Column]) -> Result<(), Failure> {
+pub(crate) fn tell(session: &Session, page: &Answer, columns: &[Column]) -> Result<(), Failure> {
     session.output.list(page, columns)?;
     match page["next_cursor"].as_str() {
         Some(cursor) if !session.output.json => {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use turnpike_domain::time::Timestamp;
 
 use super::{Run, Session};
-use crate::client::{Call, Kind};
+use crate::client::{Answer, Call, Kind};
 use crate::failure::Failure;
 use crate::flags::Moment;
 use crate::output::table::{Column, plain, time};
@@ -80,7 +80,7 @@ impl Run for Usage {
 ///
 /// # Errors
 /// [`Failure::Io`] if nobody reads it.
-pub(crate) fn tell(session: &Session, usage: &Value) -> Result<(), Failure> {
+pub(crate) fn tell(session: &Session, usage: &Answer) -> Result<(), Failure> {
     session.output.list(usage, COLUMNS)?;
     if session.output.json { Ok(()) } else { session.output.note(&summary(usage)) }
 }

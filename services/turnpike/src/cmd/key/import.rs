@@ -8,11 +8,10 @@ use std::path::PathBuf;
 use bytes::{Bytes, BytesMut};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Response;
-use serde_json::Value;
 use turnpike_domain::time::MINUTE_MS;
 use turnpike_wire::api::import::split::{Format, Splitter};
 
-use crate::client::{Call, MAX_ANSWER_BYTES};
+use crate::client::{Answer, Call, MAX_ANSWER_BYTES};
 use crate::cmd::Session;
 use crate::cmd::wait::{self, Wait};
 use crate::failure::Failure;
@@ -137,7 +136,7 @@ async fn follow(
     session: &Session,
     mut stream: Response,
     bar: &ProgressBar,
-) -> Result<Value, Failure> {
+) -> Result<Answer, Failure> {
     let client = &session.client;
     let mut unread = BytesMut::new();
     while let Some(chunk) = stream.chunk().await.map_err(|source| client.unreachable(source))? {
@@ -147,10 +146,10 @@ async fn follow(
         }
         while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
             let line = unread.split_to(end + 1);
-            let line: Value =
-                serde_json::from_slice(&line).map_err(|_| client.strange("without JSON"))?;
-            if let Some(report) = line.get("report") {
-                return Ok(report.clone());
+            let strange = |_| client.strange("without JSON");
+            let line = Answer::read(&line).map_err(strange)?;
+            if let Some(report) = line.part("report").map_err(strange)? {
+                return Ok(report);
             }
             if let Some(problem) = line.get("problem") {
                 let detail = problem["detail"].as_str().unwrap_or_default();
@@ -166,7 +165,7 @@ async fn follow(
 }
 
 /// The report: refused rows as a table, and how many there were.
-fn told(session: &Session, report: &Value) -> Result<(), Failure> {
+fn told(session: &Session, report: &Answer) -> Result<(), Failure> {
     let output = session.output;
     let count = |name: &str| report[name].as_u64().unwrap_or(0);
     let (rows, accepted, refused) = (count("rows"), count("accepted"), count("refused"));

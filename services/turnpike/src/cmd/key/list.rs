@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::client::{Call, Kind};
+use crate::client::{Answer, Call, Kind};
 use crate::cmd::page::{self, Page};
 use crate::cmd::{Run, Session};
 use crate::failure::Failure;
@@ -78,7 +78,7 @@ impl Run for List {
 /// Puts names in the place of ids, for people.
 async fn rename(
     session: &Session,
-    keys: &mut Value,
+    keys: &mut Answer,
     field: &str,
     kind: Kind,
 ) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Named;
-use crate::client::{Call, Kind};
+use crate::client::{Answer, Call, Kind};
 use crate::cmd::Session;
 use crate::cmd::wait::Wait;
 use crate::failure::Failure;
@@ -51,7 +51,8 @@ impl Migrate {
             let done = ("migrate", "began to migrate");
             return self.named.act(session, done, json!({}), self.wait).await;
         }
-        let last = last_use(&self.migration(session).await?);
+        let migration = self.migration(session).await?;
+        let last = last_use(&migration);
         let question = format!("End the legacy secret of {}? {last}", self.named.key);
         self.confirm.ask(&question)?;
         let done = ("migrate", "ended the legacy secret of");
@@ -67,7 +68,7 @@ impl Migrate {
         session.output.rows(&migration["secrets"], COLUMNS)
     }
 
-    async fn migration(&self, session: &Session) -> Result<Value, Failure> {
+    async fn migration(&self, session: &Session) -> Result<Answer, Failure> {
         let client = &session.client;
         let id = client.id_of(Kind::KEY, &self.named.key).await?;
         client.send(&Call::get(client.in_org(&["keys", &id, "migrate"]).await?)).await
