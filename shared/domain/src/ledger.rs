@@ -13,6 +13,7 @@ pub use holding::Holding;
 pub use lease::{Lease, Refused, Standing, Word};
 
 use crate::command::Command;
+use crate::event::KeyProfile;
 use crate::id::{EphemeralId, KeyId};
 use crate::limit::{Account, Unit};
 use crate::state::{Cap, Key, Organisation};
@@ -106,25 +107,31 @@ pub fn path(
     of_token.into_iter().chain(of_key).collect()
 }
 
-/// The accounts that a record of `key` is booked on if it names no lease: as [`path`], also for a
-/// key that is gone.
+/// The accounts that a record of `key` is booked on if it names no lease: those of the path that
+/// admitted it. `then` is what the key was at that time, where it is not that any more; without it
+/// they are those of what the key is now, or of what is known of a key that is gone.
 #[must_use]
 pub fn path_of(
     organisation: &Organisation,
     key: KeyId,
+    then: Option<&KeyProfile>,
     token: Option<EphemeralId>,
     at: Timestamp,
 ) -> Vec<(Account, Window)> {
-    organisation.keys.get(&key).map_or_else(
-        || {
-            let own = Account::Key(key);
-            vec![
-                (own, reset_of(organisation, own).window(at)),
-                (Account::Wallet, Window::default()),
-            ]
-        },
-        |key| path(organisation, key, token, at),
-    )
+    let own = Account::Key(key);
+    let (reset, project) = match (then, organisation.keys.get(&key)) {
+        (Some(then), _) => (then.limits.reset, then.project),
+        (None, Some(key)) => return path(organisation, key, token, at),
+        (None, None) => (reset_of(organisation, own), None),
+    };
+    let of_token = organisation.carve_out(key, token).map(|account| (account, Window::default()));
+    let of_project = project.map(|project| {
+        let account = Account::Project(project);
+        (account, reset_of(organisation, account).window(at))
+    });
+    let of_wallet = (Account::Wallet, Window::default());
+    let of_key = [Some((own, reset.window(at))), of_project, Some(of_wallet)];
+    of_token.into_iter().chain(of_key.into_iter().flatten()).collect()
 }
 
 /// When an account begins anew. One that is gone keeps the policy of its last cap.

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::try_join_all;
+use turnpike_domain::event::KeyProfile;
 use turnpike_domain::id::{EphemeralId, GatewayId, KeyId, LeaseId, OrgId};
 use turnpike_domain::ledger::{Lease, path_of};
 use turnpike_domain::limit::Unit;
 use turnpike_domain::money::NanoUsd;
 use turnpike_domain::spend::Spend;
+use turnpike_domain::state::Organisation;
 use turnpike_domain::time::{DAY_MS, Timestamp};
 
 use super::draft::Draft;
@@ -18,6 +21,7 @@ use super::{Booker, Cache};
 use crate::error::StoreError;
 use crate::kv::Snapshot;
 use crate::ledger::rows::Path;
+use crate::log;
 
 /// What records of one commit have in common that are booked on the same path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +30,7 @@ pub(super) struct Source {
     gateway: GatewayId,
     lease: Option<LeaseId>,
     key: KeyId,
+    key_seq: u64,
     token: Option<EphemeralId>,
     /// The first moment of the day of admission: all windows begin and end with days.
     day: Timestamp,
@@ -44,8 +49,8 @@ pub(super) type Spent = BTreeMap<Source, Sum>;
 /// Adds a record to what is settled.
 pub(super) fn add(spent: &mut Spent, org: OrgId, gateway: GatewayId, record: &Spend) {
     let day = Timestamp(record.at.0 / DAY_MS * DAY_MS);
-    let source =
-        Source { org, gateway, lease: record.lease, key: record.key, token: record.token, day };
+    let Spend { lease, key, key_seq, token, .. } = *record;
+    let source = Source { org, gateway, lease, key, key_seq, token, day };
     let sum = spent.entry(source).or_default();
     sum.cost = sum.cost.plus(record.cost);
     let tokens = i64::try_from(record.usage.tokens()).unwrap_or(i64::MAX);
@@ -75,7 +80,7 @@ impl Booker {
         self.catch_up(orgs).await?;
         let leases = spent.keys().flat_map(Source::leases).collect();
         cache.load_leases(snapshot, leases).await?;
-        let (paths, view) = self.paths(cache, &spent).await;
+        let (paths, view) = self.paths(snapshot, cache, &spent).await?;
         let mut rows = Vec::new();
         for (source, path) in spent.keys().zip(&paths) {
             for unit in UNITS {
@@ -92,20 +97,48 @@ impl Booker {
     }
 
     /// The path of each source: its lease's own, or that of its key.
-    async fn paths(&self, cache: &Cache, spent: &Spent) -> (Vec<Path>, View) {
+    async fn paths(
+        &self,
+        snapshot: &dyn Snapshot,
+        cache: &Cache,
+        spent: &Spent,
+    ) -> Result<(Vec<Path>, View), StoreError> {
+        let leased = |source: &Source| {
+            let row = source.leases().find_map(|key| cache.lease(&key));
+            row.map(|row| Path::clone(&row.path))
+        };
+        let known = try_join_all(spent.keys().map(async |source| match leased(source) {
+            Some(path) => Ok((Some(path), None)),
+            None => self.past(snapshot, source).await.map(|past| (None, past)),
+        }));
         let (mut paths, mut view) = (Vec::with_capacity(spent.len()), View::default());
-        for source in spent.keys() {
-            let leased = source.leases().find_map(|key| cache.lease(&key));
-            let leased = leased.map(|row| Path::clone(&row.path));
+        for (source, (leased, past)) in spent.keys().zip(known.await?) {
+            let Source { org, key, token, day, .. } = *source;
             let read = |state: &_| {
-                let path = leased
-                    .unwrap_or_else(|| path_of(state, source.key, source.token, source.day).into());
+                let path =
+                    leased.unwrap_or_else(|| path_of(state, key, past.as_ref(), token, day).into());
                 path.iter().for_each(|(account, _)| view.note(state, *account));
                 path
             };
-            paths.push(self.streams.remembered(source.org, read).await);
+            paths.push(self.streams.remembered(org, read).await);
         }
-        (paths, view)
+        Ok((paths, view))
+    }
+
+    /// What the key of a source was when its requests were admitted; `None`: it is that still, or
+    /// the log does not say.
+    async fn past(
+        &self,
+        snapshot: &dyn Snapshot,
+        source: &Source,
+    ) -> Result<Option<KeyProfile>, StoreError> {
+        let Source { org, key, key_seq, .. } = *source;
+        let is_now =
+            |state: &Organisation| state.keys.get(&key).is_some_and(|known| known.seq <= key_seq);
+        if self.streams.remembered(org, is_now).await {
+            return Ok(None);
+        }
+        log::profile(snapshot, org, key, key_seq).await
     }
 }
 

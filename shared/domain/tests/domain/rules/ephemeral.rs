@@ -217,7 +217,10 @@ fn a_token_with_a_cap_is_an_account_below_its_key() {
     let key = Arc::clone(&house.org.keys[&KEY]);
     let path = ledger::path(&house.org, &key, Some(TOKEN), NOW);
     assert_eq!(path[..2], [(account, Window(0)), (Account::Key(KEY), Window(0))]);
-    assert_eq!(ledger::path_of(&house.org, KEY, Some(TOKEN), NOW), path);
+    let profile = Some(&key.profile);
+    for then in [None, profile] {
+        assert_eq!(ledger::path_of(&house.org, KEY, then, Some(TOKEN), NOW), path);
+    }
     assert_eq!(path[1..], ledger::path(&house.org, &key, None, NOW));
     assert_eq!(path[1..], ledger::path(&house.org, &key, Some(EphemeralId(9)), NOW));
     // Closed like any other budget, and once.

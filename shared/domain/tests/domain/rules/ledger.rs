@@ -213,7 +213,9 @@ fn a_path_leads_from_the_key_to_the_wallet_in_their_windows() {
         (Account::Wallet, Window(0)),
     ];
     assert_eq!(path(&house), expected);
-    assert_eq!(ledger::path_of(&house.org, KEY, None, NOW), expected);
+    let path_of = |house: &House, key, then| ledger::path_of(&house.org, key, then, None, NOW);
+    assert_eq!(path_of(&house, KEY, None), expected);
+    let then = house.org.keys[&KEY].profile.clone();
     let mut stray = (*house.org.keys[&KEY]).clone();
     stray.profile.project = Some(ProjectId(77));
     assert_eq!(
@@ -226,9 +228,13 @@ fn a_path_leads_from_the_key_to_the_wallet_in_their_windows() {
     house.done(member(), patched(KeyPatch { limits: Some(limits), ..KeyPatch::default() }));
     house.done(admin(), Command::DeleteKey { key: KEY });
     let gone = [(OWN, Reset::Daily.window(NOW)), (Account::Wallet, Window(0))];
-    assert_eq!(ledger::path_of(&house.org, KEY, None, NOW), gone);
+    assert_eq!(path_of(&house, KEY, None), gone);
     let never = Account::Key(KeyId(77));
-    assert_eq!(ledger::path_of(&house.org, KeyId(77), None, NOW)[0], (never, Window(0)));
+    assert_eq!(path_of(&house, KeyId(77), None)[0], (never, Window(0)));
+    // Where it is known what admitted the request, that is booked on, whatever has gone since.
+    assert_eq!(path_of(&house, KEY, Some(&then)), expected);
+    house.done(admin(), Command::DeleteProject { project: PROJECT });
+    assert_eq!(path_of(&house, KEY, Some(&then)), expected);
 }
 
 #[test]

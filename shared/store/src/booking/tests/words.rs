@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use turnpike_domain::command::{Command, KeyPatch};
-use turnpike_domain::event::Event;
+use turnpike_domain::event::{Event, Record};
 use turnpike_domain::id::LeaseId;
 use turnpike_domain::ledger::Refused;
 use turnpike_domain::limit::{Account, Limits, Unit};
@@ -69,6 +69,41 @@ async fn a_record_without_a_lease_is_booked_on_the_path_of_its_key() {
     assert_eq!((money(OWN).await, money(TEAM).await), ((15, 0, 0), (15, 0, 0)));
     assert_eq!(money(Account::Key(OTHER)).await, (5, 0, 0));
     assert_eq!(money(Account::Wallet).await, (20, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_without_a_lease_is_booked_where_its_key_was_when_it_was_admitted() {
+    let (house, mut booker) = calm().await;
+    let change = |patch| house.done(Command::ChangeKey { key: OTHER, patch: Box::new(patch) });
+    let project = |project| KeyPatch { project: Some(project), ..KeyPatch::default() };
+    let seq = |records: Vec<Record>| records.last().unwrap().seq;
+    let inside = seq(change(project(Some(PROJECT))).await);
+    let outside = seq(change(project(None)).await);
+    let daily = Limits { reset: Reset::Daily, ..Limits::default() };
+    let by_day = seq(house.limit(OTHER, daily).await);
+    let mut number = 0;
+    let mut admitted = |key_seq: u64, cost: i64| {
+        number += 1;
+        let usage = Usage { input: 6, output: 4, ..Usage::default() };
+        let of = Spend { key: OTHER, key_seq, at: NOW, usage, ..record(number.into()) };
+        one(number, &Spend { cost: NanoUsd(cost), ..of })
+    };
+    let ever = async |account| house.money(account).await.0;
+    booker.book(&[admitted(inside, 7), admitted(outside, 2)], NOW).await.unwrap();
+    assert_eq!((ever(TEAM).await, ever(Account::Key(OTHER)).await), (7, 9));
+    booker.book(&[admitted(by_day, 4)], NOW).await.unwrap();
+    let today = Reset::Daily.window(NOW);
+    let own = house.row(Account::Key(OTHER), Unit::Usd, today).await;
+    assert_eq!((own.settled, ever(Account::Key(OTHER)).await), (4, 9));
+
+    // In another process, which has never seen the key.
+    house.done(Command::DeleteKey { key: OTHER }).await;
+    house.clock.sleep(TAKE_OVER_MS).await;
+    let mut next = house.owner().await;
+    next.book(&[admitted(inside, 1), admitted(by_day, 5)], NOW).await.unwrap();
+    assert_eq!((ever(TEAM).await, ever(Account::Key(OTHER)).await), (8, 10));
+    let own = house.row(Account::Key(OTHER), Unit::Usd, today).await;
+    assert_eq!((own.settled, ever(Account::Wallet).await), (9, 19));
 }
 
 #[tokio::test(start_paused = true)]
