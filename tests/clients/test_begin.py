@@ -175,8 +175,8 @@ def test_when_one_process_cannot_write_the_store_another_takes_it(full):
 
 
 def test_a_full_disk_of_a_gateway_refuses_and_heals_by_itself(full):
-    """Bounds: one gateway gets no more room for its spool; at most 500 requests are served in what it
-    has, none unmetered, and then all is again."""
+    """Bounds: one gateway gets no more room for its spool; at most 2,000 requests are served in what
+    it has, none unmetered, and then all is again."""
     known = full.command("POST", "/keys", {"name": "on a full spool"})
     gateway = full.gateways[0]
     assert ask(full, 0, known["secret"], "echo-1") == (200, None)
@@ -186,7 +186,7 @@ def test_a_full_disk_of_a_gateway_refuses_and_heals_by_itself(full):
         with requests.Session() as session:
             session.headers["Authorization"] = f"Bearer {known['secret']}"
             url = f"{full.gateway_url(0)}/v1/chat/completions"
-            answers = (session.post(url, json=message, timeout=30) for _ in range(500))
+            answers = (session.post(url, json=message, timeout=30) for _ in range(2_000))
             answer = next(each for each in answers if each.status_code != 200)
         assert answer.status_code == 503, answer.text
         assert answer.headers["x-turnpike-error-code"] == "overloaded"

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use turnpike_runtime::clock::{SharedClock, deadline};
 use turnpike_runtime::serve::accept;
-use turnpike_runtime::tasks::{Tasks, unless_cancelled};
+use turnpike_runtime::tasks::{Tasks, in_place, unless_cancelled};
 
 use pace::{HeadLimits, Heads, Pace, Paced};
 pub use run::serve_core;
@@ -141,7 +141,7 @@ where
         let service = service_fn(move |request| {
             let busy = here.begin();
             // Apart: a connection has room for it only while it is at work, and nothing moves it.
-            Box::pin(handle(request, peer)).map(|mut answer| {
+            in_place(|| handle(request, peer)).map(|mut answer| {
                 if busy.is_last() {
                     let last = HeaderValue::from_static("close");
                     answer.headers_mut().insert(header::CONNECTION, last);

@@ -28,9 +28,9 @@ use tail::Tail;
 const SEGMENT_BYTES: u64 = 4 << 20;
 /// Segments into which a small spool is divided, so that booking frees room before it is full.
 const SMALLEST_SHARE: u64 = 16;
-/// Room that is taken from the disk at a time: some 200 requests share the cost of taking it, and
+/// Room that is taken from the disk at a time: some 800 requests share the cost of taking it, and
 /// no more of them are served on a disk that is full.
-const STEP_BYTES: u64 = 64 << 10;
+const STEP_BYTES: u64 = 256 << 10;
 /// Room that is kept for the closing line of every open request: a name of 100 characters and every
 /// number at its largest stay under it.
 pub(crate) const CLOSE_ROOM_BYTES: u64 = 640;

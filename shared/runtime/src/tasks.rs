@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Wake, Waker};
@@ -26,6 +26,14 @@ static DETACHED: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 pub struct TaskPanicked {
     /// The name that the work was given.
     pub name: &'static str,
+}
+
+/// The future that `make` makes, in memory of its own and made there. `Box::pin` makes it elsewhere
+/// first, with all the room that it may ever need, and copies that.
+#[inline]
+pub fn in_place<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    let place = Box::new_uninit();
+    Box::into_pin(Box::write(place, make()))
 }
 
 /// A named group of tasks that stops as one. A panic ends its own task only. Clones are the same

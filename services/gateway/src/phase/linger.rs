@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use http::Response;
 use turnpike_runtime::clock::deadline;
+use turnpike_runtime::tasks::in_place;
 
 use super::Site;
 use super::admit::{Job, Progress};
@@ -19,7 +20,7 @@ type Answer = Result<Response<Outgoing>, Denied>;
 /// the meter runs to the end; dropped before, the request is never sent.
 pub(super) fn linger(site: &Rc<Site>, job: Box<Job>) -> Linger {
     let progress = Rc::clone(job.admitted.progress());
-    let work = Box::pin(forward(Rc::clone(site), job));
+    let work = in_place(|| forward(Rc::clone(site), job));
     Linger { work: Some(work), progress, site: Rc::clone(site) }
 }
 
