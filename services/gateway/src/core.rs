@@ -24,6 +24,7 @@ use turnpike_wire::seal::{Purpose, SealingKeys};
 use turnpike_wire::secret::{Legacy, Peppers, Presented};
 
 pub use denied::Denied;
+use entry::Age;
 pub use entry::Entry;
 pub use tokens::Delegated;
 
@@ -109,7 +110,7 @@ impl Core {
             let stored = slot.and_then(|slot| slot.secret(presented.public_id));
             let right = self.peppers.verify(stored, presented);
             let slot = slot.filter(|_| right).ok_or_else(|| self.unknown())?;
-            self.entry(slot, presented.public_id)
+            self.entry(slot, presented.public_id, Age::Bounded)
         })
     }
 
@@ -128,7 +129,7 @@ impl Core {
             }
         }
         let (slot, id) = found.ok_or_else(|| self.unknown())?;
-        self.entry(&slot, id)
+        self.entry(&slot, id, Age::Bounded)
     }
 
     /// Plans, models and the platform's providers.
@@ -209,31 +210,19 @@ impl Core {
         &self.sessions
     }
 
-    /// What a request with the credential of this entry would be let in with now, however old the
-    /// mirror is; `None`: it would not be let in.
+    /// Looks again at a request that is answered since it was let in: what it would be let in with
+    /// now, however old the mirror is; `None`: it would not be let in.
     pub(crate) fn renewed(&self, entry: &Entry) -> Option<Entry> {
-        let slot = self.table.get(&entry.presented)?;
-        let now = self.now();
-        let token = match &entry.token {
-            Some(token) => Some(token.renewed(&slot, now)?),
-            None => key_works(&slot.key, entry.presented, now).ok().map(|()| None)?,
-        };
-        let (org, used_up, seq) = (slot.org.view(), slot.used_up.at(now), slot.seq);
-        let key = token.as_ref().map_or(slot.key, |token| Arc::clone(token.key()));
-        Some(Entry { org, key, used_up, seq, token, ..*entry })
+        self.look(entry, Age::Any).ok()
     }
 
-    /// Looks again at a request that was let in some time ago: its key may have been stopped, or
-    /// what it came with may have ended, or nobody may know any more.
+    /// Looks again at a request that was let in some time ago and is not answered yet: its key may
+    /// have been stopped, or what it came with may have ended, or nobody may know any more.
     ///
     /// # Errors
     /// As [`Self::identify`] and [`Self::identify_token`].
     pub(crate) fn again(&self, entry: &Entry) -> Result<Entry, Denied> {
-        let slot = self.table.get(&entry.presented).ok_or_else(|| self.unknown())?;
-        match &entry.token {
-            None => self.entry(&slot, entry.presented),
-            Some(token) => self.token_again(&slot, token),
-        }
+        self.look(entry, Age::Bounded)
     }
 
     /// What seals decisions.
@@ -338,8 +327,16 @@ impl Core {
         self.denied(if missed { Denial::ControlPlaneStale } else { Denial::Unauthorized })
     }
 
-    fn entry(&self, slot: &Slot, id: PublicId) -> Result<Entry, Denied> {
-        self.known(slot, id, |slot, now| {
+    fn look(&self, entry: &Entry, age: Age) -> Result<Entry, Denied> {
+        let slot = self.table.get(&entry.presented).ok_or_else(|| self.unknown())?;
+        match &entry.token {
+            None => self.entry(&slot, entry.presented, age),
+            Some(token) => self.token_again(&slot, token, age),
+        }
+    }
+
+    fn entry(&self, slot: &Slot, id: PublicId, age: Age) -> Result<Entry, Denied> {
+        self.known(slot, id, age, |slot, now| {
             key_works(&slot.key, id, now).map_err(|denial| Denied::new(denial, now))
         })
     }
@@ -349,6 +346,7 @@ impl Core {
         &self,
         slot: &Slot,
         presented: PublicId,
+        age: Age,
         works: impl FnOnce(&Slot, Timestamp) -> Result<(), Denied>,
     ) -> Result<Entry, Denied> {
         let now_ms = self.clock.boot_ms();
@@ -356,8 +354,8 @@ impl Core {
         let org = slot.org.view();
         let bound = org.organisation.settings.max_staleness_ms;
         let age_ms = age_ms(now_ms, slot.org.fresh_ms(self.fresh_ms()));
-        let stale = bound.is_some_and(|bound| age_ms > bound);
-        let checked = if stale || slot.held {
+        let is_unsure = slot.held || bound.is_some_and(|bound| age_ms > bound);
+        let checked = if is_unsure && age == Age::Bounded {
             Err(Denied::new(Denial::ControlPlaneStale, now))
         } else {
             works(slot, now)

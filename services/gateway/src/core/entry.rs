@@ -31,6 +31,15 @@ pub struct Entry {
     pub token: Option<Arc<Delegated>>,
 }
 
+/// How old what is known of a credential may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// As its organisation allows: nothing begins on what nobody may know any more.
+    Bounded,
+    /// What has begun goes on until it is known that it may not.
+    Any,
+}
+
 impl Entry {
     /// A denial of a request with this key.
     #[must_use]

@@ -12,11 +12,10 @@ use sha2::{Digest as _, Sha256};
 use turnpike_domain::admit::Denial;
 use turnpike_domain::ephemeral::{Claims, Ended};
 use turnpike_domain::state::Key;
-use turnpike_domain::time::Timestamp;
 use turnpike_wire::ephemeral::{NotAToken, verify};
 use turnpike_wire::sign::Signers;
 
-use super::{Core, Denied, Entry};
+use super::{Age, Core, Denied, Entry};
 use crate::table::{IdHasher, Slot};
 
 /// Tokens that are remembered: with a narrowed key of about a kilobyte each some tens of megabytes.
@@ -95,17 +94,6 @@ impl Delegated {
         Self { claims, of, key }
     }
 
-    /// The key as the token's holder has it.
-    pub(super) const fn key(&self) -> &Arc<Key> {
-        &self.key
-    }
-
-    /// What the token comes to with its key as it is now; `None`: it no longer works.
-    pub(super) fn renewed(self: &Arc<Self>, slot: &Slot, now: Timestamp) -> Option<Arc<Self>> {
-        self.claims.check(&slot.key, slot.revokes(self.claims.token), now).ok()?;
-        Some(self.with(&slot.key))
-    }
-
     /// The same with its key as it is now.
     fn with(self: &Arc<Self>, key: &Arc<Key>) -> Arc<Self> {
         if Arc::ptr_eq(&self.of, key) {
@@ -147,12 +135,17 @@ impl Core {
                 denied.with_message(Ended::KeyGone.sentence())
             });
         };
-        self.token_entry(&slot, claims, |key| verified.delegated(key))
+        self.token_entry(&slot, claims, Age::Bounded, |key| verified.delegated(key))
     }
 
     /// What a token comes to that was let in before.
-    pub(super) fn token_again(&self, slot: &Slot, token: &Arc<Delegated>) -> Result<Entry, Denied> {
-        self.token_entry(slot, &token.claims, |key| token.with(key))
+    pub(super) fn token_again(
+        &self,
+        slot: &Slot,
+        token: &Arc<Delegated>,
+        age: Age,
+    ) -> Result<Entry, Denied> {
+        self.token_entry(slot, &token.claims, age, |key| token.with(key))
     }
 
     /// The key in a slot as the holder of a token with these claims has it, if both work.
@@ -160,9 +153,10 @@ impl Core {
         &self,
         slot: &Slot,
         claims: &Claims,
+        age: Age,
         delegated: impl FnOnce(&Arc<Key>) -> Arc<Delegated>,
     ) -> Result<Entry, Denied> {
-        let mut entry = self.known(slot, claims.public_id, |slot, now| {
+        let mut entry = self.known(slot, claims.public_id, age, |slot, now| {
             let revoked = slot.revokes(claims.token);
             claims.check(&slot.key, revoked, now).map_err(|ended| {
                 let denied = Denied::new(ended.denial(), now).with_message(ended.sentence());

@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, Response, Uri};
 use hyper::body::Incoming;
 use turnpike_domain::admit::{Denial, mcp_server, mcp_tool};
 use turnpike_domain::state::McpServer;
+use turnpike_domain::time::Timestamp;
 
 pub use watch::Watch;
 
@@ -51,17 +52,17 @@ struct Asked<'a> {
 /// The first rule of path, body, scopes, rate and money that says no, or how the server failed.
 pub(super) async fn serve(
     site: &Rc<Site>,
-    arrival: Arrival,
+    mut arrival: Arrival,
     name: &str,
     (method, headers): (Method, HeaderMap),
     body: &mut Incoming,
 ) -> Result<Response<Outgoing>, Denied> {
     let now = site.core.now();
     let refused = |denial| arrival.entry.denied(denial, now).on_tool(name, None);
-    let found = reach(&arrival, name);
-    if found == Err(Denial::NotFound) {
-        let nowhere = "There is no MCP server of this name.";
-        return Err(refused(Denial::NotFound).with_message(nowhere));
+    // Other rules are told when the message's id is known.
+    match reach(&arrival, name, now) {
+        Err(denied) if denied.denial == Denial::NotFound => return Err(denied),
+        Ok(_) | Err(_) => {}
     }
     own_origin(&headers).map_err(refused)?;
     // The answer to a message of a revision that is not spoken has the message's id.
@@ -96,25 +97,44 @@ pub(super) async fn serve(
         }
         denied.on_tool(name, tool.as_deref()).replying(Reply { id: id.clone(), fault: None })
     };
-    let server = found.map_err(|denial| replying(refused(denial)))?;
-    if let Some(tool) = &tool {
-        mcp_tool(&arrival.entry.key, name, tool)
-            .map_err(|denial| denied_tool(replying(refused(denial)), tool, has_streams))?;
-    }
     drop(message);
-    arrival.look_again(&site.core, clock.boot_ms()).map_err(replying)?;
-    let asked = Asked { server, revision, method, headers, body, _hold: hold };
-    let passage = Passage::open(site, &arrival, server, tool.as_deref()).await;
-    let answered = match passage {
-        Ok(passage) => answer::exchange(site, &arrival, asked, passage).await,
-        Err(denied) => Err(denied),
-    };
-    answered.map_err(replying)
+    let again = arrival.look_again(&site.core, clock.boot_ms()).map_err(replying)?;
+    if let Some(entry) = again {
+        arrival.entry = entry;
+    }
+    let asked = |server| Asked { server, revision, method, headers, body, _hold: hold };
+    pass(site, &arrival, name, tool.as_deref(), asked).await.map_err(replying)
 }
 
-fn reach<'a>(arrival: &'a Arrival, name: &str) -> Result<&'a McpServer, Denial> {
+/// Passes a message on that is in order, if its key may.
+async fn pass<'a>(
+    site: &Rc<Site>,
+    arrival: &'a Arrival,
+    name: &str,
+    tool: Option<&str>,
+    asked: impl FnOnce(&'a McpServer) -> Asked<'a>,
+) -> Result<Response<Outgoing>, Denied> {
+    let now = site.core.now();
+    let asked = asked(reach(arrival, name, now)?);
+    if let Some(tool) = tool {
+        let has_sessions = asked.revision.is_none_or(|it| it.has_sessions());
+        mcp_tool(&arrival.entry.key, name, tool)
+            .map_err(|denial| denied_tool(arrival.entry.denied(denial, now), tool, has_sessions))?;
+    }
+    let passage = Passage::open(site, arrival, asked.server, tool).await?;
+    answer::exchange(site, arrival, asked, passage).await
+}
+
+fn reach<'a>(arrival: &'a Arrival, name: &str, now: Timestamp) -> Result<&'a McpServer, Denied> {
     let Arrival { entry, address, .. } = arrival;
-    mcp_server(&entry.org.organisation, &entry.key, name, *address)
+    let found = mcp_server(&entry.org.organisation, &entry.key, name, *address);
+    found.map_err(|denial| {
+        let denied = entry.denied(denial, now).on_tool(name, None);
+        if denial != Denial::NotFound {
+            return denied;
+        }
+        denied.with_message("There is no MCP server of this name.")
+    })
 }
 
 /// A tool that the key may not use is to it as if it were not there.

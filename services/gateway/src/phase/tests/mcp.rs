@@ -260,6 +260,30 @@ fn a_stopped_key_gets_nothing_more_of_a_stream() {
 }
 
 #[test]
+fn a_message_that_comes_slowly_is_passed_by_what_its_key_may_when_it_is_there() {
+    on_a_core(|core| async move {
+        let house = house(&core, scope(), Limits::default());
+        let whole = request("POST", "/mcp/files", "", READ);
+        let (first, rest) = whole.split_at(whole.len() - 10);
+        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        stream.write_all(first.as_bytes()).await.unwrap();
+        house.core.clock().sleep(2 * LOOK_AGAIN_MS).await;
+        let tools = BTreeMap::from([("files".into(), BTreeSet::from(["write".into()]))]);
+        let mcp = McpScope { tools, ..scope() };
+        change(&house, Some(key(Limits::default(), Scopes { mcp, ..Scopes::default() })));
+        stream.write_all(rest.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("x-turnpike-error-code: mcp_not_allowed\r\n"), "{answer}");
+        assert_eq!(error(&answer)["id"], "a");
+        // Nothing of it has come to the server: what does is the next message.
+        let next = WRITE.replace("2,", "3,");
+        let (served, _) = join!(serve_one(&house, DONE), post(&house, "", &next));
+        assert!(served.ends_with(&next), "{served}");
+    });
+}
+
+#[test]
 fn a_failing_server_costs_nothing_and_is_told_as_json_rpc() {
     on_a_core(|core| async move {
         let house = house(&core, scope(), Limits::default());
