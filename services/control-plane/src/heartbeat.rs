@@ -21,18 +21,37 @@ pub(crate) struct Pulse {
     previous: u64,
     moved: BTreeMap<OrgId, MovedHead>,
     due_ms: u64,
+    /// Since when the bus takes nothing, in steady time.
+    refused_since_ms: Option<u64>,
 }
 
 impl Pulse {
     /// The heartbeats of the term with this fence; the first is due at once.
     pub(crate) fn new(app: Arc<App>, fence: u64) -> Self {
         let due_ms = app.clock.boot_ms();
-        Self { app, number: fence << 32, previous: 0, moved: BTreeMap::new(), due_ms }
+        let (number, moved) = (fence << 32, BTreeMap::new());
+        Self { app, number, previous: 0, moved, due_ms, refused_since_ms: None }
     }
 
     /// Notes that a head has moved.
     pub(crate) fn moved(&mut self, head: MovedHead) {
         self.moved.insert(head.org, head);
+    }
+
+    /// The bus has taken something.
+    pub(crate) const fn taken(&mut self) {
+        self.refused_since_ms = None;
+    }
+
+    /// The bus has not taken something.
+    pub(crate) fn refused(&mut self) {
+        self.refused_since_ms.get_or_insert(self.app.clock.boot_ms());
+    }
+
+    /// For how long the bus takes nothing.
+    pub(crate) fn refused_for_ms(&self) -> u64 {
+        let since_ms = self.refused_since_ms;
+        since_ms.map_or(0, |since_ms| self.app.clock.boot_ms().saturating_sub(since_ms))
     }
 
     /// Milliseconds until the next heartbeat is due.
@@ -56,8 +75,12 @@ impl Pulse {
             };
             self.moved = rest;
             self.number = self.number.saturating_add(1);
-            if let Err(error) = self.send(position, &heads).await {
-                tracing::warn!(%error, "a heartbeat was not sent");
+            match self.send(position, &heads).await {
+                Ok(()) => self.taken(),
+                Err(error) => {
+                    tracing::warn!(%error, "a heartbeat was not sent");
+                    self.refused();
+                }
             }
             self.previous = self.number;
             if self.moved.is_empty() {

@@ -144,4 +144,4 @@ async fn other_method(method: Method) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

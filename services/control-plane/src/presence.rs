@@ -1,5 +1,6 @@
 //! Presence: which gateways are online, and up to which position each has applied what changed.
 
+mod hearing;
 mod promises;
 mod providers;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use turnpike_wire::heartbeat::{LostChange, LostKind, ProviderHealth, Quarantine}
 pub use promises::Promise;
 pub use providers::Fare;
 
+use hearing::Hearing;
 use promises::Promises;
 use providers::Words;
 
@@ -38,6 +40,8 @@ pub struct Heard {
     pub arrived_ms: u64,
     /// When the position was first reached, on the same clock.
     pub reached_ms: u64,
+    /// The same on a clock that stands still while nothing can be heard.
+    pub listened_ms: u64,
 }
 
 /// A gateway as it is known now.
@@ -80,6 +84,7 @@ pub struct Presence {
     providers: Mutex<Words>,
     quarantines: Mutex<BTreeMap<(OrgId, GatewayId), Quarantine>>,
     lost: Mutex<BTreeMap<(OrgId, GatewayId), Vec<LostChange>>>,
+    hearing: Mutex<Hearing>,
     news: Notify,
     /// When this process began to listen, on its steady clock.
     since_ms: u64,
@@ -91,8 +96,8 @@ impl Presence {
     pub fn new(clock: SharedClock) -> Self {
         let since_ms = clock.boot_ms();
         let (heard, promises, providers, quarantines, lost) = Default::default();
-        let news = Notify::new();
-        Self { clock, heard, promises, providers, quarantines, lost, news, since_ms }
+        let (hearing, news) = (Mutex::new(Hearing::new(since_ms)), Notify::new());
+        Self { clock, heard, promises, providers, quarantines, lost, hearing, news, since_ms }
     }
 
     /// Takes a receipt. The last word counts, also if it takes an earlier one back: a gateway that
@@ -106,15 +111,28 @@ impl Presence {
         at: Timestamp,
     ) {
         let arrived_ms = self.clock.boot_ms();
+        let listened_ms = self.hearing().listened_ms();
         let mut heard = self.lock();
         let before = heard.get(&(org, gateway)).filter(|old| old.epoch == epoch);
         let reached_ms = match before {
             Some(old) if old.position == position => old.reached_ms,
             Some(_) | None => arrived_ms,
         };
-        heard.insert((org, gateway), Heard { epoch, position, at, arrived_ms, reached_ms });
+        let said = Heard { epoch, position, at, arrived_ms, reached_ms, listened_ms };
+        heard.insert((org, gateway), said);
         drop(heard);
         self.news.notify_waiters();
+    }
+
+    /// Takes a heartbeat, of whichever control plane: whatever gateways say is heard too.
+    pub fn beat(&self) {
+        self.hearing().hear(self.clock.boot_ms());
+    }
+
+    /// For how long nothing could be heard of any gateway, up to now; `None`: it can.
+    #[must_use]
+    pub fn deaf_for_ms(&self) -> Option<u64> {
+        self.hearing().deaf_for_ms(self.clock.boot_ms())
     }
 
     /// Takes what a receipt promises of the gateway's spend.
@@ -193,17 +211,18 @@ impl Presence {
     /// All gateways that joined this organisation, or the platform.
     ///
     /// A gateway of which nothing was heard yet counts as online until this process has listened
-    /// for as long as the bound: it may be serving, and a proof must not leave it out.
+    /// for as long as the bound: it may be serving, and a proof must not leave it out. For the same
+    /// reason it is silent only as far as heartbeats were heard meanwhile.
     #[must_use]
     pub fn gateways(&self, organisation: &Organisation, platform: &Platform) -> Vec<Known> {
         let bound_ms = organisation.settings.max_staleness_ms.unwrap_or(UNBOUNDED_ONLINE_MS);
-        let now_ms = self.clock.boot_ms();
+        let listened_ms = self.hearing().listened_ms();
         let heard = self.lock();
         let quarantines = self.quarantines.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |(id, joined): (&GatewayId, &Gateway), of_platform: bool| {
             let last = heard.get(&(organisation.id, *id)).copied();
-            let heard_ms = last.map_or(self.since_ms, |last| last.arrived_ms);
-            let recent = now_ms.saturating_sub(heard_ms) <= bound_ms;
+            let heard_ms = last.map_or(self.since_ms, |last| last.listened_ms);
+            let recent = listened_ms.saturating_sub(heard_ms) <= bound_ms;
             let online = recent && !joined.left && !joined.fenced;
             let quarantine = quarantines.get(&(organisation.id, *id)).copied();
             Known { id: *id, joined: joined.clone(), heard: last, quarantine, online, of_platform }
@@ -237,6 +256,10 @@ impl Presence {
             Some(reach) => reach,
             None => reach(position, since_ms, gateways()),
         }
+    }
+
+    fn hearing(&self) -> MutexGuard<'_, Hearing> {
+        self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(OrgId, GatewayId), Heard>> {

@@ -1,8 +1,9 @@
-//! Receipts: gateways' words of how far they are, taken from the bus into the presence.
+//! What is heard over the bus, taken into the presence: gateways' receipts, and heartbeats.
 
 use std::sync::Arc;
 
 use turnpike_bus::seam::{Feed, Message, ReadError, Start, Topic};
+use turnpike_domain::id::OrgId;
 use turnpike_wire::form;
 use turnpike_wire::heartbeat::{MAX_LOST, MAX_PROVIDERS, MAX_SPENT, Receipt};
 
@@ -12,21 +13,32 @@ use crate::presence::Promise;
 /// The wait after the bus failed.
 const RETRY_MS: u64 = 200;
 
-/// Listens for ever. Receipts are not kept by the bus: what is missed comes again within a second.
+/// Takes receipts for ever. The bus does not keep them: what is missed comes again within a second.
 pub(crate) async fn listen(app: Arc<App>) {
+    hear(&app, Feed::Receipts(None), |message| take(&app, message)).await;
+}
+
+/// Takes heartbeats for ever, also those of this very process: a relay that nobody hears does not
+/// hear itself.
+pub(crate) async fn listen_to_heartbeats(app: Arc<App>) {
+    let feed = Feed::Heartbeat(Some(OrgId::PLATFORM));
+    hear(&app, feed, |_| app.presence.beat()).await;
+}
+
+async fn hear(app: &App, feed: Feed, take: impl Fn(&Message)) {
     loop {
-        match app.bus.read(Feed::Receipts(None), Start::Now).await {
+        match app.bus.read(feed, Start::Now).await {
             Ok(mut reader) => loop {
                 match reader.next().await {
-                    Ok(message) => take(&app, &message),
+                    Ok(message) => take(&message),
                     Err(ReadError::Trimmed) => {}
                     Err(error @ ReadError::Unavailable(_)) => {
-                        tracing::warn!(%error, "receipts are not heard");
+                        tracing::warn!(%error, ?feed, "the bus is not heard");
                         break;
                     }
                 }
             },
-            Err(error) => tracing::warn!(%error, "receipts are not heard"),
+            Err(error) => tracing::warn!(%error, ?feed, "the bus is not heard"),
         }
         app.clock.sleep(RETRY_MS).await;
     }

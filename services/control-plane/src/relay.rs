@@ -3,16 +3,20 @@
 //! One process has the role at a time. Its place is a row in the store, written after the bus has
 //! taken the events; a successor may publish some of them again, which readers skip by seq.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::{Either, join_all, select};
 use tokio_util::sync::CancellationToken;
-use turnpike_bus::seam::{BusError, Publish, Topic};
-use turnpike_domain::id::Position;
+use turnpike_bus::seam::{BusError, Feed, Publish, Start, Topic};
+use turnpike_domain::id::{OrgId, Position};
+use turnpike_runtime::clock::deadline;
 use turnpike_store::error::StoreError;
 use turnpike_store::follower::Follower;
-use turnpike_store::leader::{Role, Term};
+use turnpike_store::leader::{Role, TAKE_OVER_MS, Term};
 use turnpike_store::log::{self, Placed};
 use turnpike_wire::heartbeat::MovedHead;
 use turnpike_wire::record;
@@ -27,6 +31,11 @@ const BATCH: usize = 256;
 const POLL_MS: u64 = 250;
 /// The wait after a failure of store or bus.
 const RETRY_MS: u64 = 200;
+/// Who cannot reach the bus for so long gives the role up, for another control plane may: as long
+/// as a successor would wait for one that is gone.
+const GIVE_UP_MS: u64 = TAKE_OVER_MS;
+/// How long it then leaves the role to others, who look for it twice a second.
+const LEAVE_MS: u64 = 2_000;
 
 /// Publishes the feed of the store whenever this process has the role, until `stop`.
 pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
@@ -47,29 +56,41 @@ async fn serve(app: &Arc<App>, term: &Term, stop: &CancellationToken) {
     let keep = std::pin::pin!(term.keep());
     let both = select(work, keep);
     match stop.run_until_cancelled(both).await {
-        Some(Either::Left((error, _)) | Either::Right((error, _))) => {
-            tracing::warn!(%error, "the relay's term ended");
+        Some(Either::Left((error @ RelayError::Bus(_), _))) => {
+            tracing::warn!(%error, "the relay's role is given up to whoever reaches the bus");
+            term.resign().await;
+            stop.run_until_cancelled(deadline(&*app.clock, LEAVE_MS, bus_is_back(app))).await;
         }
+        Some(Either::Left((error, _))) => tracing::warn!(%error, "the relay's term ended"),
+        Some(Either::Right((error, _))) => tracing::warn!(%error, "the relay's term ended"),
         None => term.resign().await,
     }
 }
 
+/// Completes when the bus lets this process listen again.
+async fn bus_is_back(app: &App) {
+    while app.bus.read(Feed::Heartbeat(Some(OrgId::PLATFORM)), Start::Now).await.is_err() {
+        app.clock.sleep(RETRY_MS).await;
+    }
+}
+
 /// Publishes until the term is over; answers why it is.
-async fn publish(app: &Arc<App>, term: &Term) -> StoreError {
+async fn publish(app: &Arc<App>, term: &Term) -> RelayError {
     let follower = Follower::new(Arc::clone(app.streams().kv()), "relay");
     let mut pulse = Pulse::new(Arc::clone(app), term.fence());
     let mut place = match follower.place().await {
         Ok(place) => place,
-        Err(error) => return error,
+        Err(error) => return error.into(),
     };
     loop {
         let moved = follower.moved();
         match page(app, place, &mut pulse).await {
             Ok(last) if last > place => {
                 place = last;
+                pulse.taken();
                 match follower.save(place, term).await {
                     Ok(()) => {}
-                    Err(StoreError::Fenced) => return StoreError::Fenced,
+                    Err(StoreError::Fenced) => return StoreError::Fenced.into(),
                     // The events are out; the next page writes the place again.
                     Err(error) => tracing::warn!(%error, "the relay's place was not saved"),
                 }
@@ -81,8 +102,14 @@ async fn publish(app: &Arc<App>, term: &Term) -> StoreError {
             }
             Err(error) => {
                 tracing::warn!(%error, "the relay waits");
+                if matches!(error, RelayError::Bus(_)) {
+                    pulse.refused();
+                }
                 app.clock.sleep(RETRY_MS).await;
             }
+        }
+        if pulse.refused_for_ms() >= GIVE_UP_MS {
+            return BusError::Unavailable("it takes nothing".to_owned()).into();
         }
     }
 }

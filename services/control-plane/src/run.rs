@@ -237,6 +237,8 @@ pub fn work(app: &Arc<App>, tasks: &Tasks, from: turnpike_domain::id::Position) 
     };
     tasks.spawn("tail", until(stop.clone(), Box::pin(tail::follow(Arc::clone(app), from)) as Work));
     tasks.spawn("receipts", until(stop.clone(), Box::pin(receipts::listen(Arc::clone(app)))));
+    let heartbeats = receipts::listen_to_heartbeats(Arc::clone(app));
+    tasks.spawn("heartbeats", until(stop.clone(), Box::pin(heartbeats)));
     tasks.spawn("snapshots", until(stop.clone(), Box::pin(save(Arc::clone(app)))));
     tasks.spawn("relay", relay::run(Arc::clone(app), stop));
 }

@@ -43,7 +43,7 @@ use crate::run::{Parts, build};
 use crate::tail;
 
 /// 2026-11-21T00:00:00Z, a Saturday.
-pub(super) const DAY: u64 = 20_778 * 24 * 3_600_000;
+pub(crate) const DAY: u64 = 20_778 * 24 * 3_600_000;
 /// A password that is long enough.
 pub(super) const PASSWORD: &str = "correct horse battery";
 
@@ -251,7 +251,8 @@ pub(super) fn request(
     request.body(Body::from(body)).unwrap()
 }
 
-fn options() -> ControlPlaneOptions {
+/// Options with keys of a test.
+pub(crate) fn options() -> ControlPlaneOptions {
     let key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
     let versioned = format!("1:{key}");
     let keys = json!({

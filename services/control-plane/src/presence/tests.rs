@@ -1,9 +1,9 @@
-//! Which gateways the mark of completeness waits for.
+//! Which gateways the mark of completeness and proofs wait for.
 
 use std::sync::Arc;
 
 use turnpike_domain::id::TokenId;
-use turnpike_domain::time::MINUTE_MS;
+use turnpike_domain::time::{HOUR_MS, SECOND_MS};
 use turnpike_runtime::clock::{Clock, PausedClock};
 use turnpike_store::rows::Place;
 
@@ -46,6 +46,21 @@ impl House {
             let promise = Promise { complete_to: Timestamp(complete_to), spent };
             self.presence.promised(ORG, gateway, promise);
         }
+    }
+
+    /// A minute in which heartbeats come.
+    async fn minute(&self) {
+        for _ in 0..60 {
+            self.clock.sleep(SECOND_MS).await;
+            self.presence.beat();
+        }
+    }
+
+    /// How many gateways a proof counts, how many have applied what all have, and who has not.
+    async fn proof(&self, position: u128) -> (usize, usize, Vec<GatewayId>) {
+        let gateways = || self.presence.gateways(&self.organisation, &Platform::default());
+        let reach = self.presence.applied(Position(position), 1, gateways).await;
+        (reach.online, reach.applied, reach.missing)
     }
 
     /// The mark, while so much of each epoch of the busy gateway is booked.
@@ -92,11 +107,38 @@ async fn a_killed_gateway_holds_the_mark_until_it_is_offline_and_again_when_it_i
     house.hear(BUSY, Some((60, &[(1, 5)])));
     assert_eq!(house.mark(&[(1, 4)]), Some(50));
     for minute in 1..=11 {
-        house.clock.sleep(MINUTE_MS).await;
+        house.minute().await;
         house.hear(OTHER, Some((100 + minute, &[])));
     }
     assert_eq!(house.mark(&[(1, 4)]), Some(111), "who is offline is not asked");
     house.hear(BUSY, Some((200, &[(1, 6), (2, 1)])));
     assert_eq!(house.mark(&[(1, 4), (2, 1)]), Some(50), "what it had left is not booked");
     assert_eq!(house.mark(&[(1, 6), (2, 1)]), Some(111));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hears_nobody_takes_nobody_for_gone_and_proves_nothing() {
+    let house = House::new();
+    let both = vec![BUSY, OTHER];
+    house.clock.sleep(HOUR_MS).await;
+    assert_eq!(house.proof(1).await, (2, 0, both.clone()), "cut off from its beginning on");
+    house.presence.beat();
+    house.hear(BUSY, None);
+    house.hear(OTHER, None);
+    assert_eq!((house.proof(1).await, house.presence.deaf_for_ms()), ((2, 2, vec![]), None));
+    for _ in 0..9 {
+        house.minute().await;
+    }
+    house.clock.sleep(HOUR_MS).await;
+    assert_eq!(house.proof(2).await, (2, 0, both));
+    assert_eq!(house.presence.deaf_for_ms(), Some(HOUR_MS + 1));
+    // Heartbeats come again: silence goes on where it was.
+    house.presence.beat();
+    house.hear(OTHER, None);
+    house.minute().await;
+    assert_eq!(house.proof(1).await, (2, 2, vec![]));
+    house.minute().await;
+    assert_eq!(house.proof(1).await, (1, 1, vec![]), "the busy one is gone");
+    house.clock.sleep(HOUR_MS).await;
+    assert_eq!(house.proof(1).await, (1, 1, vec![]), "it is not back because nobody is heard");
 }

@@ -11,7 +11,8 @@ use super::text::Time;
 pub struct Notice {
     /// What it is: `alert_raised`, `quota_hit`, `wallet_exhausted`, `wallet_restored`,
     /// `hold_released`, `gateway_fenced`, `hold_lost`, `record_put_aside`,
-    /// `gateway_silent`, `gateway_quarantined`, `changes_lost` or `provider_down`.
+    /// `gateway_silent`, `gateways_unheard`, `gateway_quarantined`, `changes_lost` or
+    /// `provider_down`.
     pub kind: String,
     /// `info`, `warning` or `alarm`.
     pub severity: String,

@@ -6,6 +6,7 @@ use serde_json::json;
 use turnpike_domain::admit::LimitSource;
 use turnpike_domain::id::{GatewayId, KeyId, ProviderId};
 use turnpike_domain::state::{Organisation, Provider};
+use turnpike_domain::time::Timestamp;
 use turnpike_store::ledger::{self, LostHold};
 use turnpike_store::usage;
 use turnpike_wire::api::notice::Notice;
@@ -47,8 +48,29 @@ pub(super) async fn read(ask: &Ask) -> Result<Vec<Notice>, Problem> {
         .chain(aside)
         .chain(silent)
         .chain(poisoned)
+        .chain(deaf(ask))
         .chain(down)
         .collect())
+}
+
+/// This control plane hears no gateway, whatever others hear.
+fn deaf(ask: &Ask) -> Option<Notice> {
+    let deaf_ms = ask.app().presence.deaf_for_ms()?;
+    let since = rfc3339(Timestamp(ask.now.0.saturating_sub(deaf_ms)));
+    Some(Notice {
+        kind: "gateways_unheard".to_owned(),
+        severity: "alarm".to_owned(),
+        at: Text(ask.now),
+        standing: true,
+        says: format!(
+            "This control plane is cut off from the bus and hears no gateway since {since}: \
+             changes are kept, but no proof counts a gateway, and whether one is online is what \
+             was known then."
+        ),
+        about: None,
+        seq: None,
+        data: json!({ "since": since }),
+    })
 }
 
 /// Changes of keys that gateways had applied and that the store, since it was restored, lacks.
