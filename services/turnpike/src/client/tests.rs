@@ -44,7 +44,7 @@ async fn answer(listener: TcpListener, answers: &[(&str, Value)]) -> Vec<String>
 fn problem(status: u16, code: &str) -> Value {
     json!({
         "type": "about:blank", "title": "No.", "status": status, "code": code,
-        "detail": "It was refused.", "request_id": "req_1",
+        "detail": "It was refused.", "request_id": "req_1", "errors": [],
     })
 }
 
