@@ -38,7 +38,7 @@ pub(super) struct Settled {
 /// A key as it was when a record was made: after the event of that seq.
 type KeyThen = (OrgId, KeyId, u64);
 /// The metadata of those keys that had some.
-type Metadata = BTreeMap<KeyThen, Box<str>>;
+pub(super) type Metadata = BTreeMap<KeyThen, Box<str>>;
 /// The lowest number of each delivery whose publication has failed.
 pub(super) type Failed = BTreeMap<usize, u64>;
 
@@ -77,9 +77,14 @@ pub(super) fn unpublished(
     settled
 }
 
-/// Publishes records, and answers what failed.
-pub(super) async fn publish(office: &Office, settled: Vec<Settled>) -> Failed {
-    let known = &metadata(office, &settled).await;
+/// Publishes records with the metadata of their keys, and answers what failed: all, if that could
+/// not be read.
+pub(super) async fn publish(
+    office: &Office,
+    settled: Vec<Settled>,
+    known: Result<Metadata, StoreError>,
+) -> Failed {
+    let known = &known;
     let publications = stream::iter(settled).map(async |settled| {
         let (delivery, number) = (settled.delivery, settled.number);
         let why = match known {
@@ -103,7 +108,10 @@ pub(super) async fn publish(office: &Office, settled: Vec<Settled>) -> Failed {
 
 /// The metadata that the keys of these records had then. Nearly always that is what they have now,
 /// which is in memory; else the log is read.
-async fn metadata(office: &Office, settled: &[Settled]) -> Result<Metadata, StoreError> {
+///
+/// # Errors
+/// [`StoreError`] if the log cannot be read.
+pub(super) async fn metadata(office: &Office, settled: &[Settled]) -> Result<Metadata, StoreError> {
     let wanted: BTreeSet<KeyThen> = settled.iter().map(Settled::key_then).collect();
     let mut found = Metadata::new();
     for (org, id, seq) in wanted {

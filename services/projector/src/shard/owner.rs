@@ -253,7 +253,10 @@ impl Owner {
             deliveries.iter().for_each(|delivery| self.desk.moved(delivery.org));
             let settled = ledger::unpublished(&self.office, &mut self.epochs, &deliveries);
             let office = Arc::clone(&self.office);
-            let failed = self.meanwhile(ledger::publish(&office, settled)).await?;
+            // Not beside the publication: who waits there for a stream's lock is not asked while
+            // words are heard, which need the same lock and would wait for ever.
+            let known = ledger::metadata(&office, &settled).await;
+            let failed = self.meanwhile(ledger::publish(&office, settled, known)).await?;
             ledger::take_back(&mut self.epochs, &deliveries, failed);
             let now_ms = self.office.clock.boot_ms();
             let marks = self.epochs.answer(&deliveries, &answers, now_ms);
