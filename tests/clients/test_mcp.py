@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 import figures
+import ports
 from books import all_requests
 from house import ROOT, House, Process, accepts, lines, nano, wait_until
 from javascript import NODE, PROGRAMS, Javascript, line_of
@@ -58,7 +58,7 @@ class Square:
     def __init__(self):
         self.house = house = House(gateways=2)
         self.everything = self.modern = None
-        own = socket.create_server(("127.0.0.1", 0))
+        own = ports.listener()
         port = own.getsockname()[1]
         self.seen = house.folder / "seen"
         command = [sys.executable, ROOT / "tests/clients/mcp_files.py", str(own.fileno()), self.seen]
